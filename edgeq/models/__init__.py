@@ -1,0 +1,68 @@
+"""Networks: one paper, one file.
+
+Each file has a configuration dataclass, `build(config)` (train face), and `packed(config)` (deploy face, weights to be
+loaded). A package's `config.json` names the file under "model" and holds the configuration under "network".
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgeq._errors import FormatError, UnsupportedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+FAMILIES = ("pokebnn",)
+
+
+def from_package(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any, Any]]) -> nn.Module:
+    """The packed network that a package describes, in eval mode.
+
+    config   content of `config.json`
+    tensors  content of `model.safetensors`
+    raises   UnsupportedError for a family this EdgeQ does not know, FormatError when tensors and network do not fit
+    """
+    import torch
+
+    family = config.get("model")
+    if family not in FAMILIES:
+        raise UnsupportedError(f'config.json: model "{family}" is not known; this EdgeQ has: {", ".join(FAMILIES)}')
+    module = importlib.import_module(f"edgeq.models.{family}")
+    network = config.get("network")
+    if not isinstance(network, dict):
+        raise FormatError('config.json: "network" must be an object with the configuration of the model')
+    model: nn.Module = module.packed(_configuration(module.Config, network))
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        have, want = tensors.get(name), expected.get(name)
+        if have is None or want is None:
+            raise FormatError(f'model.safetensors: tensor "{name}" is {"missing" if have is None else "not expected"}')
+        if tuple(have.shape) != tuple(want.shape) or str(have.dtype) != str(want.dtype).removeprefix("torch."):
+            raise FormatError(
+                f'model.safetensors: tensor "{name}" is {have.dtype} {tuple(have.shape)}, '
+                f"the network needs {str(want.dtype).removeprefix('torch.')} {tuple(want.shape)}"
+            )
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
+    return model.eval()
+
+
+def example_inputs(config: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """Zeros of the shapes that a package's network takes: `config["input"]["shape"]`, batch 1 in front."""
+    import torch
+
+    given = config.get("input")
+    shape = given.get("shape") if isinstance(given, dict) else None
+    if not isinstance(shape, list) or not all(isinstance(n, int) and 0 < n <= 4096 for n in shape):
+        raise FormatError('config.json: "input" must hold "shape", a list of positive sizes without the batch')
+    return (torch.zeros(1, *shape),)
+
+
+def _configuration(kind: type, values: dict[str, Any]) -> Any:
+    try:
+        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    except TypeError as error:
+        raise FormatError(f'config.json: "network" does not describe a {kind.__name__}: {error}') from error

@@ -1,0 +1,1 @@
+"""Quantisation schemes: fake quantisation with its exact gradient, and latents turned into integer codes."""
