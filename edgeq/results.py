@@ -1,7 +1,7 @@
 """The results store: one SQLite file in which every number keeps its label.
 
 Six tables (SQL in `_schema.py`): device, model, run, value, sample, layer. A value carries metric, unit,
-source (`measured`, `simulated`, `estimated`), method, n and warm-up; a run carries what is needed to repeat it.
+source (`measured`, `simulated`, `estimated`), method, n and warm-up; a run carries what repeating it needs.
 Several processes may write at once (WAL, immediate transactions, a busy timeout). A file that is damaged is
 moved aside, never deleted; a file of an older schema is migrated in one transaction.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from edgeq import _schema
+from edgeq import _paths, _schema
 from edgeq._errors import StoreError
 
 BUSY_TIMEOUT_S = 20.0
@@ -135,7 +136,7 @@ class Store:
     def open(cls, path: Path | None = None, *, readonly: bool = False) -> Self:
         """Open the store, make or migrate it when needed.
 
-        path      the file; None takes EDGEQ_DB or `results.sqlite` in EdgeQ's home
+        path      the file; None takes `default_path()`
         readonly  never touches the file; it must exist and have the current schema
         raises    StoreError: no access, another program's file, a newer schema, no such file (readonly)
         """
@@ -180,9 +181,7 @@ class Store:
 
     def run_ids(self) -> list[int]:
         """Every run, oldest first."""
-        return [
-            i for row in self._rows("SELECT id AS i FROM run ORDER BY id") if isinstance(i := row["i"], int)
-        ]
+        return [i for row in self._rows("SELECT id AS i FROM run ORDER BY id") if isinstance(i := row["i"], int)]
 
     def runs(self, *, model: str | None = None, device: str | None = None, limit: int = 100) -> list[Row]:
         """The newest runs first, each as a flat dictionary of its columns with device and model names."""
@@ -205,9 +204,7 @@ class Store:
         return self._rows(f"SELECT {_VALUE} FROM value WHERE run = ? ORDER BY metric, source", run_id)
 
     def layers(self, run_id: int) -> list[Row]:
-        return self._rows(
-            "SELECT name, op, ns, macs, bytes, source FROM layer WHERE run = ? ORDER BY i", run_id
-        )
+        return self._rows("SELECT name, op, ns, macs, bytes, source FROM layer WHERE run = ? ORDER BY i", run_id)
 
     def samples(self, run_id: int) -> list[int]:
         """Raw timings in nanoseconds, in the order they were taken."""
@@ -222,10 +219,8 @@ class Store:
 
 
 def default_path() -> Path:
-    """EDGEQ_DB, else `results.sqlite` in EdgeQ's home folder."""
-    from edgeq import _paths
-
-    return _paths.results_db()
+    """EDGEQ_DB, else the store in EdgeQ's home folder."""
+    return Path(chosen) if (chosen := os.environ.get("EDGEQ_DB")) else _paths.store()
 
 
 def export_json(store: Store, out: IO[str], *, samples: bool = False) -> int:
@@ -349,9 +344,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
                 db.execute(statement)
         broken = db.execute("PRAGMA foreign_key_check").fetchone()
         if broken:
-            raise StoreError(
-                f"{path}: a row of table {broken[0]} refers to nothing; the file was left as it was"
-            )
+            raise StoreError(f"{path}: a row of table {broken[0]} refers to nothing; the file was left as it was")
         db.execute(f"PRAGMA user_version={_schema.VERSION}")
 
 
@@ -411,9 +404,7 @@ def _insert_run(db: sqlite3.Connection, run: RunRecord) -> int:
     run_id = _insert(db, "run", row)
     for value in run.values:
         _insert(db, "value", {"run": run_id, **asdict(value)})
-    db.executemany(
-        "INSERT INTO sample VALUES (?,?,?)", [(run_id, i, int(ns)) for i, ns in enumerate(run.samples_ns)]
-    )
+    db.executemany("INSERT INTO sample VALUES (?,?,?)", [(run_id, i, int(ns)) for i, ns in enumerate(run.samples_ns)])
     for i, layer in enumerate(run.layers):
         _insert(db, "layer", {"run": run_id, "i": i, **asdict(layer)})
     return run_id
