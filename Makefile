@@ -1,0 +1,64 @@
+# One entry per habit. `make demo` and `make test` need nothing prepared: Python >= 3.11, gcc, make and git are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(shell find runtime CMakeLists.txt -name '*.[ch]' -o -name '*.cpp' -o -name '*.def' -o -name CMakeLists.txt 2>/dev/null)
+C_FILES := $(filter %.c %.h %.cpp,$(NATIVE))
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help demo test test-all check format sanitize fuzz-agent bench clean system-packages
+
+help:
+	@echo 'make demo       set up and deploy the bundled model to this machine'
+	@echo 'make test       set up and run the tests'
+	@echo 'make test-all   the same with the long tests'
+	@echo 'make check      formatting, lint, types, C warnings'
+	@echo 'make sanitize   C core and agent under ASan and UBSan'
+	@echo 'make fuzz-agent 100,000 hostile frames against the agent'
+	@echo 'make bench      performance beside peers'
+
+# ---- environment: dependencies once per change of pyproject.toml, the package once per change of native code
+$(VENV)/.dependencies: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check executorch==1.5.1 'scikit-build-core>=0.11' 'cmake>=3.28,<4' ninja
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.dependencies $(NATIVE)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.development: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench,dev]'
+	touch $@
+
+system-packages:
+	sh tools/system_packages.sh
+
+# ---- what a user does
+demo: $(VENV)/.installed
+	$(BIN)/edgeq deploy pokebnn-fashion --device local
+
+# ---- what a developer does
+test: $(VENV)/.development system-packages
+	$(BIN)/pytest -m 'not long'
+
+test-all: $(VENV)/.development system-packages
+	$(BIN)/pytest
+
+check: $(VENV)/.development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: $(VENV)/.development
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(C_FILES)
+
+bench: $(VENV)/.development
+	$(BIN)/python -m benchmarks all
+
+clean:
+	rm -rf build $(VENV)

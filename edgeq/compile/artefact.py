@@ -1,0 +1,140 @@
+"""Compiled artefacts: a file and its manifest, cached under the hash of what they were made from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeq import _paths
+from edgeq._errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TARGETS = {"executorch": ".pte"}
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A compiled model on disk. The manifest beside it (`.json`) holds the same fields."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    target: str
+    model_name: str
+    manifest: dict[str, Any]
+
+
+def build(
+    package: Path,
+    target: str = "executorch",
+    *,
+    allow_unsigned: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Artefact:
+    """Compile the model of a package, or take the result from the cache.
+
+    package   a package folder; verified here, so that nothing unsigned is compiled
+    progress  called with one line per stage
+    raises    PackageError when the package does not verify, UnsupportedError for an unknown target, CompileError
+    """
+    from edgeq import models
+    from edgeq.package import verify_package
+
+    verified = verify_package(package, allow_unsigned=allow_unsigned)
+    name, origin = verified.manifest.name, verified.manifest.sha256
+    file = _cached_file(f"{origin} {target} {fingerprint()}", target, name)
+    if (known := _read_cached(file, target)) is not None:
+        return known
+    if progress:
+        progress(f"compiling {name} for {target}")
+    config = verified.config()
+    model = models.from_package(config, verified.tensors())
+    manifest = {
+        "model": name,
+        "version": verified.manifest.version,
+        "package_sha256": origin,
+        "signed_by": verified.signed_by,
+        "target": target,
+        "edgeq": metadata.version("edgeq"),
+        "executorch": metadata.version("executorch"),
+    }
+    return _store(file, _lower(model, models.example_inputs(config), target), manifest)
+
+
+def compile_module(
+    model: nn.Module, example: tuple[Tensor, ...], *, name: str, target: str = "executorch", folder: Path | None = None
+) -> Artefact:
+    """Compile your own module; the artefact lands in `folder` (default: the cache)."""
+    data = _lower(model, example, target)
+    digest = hashlib.sha256(data).hexdigest()
+    file = _cached_file(digest, target, name) if folder is None else folder / f"{name}{TARGETS[target]}"
+    return _store(file, data, {"model": name, "target": target, "edgeq": metadata.version("edgeq")})
+
+
+def _lower(model: nn.Module, example: tuple[Tensor, ...], target: str) -> bytes:
+    if target not in TARGETS:
+        raise UnsupportedError(f'target "{target}" is not known; use one of: {", ".join(TARGETS)}')
+    from . import executorch
+
+    return executorch.lower(model, example)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Hash of the code that decides what a compiled file holds: a new compiler never serves old artefacts."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256(metadata.version("executorch").encode())
+    for folder in ("compile", "models", "nn", "ops"):
+        for file in sorted((root / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _cached_file(key: str, target: str, name: str) -> Path:
+    if target not in TARGETS:
+        raise UnsupportedError(f'target "{target}" is not known; use one of: {", ".join(TARGETS)}')
+    folder = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return _paths.cache() / "artefacts" / folder / f"{name.rpartition('/')[2]}{TARGETS[target]}"
+
+
+def _read_cached(file: Path, target: str) -> Artefact | None:
+    """The artefact if both files are there and the bytes are the ones that the manifest names."""
+    try:
+        data = file.read_bytes()
+        manifest = json.loads(file.with_suffix(".json").read_text())
+        if manifest["sha256"] != hashlib.sha256(data).hexdigest():
+            return None
+        return Artefact(file, manifest["sha256"], len(data), target, manifest["model"], manifest)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _store(file: Path, data: bytes, manifest: dict[str, Any]) -> Artefact:
+    digest = hashlib.sha256(data).hexdigest()
+    manifest = {**manifest, "sha256": digest, "size_bytes": len(data)}
+    _write(file, data)
+    _write(file.with_suffix(".json"), json.dumps(manifest, indent=2, sort_keys=True).encode())
+    return Artefact(file, digest, len(data), manifest["target"], manifest["model"], manifest)
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Atomic: a reader, or a killed writer, leaves the old file or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

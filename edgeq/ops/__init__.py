@@ -1,0 +1,30 @@
+"""EdgeQ's operators for PyTorch and ExecuTorch: `edgeq::<op>_<weight type><activation type>`.
+
+Importing this package registers them. Activations are NHWC and contiguous; binary activations are `uint8` rows packed
+along the channels, lowest bit first (`runtime/include/edgeq/ops.h` is the definition of every value).
+"""
+
+from .binary import conv2d_b1b1, conv2d_b1b1_fused, linear_b1b1, pack_sign
+from .glue import epilogue, mean_hw
+from .params import Act, Quant, Want, pack_steps, row_bytes, stack_params
+from .uniform import conv2d_i8f32, conv2d_i8f32_fused, linear_i4f32, linear_i8f32, squeeze_excite_i4f32
+
+__all__ = [
+    "Act",
+    "Quant",
+    "Want",
+    "conv2d_b1b1",
+    "conv2d_b1b1_fused",
+    "conv2d_i8f32",
+    "conv2d_i8f32_fused",
+    "epilogue",
+    "linear_b1b1",
+    "linear_i4f32",
+    "linear_i8f32",
+    "mean_hw",
+    "pack_sign",
+    "pack_steps",
+    "row_bytes",
+    "squeeze_excite_i4f32",
+    "stack_params",
+]

@@ -1,0 +1,108 @@
+"""Binary weights against binary activations: packing, accumulators, and the convolution with its whole epilogue."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edgeq import _native
+
+from ._library import operator
+from ._views import Fused, epilogue_of, fused_empty, fused_results, view
+from .params import row_bytes, same_size
+
+
+def _conv_shape(x: Tensor, w: Tensor, stride: int) -> tuple[int, int, int, int]:
+    return x.shape[0], same_size(x.shape[1], stride), same_size(x.shape[2], stride), w.shape[0]
+
+
+def _conv(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -> _native.Conv2d:
+    n, h, width, _ = x.shape
+    o, kh, kw, _ = w.shape
+    return _native.Conv2d.same(n, h, width, channels, o, kh, kw, stride=stride, groups=groups)
+
+
+def _pack_sign_shape(x: Tensor, threshold: Tensor | None) -> Tensor:
+    return x.new_empty((*x.shape[:-1], row_bytes(x.shape[-1])), dtype=torch.uint8)
+
+
+@operator("pack_sign(Tensor x, Tensor? threshold) -> (Tensor out)", _pack_sign_shape)
+def pack_sign(x: Tensor, threshold: Tensor | None) -> Tensor:
+    """x (..., k) float32 -> (..., row_bytes(k)) uint8, bit = (x >= threshold (k,) or 0)."""
+    out = _pack_sign_shape(x, threshold)
+    _native.pack_b1(view(x), None if threshold is None else view(threshold), out=view(out))
+    return out
+
+
+def _acc_shape(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -> Tensor:
+    return x.new_empty(_conv_shape(x, w, stride), dtype=torch.int32)
+
+
+@operator(
+    "conv2d_b1b1(Tensor x, Tensor w, int channels, int stride, int groups) -> (Tensor out)",
+    _acc_shape,
+)
+def conv2d_b1b1(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -> Tensor:
+    """Accumulators of a SAME convolution with true-zero borders.
+
+    x (n, h, w, row_bytes(channels)), w (o, kh, kw, row_bytes(channels / groups)) -> (n, h', w', o) int32
+    """
+    out = _acc_shape(x, w, channels, stride, groups)
+    epilogue = _native.Epilogue(out_acc=view(out))
+    _native.conv2d_b1b1(_conv(x, w, channels, stride, groups), view(x), view(w), epilogue)
+    return out
+
+
+def _fused_shape(
+    x: Tensor,
+    w: Tensor,
+    channels: int,
+    stride: int,
+    groups: int,
+    act: int,
+    params: Tensor,
+    local: Tensor | None,
+    block: Tensor | None,
+    gain: Tensor | None,
+    want: int,
+) -> Fused:
+    return fused_empty(params, _conv_shape(x, w, stride), want)
+
+
+@operator(
+    "conv2d_b1b1_fused(Tensor x, Tensor w, int channels, int stride, int groups, int act, Tensor params, "
+    "Tensor? local, Tensor? block, Tensor? gain, int want) -> (Tensor out, Tensor bits, Tensor mean)",
+    _fused_shape,
+)
+def conv2d_b1b1_fused(
+    x: Tensor,
+    w: Tensor,
+    channels: int,
+    stride: int,
+    groups: int,
+    act: int,
+    params: Tensor,
+    local: Tensor | None,
+    block: Tensor | None,
+    gain: Tensor | None,
+    want: int,
+) -> Fused:
+    """`epilogue(conv2d_b1b1(...))`, its sign bits, and its mean over the image (see `Want`), in one pass."""
+    results = _fused_shape(x, w, channels, stride, groups, act, params, local, block, gain, want)
+    epilogue = epilogue_of(params, act, local, block, gain, fused_results(results))
+    _native.conv2d_b1b1(_conv(x, w, channels, stride, groups), view(x), view(w), epilogue)
+    return results
+
+
+def _linear_shape(x: Tensor, w: Tensor, k: int) -> Tensor:
+    return x.new_empty((x.shape[0], w.shape[0]), dtype=torch.int32)
+
+
+@operator("linear_b1b1(Tensor x, Tensor w, int k) -> (Tensor out)", _linear_shape)
+def linear_b1b1(x: Tensor, w: Tensor, k: int) -> Tensor:
+    """x (m, row_bytes(k)), w (o, row_bytes(k)) -> (m, o) int32 accumulators."""
+    out = _linear_shape(x, w, k)
+    _native.linear_b1b1(
+        _native.Linear(x.shape[0], k, w.shape[0]), view(x), view(w), _native.Epilogue(out_acc=view(out))
+    )
+    return out

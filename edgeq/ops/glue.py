@@ -1,0 +1,50 @@
+"""The unfused twins of what fused operators do after their accumulators."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edgeq import _native
+
+from ._library import operator
+from ._views import epilogue_of, view
+
+
+def _epilogue_shape(
+    acc: Tensor, act: int, params: Tensor, local: Tensor | None, block: Tensor | None, gain: Tensor | None
+) -> Tensor:
+    return acc.new_empty(acc.shape, dtype=torch.float32)
+
+
+@operator(
+    "epilogue(Tensor acc, int act, Tensor params, Tensor? local, Tensor? block, Tensor? gain) -> (Tensor out)",
+    _epilogue_shape,
+)
+def epilogue(
+    acc: Tensor, act: int, params: Tensor, local: Tensor | None, block: Tensor | None, gain: Tensor | None
+) -> Tensor:
+    """What becomes of an accumulator: affine, residuals, activation, gain, second affine (`eq_epilogue`).
+
+    acc     (n, h, w, o) int32
+    params  (R, o) float32, see `stack_params`
+    local   (n, h*, w*, c*) float32, added zero-padded or averaged along the channels, pooled where h* is twice h
+    block   the same, tiled along the channels
+    gain    (n, o) float32
+    return  (n, h, w, o) float32
+    """
+    out = _epilogue_shape(acc, act, params, local, block, gain)
+    _native.epilogue_i32(view(acc), epilogue_of(params, act, local, block, gain, {"out": view(out)}))
+    return out
+
+
+def _mean_shape(x: Tensor) -> Tensor:
+    return x.new_empty((x.shape[0], x.shape[3]))
+
+
+@operator("mean_hw(Tensor x) -> (Tensor out)", _mean_shape)
+def mean_hw(x: Tensor) -> Tensor:
+    """Mean over the image, summed in a fixed order: (n, h, w, c) float32 -> (n, c)."""
+    out = _mean_shape(x)
+    _native.mean_hw(view(x), out=view(out))
+    return out

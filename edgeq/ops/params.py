@@ -1,0 +1,84 @@
+"""How an operator's small tensors are laid out, and the enumerations that its integers stand for."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+import torch
+from torch import Tensor
+
+
+class Act(IntEnum):
+    """Activation inside an epilogue (`eq_act`)."""
+
+    NONE = 0
+    RELU = 1
+    DPRELU = 2
+    HSIGMOID = 3
+
+
+class Quant(IntEnum):
+    """Fake quantisation of a float input (`eq_quant`), with its grid."""
+
+    NONE = 0
+    SYM4 = 1
+    POS4 = 2
+    SYM8 = 3
+
+
+class Want(IntFlag):
+    """Which results a fused convolution stores; the others are empty tensors."""
+
+    MAP = 1
+    BITS = 2
+    MEAN = 4
+    ALL = 7
+
+
+# kind as in eq_quant_kind (1 symmetric, 2 positive), largest grid value
+QUANT_GRID = {Quant.SYM4: (1, 7.0), Quant.POS4: (2, 15.0), Quant.SYM8: (1, 127.0)}
+
+
+def stack_params(
+    scale: Tensor,
+    bias: Tensor,
+    dprelu: tuple[Tensor, Tensor, Tensor] | None = None,
+    affine: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The epilogue's vectors as one float32 tensor (R, O).
+
+    Rows: scale, bias; with DPReLU pos, neg, shift; with a second affine scale2, bias2. So R is 2, 4, 5 or 7.
+    """
+    rows = [scale, bias, *(dprelu or ()), *(affine or ())]
+    return torch.stack([row.detach().to(torch.float32) for row in rows])
+
+
+def split_params(params: Tensor, act: int) -> dict[str, Tensor]:
+    """The vectors of `stack_params` by name; `act` tells 4 rows with a second affine from 5 with DPReLU.
+
+    raises  ValueError when the number of rows does not fit
+    """
+    names = ["scale", "bias"]
+    if act == Act.DPRELU:
+        names += ["pos", "neg", "shift"]
+    if params.shape[0] == len(names) + 2:
+        names += ["scale2", "bias2"]
+    if params.dim() != 2 or params.shape[0] != len(names):
+        raise ValueError(f"params {tuple(params.shape)} do not fit activation {Act(act).name}")
+    return dict(zip(names, params, strict=True))
+
+
+def pack_steps(scale: Tensor) -> Tensor:
+    """(2, C) float32: the quantiser's scale s and its reciprocal."""
+    scale = scale.detach().to(torch.float32).reshape(-1)
+    return torch.stack([scale, 1.0 / scale])
+
+
+def row_bytes(bits: int) -> int:
+    """Bytes of a packed row of `bits` bits: one natural word up to 32 bits, then whole 64-bit words."""
+    return 1 if bits <= 8 else 2 if bits <= 16 else 4 if bits <= 32 else (bits + 63) // 64 * 8
+
+
+def same_size(size: int, stride: int) -> int:
+    """Output extent of SAME padding."""
+    return -(-size // stride)

@@ -1,0 +1,170 @@
+"""8- and 4-bit weights against fake-quantised float activations: stem, squeeze-excite and head of low-bit networks."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from edgeq import _native
+
+from ._library import operator
+from ._views import Fused, epilogue_of, fused_empty, fused_results, quant_of, view
+from .params import Act, row_bytes, same_size
+
+
+def _conv(x: Tensor, w: Tensor, stride: int, same: int, groups: int) -> _native.Conv2d:
+    make = _native.Conv2d.same if same else _native.Conv2d.valid
+    return make(*x.shape, *w.shape[:3], stride=stride, groups=groups)
+
+
+def _conv_shape(x: Tensor, w: Tensor, stride: int, same: int) -> tuple[int, int, int, int]:
+    n, h, width, _ = x.shape
+    o, kh, kw, _ = w.shape
+    if same:
+        return n, same_size(h, stride), same_size(width, stride), o
+    return n, (h - kh) // stride + 1, (width - kw) // stride + 1, o
+
+
+_CONV = "Tensor x, Tensor w, Tensor? steps, int quant, int stride, int same, int groups, int act, Tensor params"
+
+
+def _float_shape(
+    x: Tensor,
+    w: Tensor,
+    steps: Tensor | None,
+    quant: int,
+    stride: int,
+    same: int,
+    groups: int,
+    act: int,
+    params: Tensor,
+) -> Tensor:
+    return x.new_empty(_conv_shape(x, w, stride, same))
+
+
+@operator(f"conv2d_i8f32({_CONV}) -> (Tensor out)", _float_shape)
+def conv2d_i8f32(
+    x: Tensor,
+    w: Tensor,
+    steps: Tensor | None,
+    quant: int,
+    stride: int,
+    same: int,
+    groups: int,
+    act: int,
+    params: Tensor,
+) -> Tensor:
+    """x (n, h, w, c) float32, w (o, kh, kw, c / groups) int8 -> (n, h', w', o) float32.
+
+    same 1: SAME padding, 0: VALID. The weight's scale is part of `params`.
+    """
+    out = _float_shape(x, w, steps, quant, stride, same, groups, act, params)
+    epilogue = epilogue_of(params, act, None, None, None, {"out": view(out)})
+    _native.conv2d_i8f32(_conv(x, w, stride, same, groups), view(x), quant_of(quant, steps), view(w), epilogue)
+    return out
+
+
+def _fused_shape(
+    x: Tensor,
+    w: Tensor,
+    steps: Tensor | None,
+    quant: int,
+    stride: int,
+    same: int,
+    groups: int,
+    act: int,
+    params: Tensor,
+    want: int,
+) -> Fused:
+    return fused_empty(x, _conv_shape(x, w, stride, same), want)
+
+
+@operator(f"conv2d_i8f32_fused({_CONV}, int want) -> (Tensor out, Tensor bits, Tensor mean)", _fused_shape)
+def conv2d_i8f32_fused(
+    x: Tensor,
+    w: Tensor,
+    steps: Tensor | None,
+    quant: int,
+    stride: int,
+    same: int,
+    groups: int,
+    act: int,
+    params: Tensor,
+    want: int,
+) -> Fused:
+    """`conv2d_i8f32`, its sign bits, and its mean over the image (see `Want`), in one pass."""
+    results = _fused_shape(x, w, steps, quant, stride, same, groups, act, params, want)
+    epilogue = epilogue_of(params, act, None, None, None, fused_results(results))
+    _native.conv2d_i8f32(_conv(x, w, stride, same, groups), view(x), quant_of(quant, steps), view(w), epilogue)
+    return results
+
+
+_LINEAR = "(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params)"
+
+
+def _linear_shape(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: int, params: Tensor) -> Tensor:
+    return x.new_empty((x.shape[0], w.shape[0]))
+
+
+@operator(f"linear_i8f32{_LINEAR} -> (Tensor out)", _linear_shape)
+def linear_i8f32(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: int, params: Tensor) -> Tensor:
+    """x (m, k) float32, w (o, k) int8 -> (m, o) float32."""
+    out = _linear_shape(x, w, steps, quant, act, params)
+    op = _native.Linear(x.shape[0], x.shape[1], w.shape[0])
+    epilogue = epilogue_of(params, act, None, None, None, {"out": view(out)})
+    _native.linear_i8f32(op, view(x), quant_of(quant, steps), view(w), epilogue)
+    return out
+
+
+@operator(f"linear_i4f32{_LINEAR} -> (Tensor out)", _linear_shape)
+def linear_i4f32(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: int, params: Tensor) -> Tensor:
+    """x (m, k) float32, w (o, row_bytes(4 k)) uint8 codes (`schemes.uniform.pack_nibbles`) -> (m, o) float32."""
+    out = _linear_shape(x, w, steps, quant, act, params)
+    op = _native.Linear(x.shape[0], x.shape[1], w.shape[0])
+    epilogue = epilogue_of(params, act, None, None, None, {"out": view(out)})
+    _native.linear_i4f32(op, view(x), quant_of(quant, steps), view(w), epilogue)
+    return out
+
+
+def _gain_shape(mean: Tensor, codes: Tensor, params: Tensor, hidden: int, quant1: int, quant2: int) -> Tensor:
+    return mean.new_empty((mean.shape[0], _features(mean.shape[1], params.numel(), hidden)))
+
+
+@operator(
+    "squeeze_excite_i4f32(Tensor mean, Tensor codes, Tensor params, int hidden, int quant1, int quant2)"
+    " -> (Tensor out)",
+    _gain_shape,
+)
+def squeeze_excite_i4f32(mean: Tensor, codes: Tensor, params: Tensor, hidden: int, quant1: int, quant2: int) -> Tensor:
+    """hsigmoid(fc2(relu(fc1(mean)))) with 4-bit weights: one gain per picture and channel.
+
+    mean    (n, c) float32
+    codes   uint8, flat: fc1 [hidden][row of c codes], then fc2 [o][row of hidden codes]
+    params  float32, flat: scale and 1 / scale of fc1's input (2 c); scale, bias of fc1 (2 hidden); the same for fc2
+            (2 hidden, 2 o). A quantiser that is NONE still has its place.
+    return  (n, o) float32
+    """
+    c = mean.shape[1]
+    o = _features(c, params.numel(), hidden)
+    codes1, codes2 = codes.split([hidden * row_bytes(4 * c), o * row_bytes(4 * hidden)])
+    steps1, params1, steps2, params2 = params.split([2 * c, 2 * hidden, 2 * hidden, 2 * o])
+    h = linear_i4f32(
+        mean,
+        codes1.view(hidden, -1),
+        steps1.view(2, c) if quant1 else None,
+        quant1,
+        Act.RELU,
+        params1.view(2, hidden),
+    )
+    gain: Tensor = linear_i4f32(
+        h,
+        codes2.view(o, -1),
+        steps2.view(2, hidden) if quant2 else None,
+        quant2,
+        Act.HSIGMOID,
+        params2.view(2, o),
+    )
+    return gain
+
+
+def _features(channels: int, params: int, hidden: int) -> int:
+    return (params - 2 * channels - 4 * hidden) // 2

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Debian packages that the tests use: cross-compiler and emulator for the NEON kernels, Fashion-MNIST for accuracy.
+# Installs what is missing when it may (root, apt-get); otherwise says so, and the tests that need it skip with a reason.
+set -u
+packages="gcc-aarch64-linux-gnu qemu-user dataset-fashion-mnist"
+
+missing=""
+for package in $packages; do
+  dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+
+if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
+  echo "not installed:$missing (as root: apt-get install$missing); tests that need them will be skipped" >&2
+  exit 0
+fi
+apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $missing >/dev/null || {
+  echo "could not install:$missing; tests that need them will be skipped" >&2
+}
