@@ -16,6 +16,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 typedef enum {
   EQ_OK = 0,
@@ -45,12 +46,12 @@ typedef struct {
 /* A 2-d convolution over NHWC. Weights [o][kh][kw][row], row = the c / groups input channels of one tap.
  * Padding is by true zeros: a tap outside the image contributes nothing. */
 typedef struct {
-  uint32_t n, h, w, c;             /* input */
-  uint32_t o, kh, kw;              /* output channels, kernel */
+  uint32_t n, h, w, c; /* input */
+  uint32_t o, kh, kw;  /* output channels, kernel */
   uint32_t stride_h, stride_w;
-  uint32_t pad_top, pad_left;      /* taps before the first pixel; what lies past the end follows from out_h, out_w */
+  uint32_t pad_top, pad_left; /* taps before the first pixel; what lies past the end follows from out_h, out_w */
   uint32_t out_h, out_w;
-  uint32_t groups;                 /* divides c and o */
+  uint32_t groups; /* divides c and o */
 } eq_conv2d;
 
 /* Fills out_h, out_w, pad_top, pad_left by TensorFlow's SAME rule: out = ceil(n / s), the odd zero at the end. */
@@ -75,8 +76,8 @@ typedef enum {
  *   c > o         mean of runs of g = c / o consecutive channels: ((r0 + r1) + r2) ... then / g
  *   c < o, TILE   channel i is r[i mod c], o must be a multiple of c
  *   c < o, PAD    channels past c are 0
- *   h, w          as the output; or, when ceil(h / 2), ceil(w / 2) is the output's: 3x3 average, stride 2, SAME, the nine taps
- *                 added in row-major order from 0, missing taps left out, sum * (1/9 rounded to float) */
+ *   h, w          as the output; or, when ceil(h / 2), ceil(w / 2) is the output's: 3x3 average, stride 2, SAME, the
+ * nine taps added in row-major order from 0, missing taps left out, sum * (1/9 rounded to float) */
 typedef enum { EQ_RES_PAD = 0, EQ_RES_TILE } eq_residual_mode;
 typedef struct {
   const float *data; /* [n][h][w][c], NULL: no residual */
@@ -91,17 +92,17 @@ typedef struct {
  *   y = y * (gain[n][o] * scale2[o]) + bias2[o]      (either factor may be absent; the product is taken first)
  * and is stored wherever an output pointer is given. Absent scale = 1 is not multiplied, absent bias is not added. */
 typedef struct {
-  const float *scale, *bias;           /* [o] */
+  const float *scale, *bias; /* [o] */
   eq_residual residual[2];
   eq_act act;
-  const float *pos, *neg, *shift;      /* [o], EQ_ACT_DPRELU only */
-  const float *gain;                   /* [n][o] */
-  const float *scale2, *bias2;         /* [o] */
-  int32_t *out_acc;                    /* [n][out_h][out_w][o] the raw accumulator (integer operators only) */
-  float *out;                          /* [n][out_h][out_w][o] */
-  uint8_t *out_bits;                   /* [n][out_h][out_w][eq_row_bytes(o)], bit = (y >= 0) */
-  float *out_mean;                     /* [n][o] mean over the image: each row of pixels summed left to right from 0, the row
-                                          sums added top to bottom from 0, times (1 / (out_h * out_w)) rounded to float */
+  const float *pos, *neg, *shift; /* [o], EQ_ACT_DPRELU only */
+  const float *gain;              /* [n][o] */
+  const float *scale2, *bias2;    /* [o] */
+  int32_t *out_acc;               /* [n][out_h][out_w][o] the raw accumulator (integer operators only) */
+  float *out;                     /* [n][out_h][out_w][o] */
+  uint8_t *out_bits;              /* [n][out_h][out_w][eq_row_bytes(o)], bit = (y >= 0) */
+  float *out_mean;                /* [n][o] mean over the image: each row of pixels summed left to right from 0, the row
+                                     sums added top to bottom from 0, times (1 / (out_h * out_w)) rounded to float */
 } eq_epilogue;
 
 /* Fake quantisation of a float activation, per input channel (PokeBNN section 2). q / s is computed as q * step.
@@ -113,6 +114,7 @@ typedef struct {
   const float *scale, *step; /* [c] s and 1 / s; NULL for EQ_QUANT_NONE */
 } eq_quant;
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

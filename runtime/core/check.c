@@ -1,0 +1,74 @@
+#include "check.h"
+
+bool eq_extent_ok(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  const uint64_t limit = INT32_MAX;
+  if (a == 0 || b == 0 || c == 0 || d == 0 || a > limit) return false;
+  if (b > limit / a) return false;
+  const uint64_t ab = (uint64_t)a * b;
+  if (c > limit / ab) return false;
+  const uint64_t abc = ab * c;
+  return d <= limit / abc;
+}
+
+/* The first and the last window along one axis touch the image, so that no address beyond one kernel's reach arises. */
+static bool axis_ok(uint32_t size, uint32_t kernel, uint32_t stride, uint32_t pad, uint32_t out) {
+  return size > 0 && kernel > 0 && stride > 0 && out > 0 && pad < kernel &&
+         (uint64_t)(out - 1) * stride < (uint64_t)size + pad;
+}
+
+eq_status eq_check_conv2d(const eq_conv2d *op) {
+  if (!op) return EQ_BAD_ARGUMENT;
+  if (op->groups == 0 || op->c == 0 || op->o == 0 || op->c % op->groups || op->o % op->groups) return EQ_BAD_SHAPE;
+  if (!axis_ok(op->h, op->kh, op->stride_h, op->pad_top, op->out_h)) return EQ_BAD_SHAPE;
+  if (!axis_ok(op->w, op->kw, op->stride_w, op->pad_left, op->out_w)) return EQ_BAD_SHAPE;
+  if (!eq_extent_ok(op->n, op->h, op->w, op->c) || !eq_extent_ok(op->n, op->out_h, op->out_w, op->o))
+    return EQ_BAD_SHAPE;
+  if (!eq_extent_ok(op->o, op->kh, op->kw, op->c / op->groups)) return EQ_BAD_SHAPE;
+  return EQ_OK;
+}
+
+eq_status eq_check_linear(const eq_linear *op) {
+  if (!op) return EQ_BAD_ARGUMENT;
+  return eq_extent_ok(op->m, op->k, 1, 1) && eq_extent_ok(op->o, op->k, 1, 1) && eq_extent_ok(op->m, op->o, 1, 1)
+             ? EQ_OK
+             : EQ_BAD_SHAPE;
+}
+
+static eq_status check_residual(const eq_residual *r, uint32_t n, uint32_t h, uint32_t w, uint32_t o) {
+  if (!r->data) return EQ_OK;
+  if (r->mode != EQ_RES_PAD && r->mode != EQ_RES_TILE) return EQ_BAD_ARGUMENT;
+  if (!eq_extent_ok(n, r->h, r->w, r->c)) return EQ_BAD_SHAPE;
+  const bool same = r->h == h && r->w == w, halved = r->h / 2 + r->h % 2 == h && r->w / 2 + r->w % 2 == w;
+  if (!same && !halved) return EQ_BAD_SHAPE;
+  return r->c < o && r->mode == EQ_RES_TILE && o % r->c ? EQ_BAD_SHAPE : EQ_OK;
+}
+
+eq_status eq_check_epilogue(const eq_epilogue *e, uint32_t n, uint32_t h, uint32_t w, uint32_t o, bool integer) {
+  if (!e) return EQ_BAD_ARGUMENT;
+  if (!e->out && !e->out_bits && !e->out_mean && !e->out_acc) return EQ_BAD_ARGUMENT;
+  if (e->out_acc && !integer) return EQ_BAD_ARGUMENT;
+  switch (e->act) {
+  case EQ_ACT_NONE:
+  case EQ_ACT_RELU:
+  case EQ_ACT_HSIGMOID: break;
+  case EQ_ACT_DPRELU:
+    if (!e->pos || !e->neg || !e->shift) return EQ_BAD_ARGUMENT;
+    break;
+  default: return EQ_BAD_ARGUMENT;
+  }
+  for (int i = 0; i < 2; i++) {
+    const eq_status status = check_residual(&e->residual[i], n, h, w, o);
+    if (status != EQ_OK) return status;
+  }
+  return EQ_OK;
+}
+
+eq_status eq_check_quant(const eq_quant *q) {
+  if (!q) return EQ_BAD_ARGUMENT;
+  switch (q->kind) {
+  case EQ_QUANT_NONE: return EQ_OK;
+  case EQ_QUANT_SYM:
+  case EQ_QUANT_POS: return q->scale && q->step && q->top >= 0.0f ? EQ_OK : EQ_BAD_ARGUMENT;
+  default: return EQ_BAD_ARGUMENT;
+  }
+}

@@ -1,0 +1,53 @@
+#include "ref.h"
+
+uint32_t eq_differing_bits(const uint8_t *a, const uint8_t *b, size_t bytes) {
+  uint32_t count = 0;
+  for (size_t i = 0; i < bytes; i++)
+    for (unsigned differing = (unsigned)(a[i] ^ b[i]); differing; differing &= differing - 1) count++;
+  return count;
+}
+
+/* Ones in x ^ w over the channels of one group: whole bytes of the pixel, or the single bit of a depthwise convolution.
+ */
+static uint32_t tap_distance(const eq_conv2d *op, const uint8_t *pixel, const uint8_t *w, uint32_t group) {
+  const uint32_t cg = op->c / op->groups;
+  if (op->groups == 1) return eq_differing_bits(pixel, w, eq_row_bytes(cg));
+  if (cg == 1) return eq_bit(pixel, group) ^ eq_bit(w, 0);
+  return eq_differing_bits(pixel + (size_t)group * (cg / 8), w, cg / 8);
+}
+
+static int32_t accumulate(const eq_conv2d *op, const uint8_t *image, const uint8_t *w, uint32_t y, uint32_t x,
+                          uint32_t o) {
+  const uint32_t cg = op->c / op->groups, group = o / (op->o / op->groups);
+  const size_t pixel_row = eq_row_bytes(op->c), tap_row = eq_row_bytes(cg);
+  int32_t acc = 0;
+  for (uint32_t ky = 0; ky < op->kh; ky++)
+    for (uint32_t kx = 0; kx < op->kw; kx++) {
+      const int64_t iy = (int64_t)y * op->stride_h + ky - op->pad_top,
+                    ix = (int64_t)x * op->stride_w + kx - op->pad_left;
+      if (iy < 0 || iy >= op->h || ix < 0 || ix >= op->w) continue;
+      const uint8_t *pixel = image + ((size_t)iy * op->w + (size_t)ix) * pixel_row;
+      const uint8_t *tap = w + (((size_t)o * op->kh + ky) * op->kw + kx) * tap_row;
+      acc += (int32_t)cg - 2 * (int32_t)tap_distance(op, pixel, tap, group); /* dot of cg signs */
+    }
+  return acc;
+}
+
+void eq_conv2d_b1b1_ref(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row) {
+  const eq_ref_sink sink = {e, op->n, op->out_h, op->out_w, op->o, row};
+  for (uint32_t n = 0; n < op->n; n++) {
+    const uint8_t *image = x + (size_t)n * op->h * op->w * eq_row_bytes(op->c);
+    for (uint32_t y = 0; y < op->out_h; y++)
+      for (uint32_t px = 0; px < op->out_w; px++)
+        for (uint32_t o = 0; o < op->o; o++) eq_ref_put_i32(&sink, n, y, px, o, accumulate(op, image, w, y, px, o));
+  }
+}
+
+void eq_linear_b1b1_ref(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row) {
+  const size_t bytes = eq_row_bytes(op->k);
+  const eq_ref_sink sink = {e, op->m, 1, 1, op->o, row};
+  for (uint32_t m = 0; m < op->m; m++)
+    for (uint32_t o = 0; o < op->o; o++)
+      eq_ref_put_i32(&sink, m, 0, 0, o,
+                     (int32_t)op->k - 2 * (int32_t)eq_differing_bits(x + m * bytes, w + o * bytes, bytes));
+}

@@ -1,0 +1,103 @@
+#include "core/check.h"
+#include "ref.h"
+
+/* Channel `channel` of pixel (y, x) of r, after the channel rule, before the spatial one. */
+static float residual_channel(const eq_residual *r, uint32_t n, uint32_t y, uint32_t x, uint32_t channel, uint32_t o) {
+  const float *pixel = r->data + (((size_t)n * r->h + y) * r->w + x) * r->c;
+  if (r->c > o) {
+    const uint32_t g = r->c / o;
+    const float *run = pixel + (size_t)channel * g;
+    float sum = run[0];
+    for (uint32_t i = 1; i < g; i++) sum += run[i];
+    return sum / (float)g;
+  }
+  if (r->c < o && r->mode == EQ_RES_TILE) return pixel[channel % r->c];
+  return channel < r->c ? pixel[channel] : 0.0f;
+}
+
+/* TensorFlow's SAME with kernel 3 and stride 2 leaves out one pixel before an odd extent and none before an even one.
+ */
+static float residual_value(const eq_residual *r, const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x,
+                            uint32_t o) {
+  if (!eq_residual_pools(r, sink->h, sink->w)) return residual_channel(r, n, y, x, o, sink->o);
+  float sum = 0.0f;
+  for (uint32_t ky = 0; ky < 3; ky++)
+    for (uint32_t kx = 0; kx < 3; kx++) {
+      const uint32_t iy = 2 * y + ky - r->h % 2, ix = 2 * x + kx - r->w % 2; /* -1 wraps far past the end */
+      if (iy < r->h && ix < r->w) sum += residual_channel(r, n, iy, ix, o, sink->o);
+    }
+  return sum * (1.0f / 9.0f);
+}
+
+static float activate(const eq_epilogue *e, uint32_t o, float y) {
+  switch (e->act) {
+  case EQ_ACT_RELU: return y > 0.0f ? y : 0.0f;
+  case EQ_ACT_DPRELU: return (y >= 0.0f ? e->pos[o] : e->neg[o]) * y - e->shift[o];
+  case EQ_ACT_HSIGMOID: {
+    float t = y + 3.0f;
+    t = t > 0.0f ? t : 0.0f;
+    t = t < 6.0f ? t : 6.0f;
+    return t / 6.0f;
+  }
+  case EQ_ACT_NONE: break;
+  }
+  return y;
+}
+
+/* One row of pixels is summed in `row`, the rows in out_mean itself. */
+static void add_to_mean(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, float value) {
+  float *total = sink->e->out_mean + (size_t)n * sink->o + o, *row = sink->row + o;
+  *row = (x == 0 ? 0.0f : *row) + value;
+  if (x + 1 < sink->w) return;
+  *total = (y == 0 ? 0.0f : *total) + *row;
+  if (y + 1 == sink->h) *total = *total * (1.0f / ((float)sink->h * (float)sink->w));
+}
+
+static void put_bit(uint8_t *row, uint32_t o, uint32_t channels, bool bit) {
+  if (o == 0)
+    for (size_t i = 0; i < eq_row_bytes(channels); i++) row[i] = 0;
+  if (bit) row[o / 8] = (uint8_t)(row[o / 8] | 1u << (o % 8));
+}
+
+void eq_ref_put(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, float acc) {
+  const eq_epilogue *e = sink->e;
+  const size_t pixel = ((size_t)n * sink->h + y) * sink->w + x;
+  float v = acc;
+  if (e->scale) v *= e->scale[o];
+  if (e->bias) v += e->bias[o];
+  for (int i = 0; i < 2; i++)
+    if (e->residual[i].data) v += residual_value(&e->residual[i], sink, n, y, x, o);
+  v = activate(e, o, v);
+  if (e->gain)
+    v *= e->scale2 ? e->gain[(size_t)n * sink->o + o] * e->scale2[o] : e->gain[(size_t)n * sink->o + o];
+  else if (e->scale2)
+    v *= e->scale2[o];
+  if (e->bias2) v += e->bias2[o];
+
+  if (e->out) e->out[pixel * sink->o + o] = v;
+  if (e->out_bits) put_bit(e->out_bits + pixel * eq_row_bytes(sink->o), o, sink->o, v >= 0.0f);
+  if (e->out_mean) add_to_mean(sink, n, y, x, o, v);
+}
+
+void eq_ref_put_i32(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, int32_t acc) {
+  if (sink->e->out_acc) sink->e->out_acc[(((size_t)n * sink->h + y) * sink->w + x) * sink->o + o] = acc;
+  eq_ref_put(sink, n, y, x, o, (float)acc);
+}
+
+void eq_epilogue_i32_ref(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w, uint32_t o, const eq_epilogue *e,
+                         float *row) {
+  const eq_ref_sink sink = {e, n, h, w, o, row};
+  for (uint32_t i = 0; i < n; i++)
+    for (uint32_t y = 0; y < h; y++)
+      for (uint32_t x = 0; x < w; x++)
+        for (uint32_t j = 0; j < o; j++) eq_ref_put_i32(&sink, i, y, x, j, *acc++);
+}
+
+void eq_mean_hw_ref(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_t c, float *out, float *row) {
+  const eq_epilogue e = {.out_mean = out};
+  const eq_ref_sink sink = {&e, n, h, w, c, row};
+  for (uint32_t i = 0; i < n; i++)
+    for (uint32_t y = 0; y < h; y++)
+      for (uint32_t px = 0; px < w; px++)
+        for (uint32_t j = 0; j < c; j++) add_to_mean(&sink, i, y, px, j, *x++);
+}
