@@ -1,0 +1,72 @@
+"""Where EdgeQ keeps its things. Nothing here creates a folder; whoever writes does."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from ._errors import UnsupportedError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def home() -> Path:
+    """$EDGEQ_HOME, or the platform's folder for user data."""
+    if chosen := os.environ.get("EDGEQ_HOME"):
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_data_path("edgeq", appauthor=False)
+
+
+def cache() -> Path:
+    """Packages pulled from the Hub; safe to delete."""
+    return home() / "cache"
+
+
+def data() -> Path:
+    """Data sets."""
+    return home() / "data"
+
+
+def keys() -> Path:
+    """Private signing keys."""
+    return home() / "keys"
+
+
+def trusted() -> Path:
+    """Public keys whose packages are accepted, beside the ones shipped with EdgeQ."""
+    return home() / "trusted"
+
+
+def shipped_keys() -> Path:
+    """Public keys that come with EdgeQ: its own zoo's."""
+    return _PACKAGE / "trusted"
+
+
+def store() -> Path:
+    """The results store."""
+    return home() / "results.db"
+
+
+def bundled_zoo() -> Path | None:
+    """The starter zoo: inside an installed EdgeQ, or beside the sources in a checkout; None if there is none."""
+    checkout = _PACKAGE.parent
+    if (installed := _PACKAGE / "_zoo").is_dir():
+        return installed
+    if (checkout / "pyproject.toml").is_file() and (checkout / "zoo").is_dir():
+        return checkout / "zoo"
+    return None
+
+
+def native(name: str, variable: str) -> Path:
+    """A native file of EdgeQ: the one that the environment variable names, else the installed `edgeq/_lib/NAME`.
+
+    raises  UnsupportedError when it is not there
+    """
+    if chosen := os.environ.get(variable):
+        return Path(chosen)
+    import edgeq
+
+    for folder in edgeq.__path__:  # an editable installation has two
+        if (file := Path(folder) / "_lib" / name).is_file():
+            return file
+    raise UnsupportedError(f"{name} is not installed; build it with `pip install .`, or set {variable} to its path")
