@@ -302,8 +302,10 @@ def _signed_manifest(
     }
     try:
         raw = _json.canonical(doc)
-    except (TypeError, ValueError) as error:
-        raise FormatError(f"{MANIFEST}: {error}") from None
+    except (TypeError, ValueError):
+        raise FormatError(
+            f"{MANIFEST}: metrics hold what JSON cannot spell (NaN, infinity or no plain value)"
+        ) from None
     parse_manifest(raw)
     _parse_config(contents[CONFIG])
     read_tensors(contents[WEIGHTS], WEIGHTS)

@@ -51,7 +51,7 @@ def write_sample(
     )
 
 
-def manifest_of(files: dict[str, bytes], **changes: object) -> dict[str, object]:
+def manifest_of(files: dict[str, bytes], /, **changes: object) -> dict[str, object]:
     """The manifest of these files as a plain object, with some of its keys changed."""
     return {
         "format": "edgeq-manifest-1",
