@@ -14,7 +14,7 @@ from edgeq import ops
 from edgeq._errors import UsageError
 from edgeq.nn import phases
 from edgeq.nn.batch_norm import BatchNorm
-from edgeq.nn.conv import QuantConv2d
+from edgeq.nn.conv import BinaryConv2d, QuantConv2d
 from edgeq.nn.dprelu import DPReLU
 from edgeq.nn.linear import QuantLinear
 from edgeq.nn.packed import PackedConv2d, PackedLinear, PackedPokeConv
@@ -145,6 +145,60 @@ class PokeBNN(nn.Module):
 
     def freeze_bounds(self) -> None:
         phases.freeze_bounds(self)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Price of one picture. ACE = sum over convolution and dense MACs of weight bits x activation bits."""
+
+    conv_ace: int
+    dense_ace: int
+    macs_by_bits: dict[int, int]
+    weights_by_bits: dict[int, int]  # convolution and dense kernels
+    other_parameters: int  # BN affine, DPReLU and biases; running statistics and bounds are not counted
+
+    @property
+    def ace(self) -> int:
+        return self.conv_ace + self.dense_ace
+
+    @property
+    def parameters(self) -> int:
+        return sum(self.weights_by_bits.values()) + self.other_parameters
+
+    @property
+    def packed_bytes(self) -> int:
+        """Kernels at their bit widths, without any padding of rows."""
+        return sum(bits * count for bits, count in self.weights_by_bits.items()) // 8
+
+
+def ace(config: PokeBNNConfig, height: int, width: int) -> Cost:
+    """Count a network on pictures of height x width, by sending an empty picture through an empty network.
+
+    raises  UsageError if the picture is smaller than the stem's kernel
+    """
+    if min(height, width) < config.stem_kernel:
+        raise UsageError(f"picture {height} x {width} is smaller than the stem kernel {config.stem_kernel}")
+    with torch.device("meta"):
+        model = PokeBNN(config, quantised=False).eval()
+        picture = torch.empty(1, height, width, config.in_channels)
+    macs: dict[nn.Module, int] = {}
+
+    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        macs[layer] = output.numel() * layer.get_parameter("weight")[0].numel()
+
+    layers = [m for m in model.modules() if isinstance(m, BinaryConv2d | QuantConv2d | QuantLinear)]
+    for layer in layers:
+        layer.register_forward_hook(count)
+    model(picture)
+    macs_by_bits = {layer.bits: 0 for layer in layers}
+    weights_by_bits = dict(macs_by_bits)
+    for layer in layers:
+        macs_by_bits[layer.bits] += macs[layer]
+        weights_by_bits[layer.bits] += layer.weight.numel()
+    total = sum([parameter.numel() for parameter in model.parameters()])
+    dense = macs[model.head] * model.head.bits**2
+    conv = sum(macs[layer] * layer.bits**2 for layer in layers) - dense
+    return Cost(conv, dense, macs_by_bits, weights_by_bits, total - sum(weights_by_bits.values()))
 
 
 def build(config: PokeBNNConfig, *, quantised: bool = True) -> PokeBNN:

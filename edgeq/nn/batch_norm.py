@@ -27,9 +27,7 @@ class BatchNorm(nn.Module):
                 rows, self.running_mean, self.running_var, self.scale, self.bias, False, MOMENTUM, EPS
             )
             return y.view(x.shape)
-        y, mean, inverse_std = torch.native_batch_norm(
-            rows, self.scale, self.bias, None, None, True, MOMENTUM, EPS
-        )
+        y, mean, inverse_std = torch.native_batch_norm(rows, self.scale, self.bias, None, None, True, MOMENTUM, EPS)
         with torch.no_grad():
             self.running_mean.lerp_(mean, MOMENTUM)
             self.running_var.lerp_(inverse_std.pow(-2).sub_(EPS), MOMENTUM)

@@ -23,19 +23,23 @@ def convolve(x: Tensor, w: Tensor, stride: int, groups: int, padding: Padding) -
     kernel_h, kernel_w = w.shape[1], w.shape[2]
     if kernel_h == kernel_w == stride == groups == 1:
         return nn.functional.linear(x, w.view(w.shape[0], -1))
+    zeros = (0, 0)
     if padding == "same":
-        x = pad_same(x, (kernel_h, kernel_w), stride)
-    y = nn.functional.conv2d(x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2), stride=stride, groups=groups)
-    return y.permute(0, 2, 3, 1)
+        x, zeros = pad_same(x, (kernel_h, kernel_w), stride)
+    nchw, oihw = x.permute(0, 3, 1, 2), w.permute(0, 3, 1, 2)
+    return nn.functional.conv2d(nchw, oihw, None, stride, zeros, groups=groups).permute(0, 2, 3, 1)
 
 
-def pad_same(x: Tensor, kernel: tuple[int, int], stride: int) -> Tensor:
-    """(N, H, W, C) with the zeros that SAME asks for around it."""
+def pad_same(x: Tensor, kernel: tuple[int, int], stride: int) -> tuple[Tensor, tuple[int, int]]:
+    """What SAME asks for: x (N, H, W, C), padded if need be, and the zeros still to come on both sides of H and W.
+
+    Equal zeros on both sides are left to the operator itself, which adds them without a copy.
+    """
     top, bottom = same_padding(x.shape[1], kernel[0], stride)
     left, right = same_padding(x.shape[2], kernel[1], stride)
-    if not (top or bottom or left or right):
-        return x
-    return nn.functional.pad(x, (0, 0, left, right, top, bottom))
+    if top == bottom and left == right:
+        return x, (top, left)
+    return nn.functional.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
 
 
 def lecun_normal(shape: tuple[int, ...]) -> Tensor:
@@ -51,6 +55,8 @@ def lecun_normal(shape: tuple[int, ...]) -> Tensor:
 class BinaryConv2d(nn.Module):
     """(N, H, W, I) -> (N, H', W', O), SAME; 1-bit input, 1-bit weights, no bias. Border zeros stay zeros."""
 
+    bits = 1
+
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, quantised: bool = True
     ) -> None:
@@ -61,7 +67,7 @@ class BinaryConv2d(nn.Module):
         self.weight = nn.Parameter(lecun_normal((out_channels, kernel, kernel, in_channels)))  # OHWI latents
 
     def forward(self, x: Tensor) -> Tensor:
-        w = self.weight
+        w: Tensor = self.weight
         if self.quantised:
             x = binary.activations(x)
             w = binary.weights(w) if self.quantise_weights else w
@@ -95,7 +101,7 @@ class QuantConv2d(nn.Module):
         self.weight = nn.Parameter(lecun_normal(shape))  # OHWI latents
 
     def forward(self, x: Tensor) -> Tensor:
-        w = self.weight
+        w: Tensor = self.weight
         if self.quantised:
             x = self.input_quantiser(x)
             w = uniform.weights(w, self.bits) if self.quantise_weights else w

@@ -31,7 +31,7 @@ class QuantLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))  # (O,)
 
     def forward(self, x: Tensor) -> Tensor:
-        w = self.weight
+        w: Tensor = self.weight
         if self.quantised:
             x = self.input_quantiser(x)
             w = uniform.weights(w, self.bits) if self.quantise_weights else w

@@ -26,17 +26,15 @@ def radd(r: Tensor, y: Tensor, mode: Literal["tile", "zeropad"]) -> Tensor:
     raises  UsageError if Co is no multiple of Ci in mode "tile"
     """
     have, want = r.shape[-1], y.shape[-1]
+    if have < want and mode == "tile" and want % have:
+        raise UsageError(f"residual of {have} channels cannot be tiled to {want}: no whole multiple")
     if have > want:
-        run = have // want
         r = r @ _run_average(have, want, r)
-    elif have < want and mode == "tile":
-        if want % have:
-            raise UsageError(f"residual of {have} channels cannot be tiled to {want}: no whole multiple")
-        r = r.repeat(1, 1, 1, want // have)
-    elif have < want:
-        r = nn.functional.pad(r, (0, want - have))
-    if r.shape != y.shape:
-        r = nn.functional.avg_pool2d(pad_same(r, (3, 3), 2).permute(0, 3, 1, 2), 3, 2).permute(0, 2, 3, 1)
+    if r.shape[1:3] != y.shape[1:3]:  # before the channels grow: the same numbers, and less work
+        r, zeros = pad_same(r, (3, 3), 2)
+        r = nn.functional.avg_pool2d(r.permute(0, 3, 1, 2), 3, 2, zeros).permute(0, 2, 3, 1)
+    if have < want:
+        r = r.repeat(1, 1, 1, want // have) if mode == "tile" else nn.functional.pad(r, (0, want - have))
     return y + r
 
 

@@ -7,12 +7,14 @@ The gradient is that of the clip in front of the floor (straight through); scale
 source  PokeBNN, arXiv 2112.00133; google/aqt aqt/jax_legacy
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from edgeq.schemes._clip import EPS, clip_gradient, clip_gradient_between
+from edgeq.schemes._function import apply
 
 ACTIVATION_BOUND = 3.0
 ACTIVATION_VALUE = ACTIVATION_BOUND / 2  # |binarised activation|
@@ -38,19 +40,19 @@ _TIE_LOW, _TIE_HIGH = _activation_tie()
 
 class _BinariseActivation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return torch.ge(x, 0, out=torch.empty_like(x)).mul_(2 * ACTIVATION_VALUE).sub_(ACTIVATION_VALUE)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
         return clip_gradient_between(grad, x, (-_TIE_HIGH, -_TIE_LOW), (_TIE_LOW, _TIE_HIGH))
 
 
 class _BinariseWeight(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, w: Tensor) -> Tensor:
+    def forward(ctx: Any, w: Tensor) -> Tensor:
         scale = _weight_scale(w)
         v = w * scale
         ctx.save_for_backward(v)
@@ -58,21 +60,19 @@ class _BinariseWeight(torch.autograd.Function):
         return torch.where(v >= 0, half, -half)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
-        (v,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (v,) = ctx.saved_tensors
         return clip_gradient(grad, v, -_EDGE, _EDGE)
 
 
 def activations(x: Tensor) -> Tensor:
     """Binarise activations to -1.5 / +1.5; float32, any shape."""
-    out: Tensor = _BinariseActivation.apply(x)
-    return out
+    return apply(_BinariseActivation, x)
 
 
 def weights(w: Tensor) -> Tensor:
     """Binarise latent weights (out, ...) to -alpha[o] / +alpha[o]; same shape."""
-    out: Tensor = _BinariseWeight.apply(w)
-    return out
+    return apply(_BinariseWeight, w)
 
 
 def weight_codes(w: Tensor) -> tuple[Tensor, Tensor]:

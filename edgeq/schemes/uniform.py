@@ -10,55 +10,55 @@ POS the clip sees integers, so the whole lowest and the whole highest level carr
 source  google/aqt aqt/jax_legacy; PokeBNN, arXiv 2112.00133
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from edgeq.schemes._clip import EPS, clip_gradient
+from edgeq.schemes._function import apply
 
 
 class _Symmetric(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, bound: Tensor, bits: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, bound: Tensor, bits: int) -> Tensor:
         level = symmetric_level(bits)
         scale = _divide(level, bound + EPS)
         v = x * scale
         ctx.save_for_backward(v)
-        ctx.level = level  # type: ignore[attr-defined]
+        ctx.level = level
         return v.clamp(-level, level).add_(0.5).floor_().div_(scale)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (v,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        level = ctx.level  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (v,) = ctx.saved_tensors
+        level = ctx.level
         return clip_gradient(grad, v, -level, level), None, None
 
 
 class _Positive(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, bound: Tensor, bits: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, bound: Tensor, bits: int) -> Tensor:
         scale = activation_scale(bound, bits, signed=False)
         floored = (x * scale).floor_()
         ctx.save_for_backward(floored)
-        ctx.top = 2.0**bits - 1  # type: ignore[attr-defined]
+        ctx.top = 2.0**bits - 1
         return floored.clamp(0.0, 2.0**bits - 1).div_(scale)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (floored,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return clip_gradient(grad, floored, 0.0, ctx.top), None, None  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (floored,) = ctx.saved_tensors
+        return clip_gradient(grad, floored, 0.0, ctx.top), None, None
 
 
 def symmetric(x: Tensor, bound: Tensor, bits: int) -> Tensor:
     """SYM fake quantisation; `bound` broadcasts against x (per channel: shape (C,) against (..., C))."""
-    out: Tensor = _Symmetric.apply(x, bound, bits)
-    return out
+    return apply(_Symmetric, x, bound, bits)
 
 
 def positive(x: Tensor, bound: Tensor, bits: int) -> Tensor:
     """POS fake quantisation of values that are never negative; `bound` broadcasts against x."""
-    out: Tensor = _Positive.apply(x, bound, bits)
-    return out
+    return apply(_Positive, x, bound, bits)
 
 
 def weights(w: Tensor, bits: int) -> Tensor:
