@@ -1,4 +1,4 @@
-"""From tensors to what the C core's binding takes: numpy views, epilogues, quantisers."""
+"""Between tensors and what the C core's binding takes: numpy views, epilogues, quantisers, results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ from .params import QUANT_GRID, Quant, Want, row_bytes, split_params
 
 Fused = tuple[Tensor, Tensor, Tensor]  # float map, its sign bits, its mean over the image; see Want
 
+_RESULTS: dict[Want, _native.Output] = {Want.MAP: "out", Want.BITS: "bits", Want.MEAN: "mean"}
+_DTYPES = (torch.float32, torch.uint8, torch.float32)
+
 
 def view(x: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory as an array (made contiguous first where it is not)."""
     return x.detach().contiguous().numpy()
+
+
+def tensor(array: np.ndarray[Any, Any] | None) -> Tensor:
+    """A result of the core that was asked for."""
+    if array is None:
+        raise AssertionError("the core left out a result that was asked for")
+    return torch.from_numpy(array)
 
 
 def fused_empty(like: Tensor, shape: tuple[int, int, int, int], want: int) -> Fused:
@@ -30,35 +40,40 @@ def fused_empty(like: Tensor, shape: tuple[int, int, int, int], want: int) -> Fu
     )
 
 
-def fused_results(results: Fused) -> dict[str, np.ndarray[Any, Any]]:
-    """The wanted results under their names in the core's epilogue."""
-    names = ("out", "out_bits", "out_mean")
-    return {name: view(result) for name, result in zip(names, results, strict=True) if result.numel()}
+def fused_tensors(results: _native.Outputs) -> Fused:
+    """The core's results in the order of `Fused`; an empty tensor for what was not wanted."""
+    arrays = (results.out, results.bits, results.mean)
+    first, second, third = (
+        torch.empty(0, dtype=dtype) if array is None else torch.from_numpy(array)
+        for array, dtype in zip(arrays, _DTYPES, strict=True)
+    )
+    return first, second, third
 
 
 def epilogue_of(
     params: Tensor,
     act: int,
-    local: Tensor | None,
-    block: Tensor | None,
-    gain: Tensor | None,
-    results: dict[str, np.ndarray[Any, Any]],
+    local: Tensor | None = None,
+    block: Tensor | None = None,
+    gain: Tensor | None = None,
+    want: int = Want.MAP,
 ) -> _native.Epilogue:
     """`eq_epilogue` from an operator's tensors: `local` is added zero-padded, `block` tiled along the channels."""
-    residuals = tuple(
-        None if r is None else _native.Residual(view(r), mode)
-        for r, mode in ((local, _native.RES_PAD), (block, _native.RES_TILE))
-    )
-    vectors = {name: view(row) for name, row in split_params(params, act).items()}
+    modes: tuple[_native.ResidualMode, _native.ResidualMode] = ("pad", "tile")
+    residuals = [_native.Residual(view(r), m) for r, m in zip((local, block), modes, strict=True) if r is not None]
     return _native.Epilogue(
-        act=act, residuals=residuals, gain=None if gain is None else view(gain), **vectors, **results
+        act=_native.ACTS[act],
+        residuals=tuple(residuals),
+        gain=None if gain is None else view(gain),
+        outputs=tuple(output for flag, output in _RESULTS.items() if want & flag),
+        **{name: view(row) for name, row in split_params(params, act).items()},
     )
 
 
-def quant_of(kind: int, steps: Tensor | None) -> _native.Quant | None:
-    """`eq_quant`, or None where the input is taken as it is."""
+def quant_of(kind: int, steps: Tensor | None) -> _native.Quant:
+    """`eq_quant` from an operator's arguments."""
     if kind == Quant.NONE:
-        return None
+        return _native.Quant()
     if steps is None:
         raise ValueError(f"quantiser {Quant(kind).name} needs steps (2, C)")
     grid, top = QUANT_GRID[Quant(kind)]

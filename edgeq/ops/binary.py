@@ -8,8 +8,10 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
-from ._views import Fused, epilogue_of, fused_empty, fused_results, view
+from ._views import Fused, epilogue_of, fused_empty, fused_tensors, tensor, view
 from .params import row_bytes, same_size
+
+_ACCUMULATOR = _native.Epilogue(outputs=("acc",))
 
 
 def _conv_shape(x: Tensor, w: Tensor, stride: int) -> tuple[int, int, int, int]:
@@ -17,9 +19,8 @@ def _conv_shape(x: Tensor, w: Tensor, stride: int) -> tuple[int, int, int, int]:
 
 
 def _conv(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -> _native.Conv2d:
-    n, h, width, _ = x.shape
     o, kh, kw, _ = w.shape
-    return _native.Conv2d.same(n, h, width, channels, o, kh, kw, stride=stride, groups=groups)
+    return _native.Conv2d.same((*x.shape[:3], channels), o, (kh, kw), (stride, stride), groups)
 
 
 def _pack_sign_shape(x: Tensor, threshold: Tensor | None) -> Tensor:
@@ -29,9 +30,8 @@ def _pack_sign_shape(x: Tensor, threshold: Tensor | None) -> Tensor:
 @operator("pack_sign(Tensor x, Tensor? threshold) -> (Tensor out)", _pack_sign_shape)
 def pack_sign(x: Tensor, threshold: Tensor | None) -> Tensor:
     """x (..., k) float32 -> (..., row_bytes(k)) uint8, bit = (x >= threshold (k,) or 0)."""
-    out = _pack_sign_shape(x, threshold)
-    _native.pack_b1(view(x), None if threshold is None else view(threshold), out=view(out))
-    return out
+    rows = _native.pack_b1(view(x.reshape(-1, x.shape[-1])), None if threshold is None else view(threshold))
+    return tensor(rows).view(_pack_sign_shape(x, threshold).shape)
 
 
 def _acc_shape(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -> Tensor:
@@ -47,10 +47,8 @@ def conv2d_b1b1(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -
 
     x (n, h, w, row_bytes(channels)), w (o, kh, kw, row_bytes(channels / groups)) -> (n, h', w', o) int32
     """
-    out = _acc_shape(x, w, channels, stride, groups)
-    epilogue = _native.Epilogue(out_acc=view(out))
-    _native.conv2d_b1b1(_conv(x, w, channels, stride, groups), view(x), view(w), epilogue)
-    return out
+    op = _conv(x, w, channels, stride, groups)
+    return tensor(_native.conv2d_b1b1(view(x), view(w), op, _ACCUMULATOR).acc)
 
 
 def _fused_shape(
@@ -88,10 +86,9 @@ def conv2d_b1b1_fused(
     want: int,
 ) -> Fused:
     """`epilogue(conv2d_b1b1(...))`, its sign bits, and its mean over the image (see `Want`), in one pass."""
-    results = _fused_shape(x, w, channels, stride, groups, act, params, local, block, gain, want)
-    epilogue = epilogue_of(params, act, local, block, gain, fused_results(results))
-    _native.conv2d_b1b1(_conv(x, w, channels, stride, groups), view(x), view(w), epilogue)
-    return results
+    op = _conv(x, w, channels, stride, groups)
+    epilogue = epilogue_of(params, act, local, block, gain, want)
+    return fused_tensors(_native.conv2d_b1b1(view(x), view(w), op, epilogue))
 
 
 def _linear_shape(x: Tensor, w: Tensor, k: int) -> Tensor:
@@ -101,8 +98,4 @@ def _linear_shape(x: Tensor, w: Tensor, k: int) -> Tensor:
 @operator("linear_b1b1(Tensor x, Tensor w, int k) -> (Tensor out)", _linear_shape)
 def linear_b1b1(x: Tensor, w: Tensor, k: int) -> Tensor:
     """x (m, row_bytes(k)), w (o, row_bytes(k)) -> (m, o) int32 accumulators."""
-    out = _linear_shape(x, w, k)
-    _native.linear_b1b1(
-        _native.Linear(x.shape[0], k, w.shape[0]), view(x), view(w), _native.Epilogue(out_acc=view(out))
-    )
-    return out
+    return tensor(_native.linear_b1b1(view(x), view(w), k, _ACCUMULATOR).acc)

@@ -8,7 +8,7 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
-from ._views import epilogue_of, view
+from ._views import epilogue_of, tensor, view
 
 
 def _epilogue_shape(
@@ -33,9 +33,7 @@ def epilogue(
     gain    (n, o) float32
     return  (n, h, w, o) float32
     """
-    out = _epilogue_shape(acc, act, params, local, block, gain)
-    _native.epilogue_i32(view(acc), epilogue_of(params, act, local, block, gain, {"out": view(out)}))
-    return out
+    return tensor(_native.epilogue_i32(view(acc), epilogue_of(params, act, local, block, gain)).out)
 
 
 def _mean_shape(x: Tensor) -> Tensor:
@@ -45,6 +43,4 @@ def _mean_shape(x: Tensor) -> Tensor:
 @operator("mean_hw(Tensor x) -> (Tensor out)", _mean_shape)
 def mean_hw(x: Tensor) -> Tensor:
     """Mean over the image, summed in a fixed order: (n, h, w, c) float32 -> (n, c)."""
-    out = _mean_shape(x)
-    _native.mean_hw(view(x), out=view(out))
-    return out
+    return tensor(_native.mean_hw(view(x)))

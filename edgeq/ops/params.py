@@ -7,6 +7,10 @@ from enum import IntEnum, IntFlag
 import torch
 from torch import Tensor
 
+from edgeq._native import QuantKind, row_bytes
+
+__all__ = ["QUANT_GRID", "Act", "Quant", "Want", "pack_steps", "row_bytes", "same_size", "split_params", "stack_params"]
+
 
 class Act(IntEnum):
     """Activation inside an epilogue (`eq_act`)."""
@@ -35,8 +39,12 @@ class Want(IntFlag):
     ALL = 7
 
 
-# kind as in eq_quant_kind (1 symmetric, 2 positive), largest grid value
-QUANT_GRID = {Quant.SYM4: (1, 7.0), Quant.POS4: (2, 15.0), Quant.SYM8: (1, 127.0)}
+# rounding rule as the core calls it, largest grid value
+QUANT_GRID: dict[Quant, tuple[QuantKind, float]] = {
+    Quant.SYM4: ("sym", 7.0),
+    Quant.POS4: ("pos", 15.0),
+    Quant.SYM8: ("sym", 127.0),
+}
 
 
 def stack_params(
@@ -72,11 +80,6 @@ def pack_steps(scale: Tensor) -> Tensor:
     """(2, C) float32: the quantiser's scale s and its reciprocal."""
     scale = scale.detach().to(torch.float32).reshape(-1)
     return torch.stack([scale, 1.0 / scale])
-
-
-def row_bytes(bits: int) -> int:
-    """Bytes of a packed row of `bits` bits: one natural word up to 32 bits, then whole 64-bit words."""
-    return 1 if bits <= 8 else 2 if bits <= 16 else 4 if bits <= 32 else (bits + 63) // 64 * 8
 
 
 def same_size(size: int, stride: int) -> int:

@@ -7,13 +7,14 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
-from ._views import Fused, epilogue_of, fused_empty, fused_results, quant_of, view
+from ._views import Fused, epilogue_of, fused_empty, fused_tensors, quant_of, tensor, view
 from .params import Act, row_bytes, same_size
 
 
 def _conv(x: Tensor, w: Tensor, stride: int, same: int, groups: int) -> _native.Conv2d:
     make = _native.Conv2d.same if same else _native.Conv2d.valid
-    return make(*x.shape, *w.shape[:3], stride=stride, groups=groups)
+    o, kh, kw, _ = w.shape
+    return make(x.shape, o, (kh, kw), (stride, stride), groups)
 
 
 def _conv_shape(x: Tensor, w: Tensor, stride: int, same: int) -> tuple[int, int, int, int]:
@@ -57,10 +58,9 @@ def conv2d_i8f32(
 
     same 1: SAME padding, 0: VALID. The weight's scale is part of `params`.
     """
-    out = _float_shape(x, w, steps, quant, stride, same, groups, act, params)
-    epilogue = epilogue_of(params, act, None, None, None, {"out": view(out)})
-    _native.conv2d_i8f32(_conv(x, w, stride, same, groups), view(x), quant_of(quant, steps), view(w), epilogue)
-    return out
+    op = _conv(x, w, stride, same, groups)
+    epilogue = epilogue_of(params, act)
+    return tensor(_native.conv2d_i8f32(view(x), quant_of(quant, steps), view(w), op, epilogue).out)
 
 
 def _fused_shape(
@@ -92,10 +92,9 @@ def conv2d_i8f32_fused(
     want: int,
 ) -> Fused:
     """`conv2d_i8f32`, its sign bits, and its mean over the image (see `Want`), in one pass."""
-    results = _fused_shape(x, w, steps, quant, stride, same, groups, act, params, want)
-    epilogue = epilogue_of(params, act, None, None, None, fused_results(results))
-    _native.conv2d_i8f32(_conv(x, w, stride, same, groups), view(x), quant_of(quant, steps), view(w), epilogue)
-    return results
+    op = _conv(x, w, stride, same, groups)
+    epilogue = epilogue_of(params, act, want=want)
+    return fused_tensors(_native.conv2d_i8f32(view(x), quant_of(quant, steps), view(w), op, epilogue))
 
 
 _LINEAR = "(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params)"
@@ -108,21 +107,13 @@ def _linear_shape(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: i
 @operator(f"linear_i8f32{_LINEAR} -> (Tensor out)", _linear_shape)
 def linear_i8f32(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: int, params: Tensor) -> Tensor:
     """x (m, k) float32, w (o, k) int8 -> (m, o) float32."""
-    out = _linear_shape(x, w, steps, quant, act, params)
-    op = _native.Linear(x.shape[0], x.shape[1], w.shape[0])
-    epilogue = epilogue_of(params, act, None, None, None, {"out": view(out)})
-    _native.linear_i8f32(op, view(x), quant_of(quant, steps), view(w), epilogue)
-    return out
+    return tensor(_native.linear_i8f32(view(x), quant_of(quant, steps), view(w), epilogue_of(params, act)).out)
 
 
 @operator(f"linear_i4f32{_LINEAR} -> (Tensor out)", _linear_shape)
 def linear_i4f32(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: int, params: Tensor) -> Tensor:
     """x (m, k) float32, w (o, row_bytes(4 k)) uint8 codes (`schemes.uniform.pack_nibbles`) -> (m, o) float32."""
-    out = _linear_shape(x, w, steps, quant, act, params)
-    op = _native.Linear(x.shape[0], x.shape[1], w.shape[0])
-    epilogue = epilogue_of(params, act, None, None, None, {"out": view(out)})
-    _native.linear_i4f32(op, view(x), quant_of(quant, steps), view(w), epilogue)
-    return out
+    return tensor(_native.linear_i4f32(view(x), quant_of(quant, steps), view(w), epilogue_of(params, act)).out)
 
 
 def _gain_shape(mean: Tensor, codes: Tensor, params: Tensor, hidden: int, quant1: int, quant2: int) -> Tensor:

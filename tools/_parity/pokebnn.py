@@ -1,16 +1,32 @@
 """PokeBNN and its quantisers: fixtures of the authors' code (google/aqt)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeq import _native, ops
 from edgeq._errors import FormatError
+from edgeq.compile import executorch, host
 from edgeq.importers import pokebnn_flax
-from edgeq.models.pokebnn import Bottleneck, BottleneckShape, PokeBNN, PokeBNNConfig, build
+from edgeq.models.pokebnn import (
+    Bottleneck,
+    BottleneckShape,
+    PackedBottleneck,
+    PackedPokeBNN,
+    PokeBNN,
+    PokeBNNConfig,
+    build,
+)
+from edgeq.nn import packed
+from edgeq.nn.batch_norm import BatchNorm
+from edgeq.nn.conv import convolve
+from edgeq.nn.input_quantiser import InputQuantiser
 from edgeq.nn.linear import QuantLinear
+from edgeq.nn.packed import PackedPokeConv
 from edgeq.nn.phases import input_quantisers
+from edgeq.nn.poke_conv import PokeConv
 from edgeq.schemes import binary, uniform
 
 from .report import ATOL, GRADIENT_RTOL, Check, Fixture, Report
@@ -73,7 +89,7 @@ def run_float(fixture: Fixture, report: Report) -> None:
     """Fake-quantised network: outputs, activations, gradients, train mode and calibration, as far as recorded."""
     if is_quantiser_fixture(fixture):
         compare_quantisers(report, fixture)
-    elif "step0/input" in fixture.tensors:
+    elif _steps(fixture):
         compare_calibration(report, fixture)
     else:
         compare_eval(report, fixture, build_from_fixture(fixture))
@@ -128,30 +144,45 @@ def compare_train_mode(report: Report, fixture: Fixture) -> None:
 
 
 def compare_calibration(report: Report, fixture: Fixture) -> None:
-    """Train mode from the unquantised state; the step whose bounds are no longer -1 is the one that freezes."""
+    """Train mode from the unquantised state: outputs, statistics and bounds after every step."""
+    for here, model, output in calibrate(fixture):
+        report.compare(f"{here}output", output, fixture.tensors[f"{here}output"], ATOL)
+        for name, quantiser in _quantisers(model).items():
+            report.compare(f"{here}bounds/{name}", quantiser.bounds, fixture.tensors[_bounds_key(here, name)], ATOL)
+            for ours, theirs in (("statistic_max", "maximum"), ("statistic_min", "minimum")):
+                want = fixture.tensors[f"{here}stats/{name}/GetBounds_0.mean_batch_{theirs}"]
+                report.compare(f"{here}{ours}/{name}", getattr(quantiser, ours), want, ATOL)
+
+
+def calibrate(fixture: Fixture) -> Iterator[tuple[str, Bottleneck, Tensor]]:
+    """(key prefix, model, output) after each training step; the first step with bounds is the one that freezes."""
     model = build_from_fixture(fixture).train()
     assert isinstance(model, Bottleneck)
-    quantisers = {
-        name: layer.input_quantiser for name, layer in pokebnn_flax.layers(model) if isinstance(layer, QuantLinear)
-    }
     for quantiser in input_quantisers(model):
         quantiser.start_calibration()
     frozen = False
-    for step in range(sum(key.endswith("/input") for key in fixture.tensors)):
+    for step in range(_steps(fixture)):
         here = f"step{step}/"
-        bounds = {n: fixture.tensors[f"{here}bounds/{n}/GetBounds_0"] for n in quantisers}
-        if not frozen and any((b != -1).any() for b in bounds.values()):
+        if not frozen and any((fixture.tensors[_bounds_key(here, n)] != -1).any() for n in _quantisers(model)):
             frozen = True
             for quantiser in input_quantisers(model):
                 quantiser.freeze_bounds()
         with torch.no_grad():
             output = model(torch.from_numpy(fixture.tensors[f"{here}input"]))
-        report.compare(f"{here}output", output, fixture.tensors[f"{here}output"], ATOL)
-        for name, quantiser in quantisers.items():
-            report.compare(f"{here}bounds/{name}", quantiser.bounds, bounds[name], ATOL)
-            for ours, theirs in (("statistic_max", "maximum"), ("statistic_min", "minimum")):
-                want = fixture.tensors[f"{here}stats/{name}/GetBounds_0.mean_batch_{theirs}"]
-                report.compare(f"{here}{ours}/{name}", getattr(quantiser, ours), want, ATOL)
+        yield here, model, output
+
+
+def _steps(fixture: Fixture) -> int:
+    return sum(key.startswith("step") and key.endswith("/input") for key in fixture.tensors)
+
+
+def _bounds_key(here: str, name: str) -> str:
+    return f"{here}bounds/{name}/GetBounds_0"
+
+
+def _quantisers(model: Bottleneck) -> dict[str, InputQuantiser]:
+    layers = pokebnn_flax.layers(model)
+    return {name: layer.input_quantiser for name, layer in layers if isinstance(layer, QuantLinear)}
 
 
 def compare_quantisers(report: Report, fixture: Fixture) -> None:
@@ -180,4 +211,172 @@ def _quantise(key: str, x: Tensor) -> Tensor:
     return quantise(x, torch.tensor(float(bound)), int(grid[3:]))
 
 
-PATHS: dict[str, Check] = {"float": run_float}
+# -- path "packed": the deploy face on the C core ---------------------------------------------------------------------
+
+
+def run_packed(fixture: Fixture, report: Report) -> None:
+    """Packed network against the recorded outputs; accumulators of every binary convolution must be exact."""
+    if is_quantiser_fixture(fixture):
+        compare_packed_quantisers(report, fixture)
+        return
+    model, x, want = deployed(fixture)
+    with torch.no_grad():
+        report.compare("output", _packed(model)(x), want, ATOL)
+    for name, block in _bottlenecks(model):
+        for j, layer in enumerate((block.conv1, block.conv2, block.conv3), 1):
+            compare_accumulators(report, fixture, f"conv-{name}-{j}", layer)
+
+
+def deployed(fixture: Fixture) -> tuple[PokeBNN | Bottleneck, Tensor, np.ndarray]:
+    """The network to pack, its input, and the output that was recorded for it.
+
+    A calibration fixture records train mode only: there the last step's batch statistics become the running ones.
+    """
+    if not _steps(fixture):
+        return build_from_fixture(fixture), torch.from_numpy(fixture.tensors["input"]), fixture.tensors["output"]
+    *_, (here, model, _) = calibrate(fixture)
+    x = torch.from_numpy(fixture.tensors[f"{here}input"])
+    for layer in model.modules():
+        if isinstance(layer, BatchNorm):
+            layer.register_forward_pre_hook(_use_batch_statistics)
+    with torch.no_grad():
+        model.eval()(x)
+    return model, x, fixture.tensors[f"{here}output"]
+
+
+def _use_batch_statistics(layer: nn.Module, inputs: tuple[Tensor]) -> None:
+    assert isinstance(layer, BatchNorm)
+    rows = inputs[0].reshape(-1, inputs[0].shape[-1]).double()
+    layer.running_mean.copy_(rows.mean(0))
+    layer.running_var.copy_(rows.var(0, correction=0))
+
+
+def compare_accumulators(report: Report, fixture: Fixture, name: str, layer: PokeConv) -> None:
+    """The kernel's integers against signs convolved in double precision, and the recorded layer if it was kept."""
+    x = _input_of(fixture, name)
+    if x is None:
+        return
+    with torch.no_grad():
+        acc = PackedPokeConv.from_trained(layer).accumulators(x)
+        signs, alpha = binary.weight_codes(layer.conv.weight)
+        plain = convolve(_sign(x >= 0), _sign(signs), layer.conv.stride, 1, "same")
+    report.compare(f"accumulators/{name}", acc.double(), plain.numpy(), 0.0)
+    if (recorded := fixture.tensors.get(f"act/{name}")) is not None:
+        report.compare(f"act/{name}", acc * alpha * binary.ACTIVATION_VALUE, recorded, ATOL)
+
+
+def _sign(positive: Tensor) -> Tensor:
+    return positive.double() * 2 - 1
+
+
+def _input_of(fixture: Fixture, name: str) -> Tensor | None:
+    """What `conv-BLOCK-J` saw: the input, the block before, or the convolution before; None if it was not kept."""
+    _, block, j = name.split("-")
+    if j != "1":
+        key = f"act/bn_split{block}-{int(j) - 1}"
+    elif block == "blk":
+        key = "input"
+    elif block == "resblock0":
+        key = "act/DPReLU_1"
+    else:
+        key = f"act/bn_splitresblock{int(block.removeprefix('resblock')) - 1}-3"
+    kept = fixture.tensors.get(key)
+    return None if kept is None else torch.from_numpy(kept)
+
+
+def compare_packed_quantisers(report: Report, fixture: Fixture) -> None:
+    """The core's own rounding of activations, and weights through their stored codes and back."""
+    x = fixture.tensors["x"]
+    weight = torch.from_numpy(fixture.tensors["w_HWIO"]).permute(3, 0, 1, 2)
+    for key, want in fixture.tensors.items():
+        if key in ("x", "w_HWIO") or key.startswith("grad_"):
+            continue
+        if key.startswith("w_prec"):
+            got = _through_codes(weight, int(key.removeprefix("w_prec"))).permute(1, 2, 3, 0)
+        else:
+            got = torch.from_numpy(_core_quantise(key, x))
+        report.compare(key, got, want, QUANTISER_RTOL * float(np.abs(want).max()))
+
+
+def _through_codes(weight: Tensor, bits: int) -> Tensor:
+    per_output = (-1, 1, 1, 1)
+    if bits == 1:
+        signs, alpha = binary.weight_codes(weight)
+        rows = packed.pack_bits(signs).numpy()
+        unpacked = np.unpackbits(rows, axis=-1, bitorder="little")[..., : weight.shape[-1]]
+        return _sign(torch.from_numpy(unpacked) == 1).float() * alpha.view(per_output)
+    codes, scale = uniform.weight_codes(weight, bits)
+    return codes / scale.view(per_output)
+
+
+def _core_quantise(key: str, x: np.ndarray) -> np.ndarray:
+    """One row through an identity matrix: what comes out is the quantised input itself."""
+    grid, bound = key.split("_b")
+    if grid == "bin":
+        bits = np.unpackbits(_native.pack_b1(x[None]), axis=-1, bitorder="little")[0, : x.size]
+        return np.where(bits == 1, binary.ACTIVATION_VALUE, -binary.ACTIVATION_VALUE).astype(np.float32)
+    signed, p = grid[:3] == "sym", int(grid[3:])
+    scale = uniform.activation_scale(torch.full((x.size,), float(bound)), p, signed=signed)
+    top = uniform.symmetric_level(p) if signed else 2.0**p - 1
+    quant = _native.Quant("sym" if signed else "pos", top, scale.numpy(), (1 / scale).numpy())
+    out = _native.linear_i8f32(x[None], quant, np.eye(x.size, dtype=np.int8), _native.Epilogue()).out
+    assert out is not None
+    return out[0]
+
+
+# -- path "pte": the compiled program ---------------------------------------------------------------------------------
+
+
+def run_pte(fixture: Fixture, report: Report) -> None:
+    """The program that a device runs, against the recorded output; also bit for bit against the packed network."""
+    if is_quantiser_fixture(fixture):
+        compare_compiled_quantisers(report, fixture)
+        return
+    model, x, want = deployed(fixture)
+    face = _packed(model)
+    (output,) = host.run(executorch.lower(face, (x,)), (x,))
+    report.compare("output", output, want, ATOL)
+    with torch.no_grad():
+        report.compare("output_minus_packed", output, face(x).numpy(), 0.0)
+
+
+class _Quantise(nn.Module):
+    """(1, k) -> (1, k): an identity matrix behind one of the core's input quantisers."""
+
+    def __init__(self, scale: Tensor, kind: ops.Quant) -> None:
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("eye", torch.eye(scale.numel(), dtype=torch.int8))
+        self.register_buffer("steps", ops.pack_steps(scale))
+        self.register_buffer("params", torch.stack([torch.ones(scale.numel()), torch.zeros(scale.numel())]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = ops.linear_i8f32(x, self.eye, self.steps, self.kind, ops.Act.NONE, self.params)
+        return y
+
+
+def compare_compiled_quantisers(report: Report, fixture: Fixture) -> None:
+    """Each quantiser that an operator offers, as a program of its own."""
+    x = torch.from_numpy(fixture.tensors["x"])[None]
+    for kind in (ops.Quant.SYM4, ops.Quant.POS4, ops.Quant.SYM8):
+        grid, p = kind.name[:3].lower(), int(kind.name[3:])
+        for key, want in fixture.under(f"{grid}{p}_b"):
+            bound = torch.full((x.numel(),), float(key))
+            scale = uniform.activation_scale(bound, p, signed=grid == "sym")
+            (got,) = host.run(executorch.lower(_Quantise(scale, kind), (x,)), (x,))
+            report.compare(f"{grid}{p}_b{key}", got[0], want, QUANTISER_RTOL * float(np.abs(want).max()))
+
+
+def _packed(model: PokeBNN | Bottleneck) -> PackedPokeBNN | PackedBottleneck:
+    if isinstance(model, PokeBNN):
+        return PackedPokeBNN.from_trained(model)
+    return PackedBottleneck.from_trained(model)
+
+
+def _bottlenecks(model: PokeBNN | Bottleneck) -> list[tuple[str, Bottleneck]]:
+    if isinstance(model, Bottleneck):
+        return [("blk", model)]
+    return [(f"resblock{i}", block) for i, block in enumerate(model.blocks)]
+
+
+PATHS: dict[str, Check] = {"float": run_float, "packed": run_packed, "pte": run_pte}

@@ -1,0 +1,133 @@
+"""DenseShift ResNets: every convolution but the first has weights that are signed powers of two.
+
+Li et al.: DenseShift: Towards Accurate and Efficient Low-Bit Power-of-Two Quantization, ICCV 2023, arXiv 2208.09708.
+The network is that of the predecessor S3 (its public code), CIFAR type with a 3x3 stem or ImageNet type with a 7x7 stem
+and a max pool; first convolution, batch norms and classifier are float. `form="s3"` gives S3's weights in it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from edgeq._errors import UsageError
+from edgeq.nn.float_conv import Conv2d
+from edgeq.nn.shift_conv import Form, ShiftConv2d
+from edgeq.nn.torch_batch_norm import TorchBatchNorm
+from edgeq.schemes import shift
+
+
+@dataclass(frozen=True)
+class DenseShiftConfig:
+    """Which ResNet: `blocks[i]` basic blocks of `widths[i]` channels; all stages but the first halve the picture.
+
+    ResNet-8 is the default; ResNet-18 has widths (64, 128, 256, 512), blocks (2, 2, 2, 2), a 7x7 stem of stride 2 and
+    the max pool.
+    """
+
+    classes: int
+    in_channels: int = 3
+    bits: int = 3
+    form: Form = "denseshift"
+    widths: tuple[int, ...] = (16, 32, 64)
+    blocks: tuple[int, ...] = (1, 1, 1)
+    stem_kernel: int = 3
+    stem_stride: int = 1
+    stem_pool: bool = False  # max pool 3x3, stride 2, behind the stem
+
+    def __post_init__(self) -> None:
+        if self.form not in ("denseshift", "s3"):
+            raise UsageError(f'form: must be "denseshift" or "s3", got {self.form!r}')
+        if self.bits not in shift.WIDTHS or (self.form == "s3" and self.bits != 3):
+            raise UsageError(f"bits: must be 2, 3 or 4, and 3 for S3, got {self.bits}")
+        if not self.widths or len(self.widths) != len(self.blocks) or min(*self.widths, *self.blocks) < 1:
+            raise UsageError(f"widths and blocks: one positive number a stage, got {self.widths} and {self.blocks}")
+        for name in ("classes", "in_channels", "stem_kernel", "stem_stride"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if self.stem_kernel % 2 == 0:
+            raise UsageError(f"stem_kernel: must be odd, got {self.stem_kernel}")
+
+
+Config = DenseShiftConfig  # what `edgeq.models` calls it
+
+
+class ConvBN(nn.Module):
+    """(N, H, W, I) -> (N, ceil(H/stride), ceil(W/stride), O): a convolution of odd kernel and its batch norm."""
+
+    def __init__(self, conv: Conv2d, channels: int) -> None:
+        super().__init__()
+        self.conv, self.bn = conv, TorchBatchNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.conv(x))
+        return y
+
+
+class BasicBlock(nn.Module):
+    """(N, H, W, I) -> (N, ceil(H/stride), ceil(W/stride), O)."""
+
+    def __init__(
+        self, config: DenseShiftConfig, in_channels: int, out_channels: int, stride: int, *, quantised: bool
+    ) -> None:
+        super().__init__()
+
+        def conv_bn(inputs: int, kernel: int, stride: int) -> ConvBN:
+            padding = kernel // 2
+            if quantised:
+                conv: Conv2d = ShiftConv2d(
+                    inputs, out_channels, kernel, stride=stride, padding=padding, bits=config.bits, form=config.form
+                )
+            else:
+                conv = Conv2d(inputs, out_channels, kernel, stride=stride, padding=padding)
+            return ConvBN(conv, out_channels)
+
+        self.first = conv_bn(in_channels, 3, stride)
+        self.second = conv_bn(out_channels, 3, 1)
+        self.shortcut = conv_bn(in_channels, 1, stride) if stride != 1 or in_channels != out_channels else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.first(x).relu())
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        out: Tensor = (y + shortcut).relu()
+        return out
+
+
+class DenseShift(nn.Module):
+    """(N, H, W, I) float32, normalised pictures -> (N, classes) logits."""
+
+    def __init__(self, config: DenseShiftConfig, *, quantised: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        kernel, width = config.stem_kernel, config.widths[0]
+        stem = Conv2d(config.in_channels, width, kernel, stride=config.stem_stride, padding=kernel // 2)
+        self.stem = ConvBN(stem, width)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*blocks) for blocks in _stages(config, quantised=quantised)
+        )
+        self.head = nn.Linear(config.widths[-1], config.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        if self.config.stem_pool:
+            x = nn.functional.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
+        for stage in self.stages:
+            x = stage(x)
+        logits: Tensor = self.head(x.mean((1, 2)))
+        return logits
+
+
+def _stages(config: DenseShiftConfig, *, quantised: bool) -> Iterator[list[BasicBlock]]:
+    channels = config.widths[0]
+    for stage, (width, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
+        blocks = []
+        for index in range(count):
+            stride = 2 if stage > 0 and index == 0 else 1
+            blocks.append(BasicBlock(config, channels, width, stride, quantised=quantised))
+            channels = width
+        yield blocks
+
+
+def build(config: DenseShiftConfig, *, quantised: bool = True) -> DenseShift:
+    """A fresh network from torch's random generator; quantised=False gives the float twin: ordinary convolutions."""
+    return DenseShift(config, quantised=quantised)
