@@ -5,7 +5,7 @@ commit each revision stood for when it was last asked. It is fetched into a stag
 into place in one step; whatever interrupts a pull, nothing half-installed is left.
 """
 
-import os
+import contextlib
 import re
 import secrets
 import shutil
@@ -107,7 +107,8 @@ def pull(
 ) -> PulledPackage:
     """Find a package, verify it, and say where it came from.
 
-    ref              NAME (of the zoo, or else edgeq/NAME), OWNER/NAME, either with @REVISION, or a package folder
+    ref              NAME (of the zoo, or else edgeq/NAME), OWNER/NAME, either with @REVISION, or the folder of a
+                     package or of a zoo entry
     revision         branch, tag or commit; a bundled model is used only if none is given
     allow_unsigned   accept a package without a signature by a trusted key
     allow_downgrade  accept an older version than one seen before
@@ -255,7 +256,7 @@ class _Shelf:
                 with path.open("xb") as file:
                     client.download(self.repo, commit, name, file, size=entry.size, limit=entry.size, progress=progress)
             verified = terms.verify(package)
-            self._place(package, commit, staging)
+            self._place(package, commit, terms)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return _pulled(VerifiedPackage(self.path / commit, verified.manifest, verified.signed_by), "hub", commit)
@@ -289,12 +290,19 @@ class _Shelf:
         with path.open("xb") as file:
             client.download(self.repo, commit, path.name, file, size=None, limit=limit, progress=None)
 
-    def _place(self, package: Path, commit: str, staging: Path) -> None:
+    def _place(self, package: Path, commit: str, terms: _Terms) -> None:
+        """Move a verified package to where its commit belongs, unless another process was faster."""
         self.path.mkdir(parents=True, exist_ok=True)
         target = self.path / commit
-        if target.exists():  # damaged, or put there by another process meanwhile
-            target.replace(staging / "replaced")
-        package.replace(target)
+        if terms.accepts(target) is not None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            target.replace(package.with_name("damaged"))
+        try:
+            package.replace(target)
+        except OSError:
+            if terms.accepts(target) is None:
+                raise
 
     def _recall(self, revision: str) -> str | None:
         try:
@@ -310,12 +318,13 @@ class _Shelf:
 
 
 def _as_folder(ref: str | Path) -> Path | None:
-    """The folder that is meant: any Path, any text that starts like one, or a folder here that is a package."""
+    """The folder that is meant: any Path, any text that starts like one, a package or a zoo entry that lies here."""
     path = Path(ref).expanduser()
-    starts = (".", "~", "/", os.sep)
-    if isinstance(ref, Path) or ref.startswith(starts) or path.is_absolute() or (path / MANIFEST).is_file():
-        return path
-    return None
+    for folder in (path, path / "package"):
+        if (folder / MANIFEST).is_file():
+            return folder
+    looks_like_one = isinstance(ref, Path) or path.is_absolute() or ref.startswith((".", "~"))
+    return path if looks_like_one else None
 
 
 def _parse(ref: str, revision: str | None) -> tuple[str, Path | None, str | None]:

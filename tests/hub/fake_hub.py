@@ -44,6 +44,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Request:
+    """What was asked, header names in lower case, and the status that was answered."""
+
     method: str
     path: str
     status: int
@@ -68,10 +70,15 @@ class Repository:
 
 
 class FakeHub:
-    """The server; `token`, if set, is what writing and reading private repositories takes."""
+    """The server.
 
-    def __init__(self, *, token: str | None = None) -> None:
+    token    if set, what writing and reading private repositories takes
+    storage  another server that large files are fetched from, by redirection, as from the real Hub
+    """
+
+    def __init__(self, *, token: str | None = None, storage: "FakeHub | None" = None) -> None:
         self.token = token
+        self.storage = storage
         self.repos: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.faults: list[Fault] = []
@@ -133,6 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         ("POST", r"/api/models/([^/]+/[^/]+)/preupload/([^/]+)", "preupload"),
         ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
         ("PUT", r"/objects/([0-9a-f]{64})", "put"),
+        ("GET", r"/objects/([0-9a-f]{64})", "get"),
         ("POST", r"/api/models/([^/]+/[^/]+)/commit/([^/]+)", "commit"),
     )
 
@@ -183,10 +191,21 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.hub.fault(path)
         if data is None or fault == "missing":
             return self.error(404, "EntryNotFound", f"{path} does not exist")
+        if self.hub.storage is not None and path.endswith(LARGE):
+            oid = hashlib.sha256(data).hexdigest()
+            self.hub.storage.objects[oid] = data
+            return self.send(302, b"", {"Location": f"{self.hub.storage.url}/objects/{oid}"})
+        self.content(path, data, fault, {"X-Repo-Commit": commit})
+
+    def get(self, oid: str) -> None:
+        self.content(oid, self.hub.objects[oid], self.hub.fault("object"), {})
+
+    def content(self, path: str, data: bytes, fault: str, headers: dict[str, str]) -> None:
+        """The bytes, or the rest of them, with what goes wrong on the way."""
         if fault == "busy":
             return self.send(503, b"", {"Retry-After": "7"})
         tag = _etag(path, data + b"other" if fault == "etag" else data)
-        headers = {"ETag": f'"{tag}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+        headers |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
         start, status = 0, 200
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if asked and self.headers.get("If-Range", f'"{tag}"') == f'"{tag}"':
@@ -291,7 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def start(self, status: int, length: int, headers: dict[str, str], *, kind: str) -> None:
-        self.hub.log.append(Request(self.command, self.path, status, dict(self.headers), self.body))
+        asked = {name.lower(): value for name, value in self.headers.items()}
+        self.hub.log.append(Request(self.command, self.path, status, asked, self.body))
         self.send_response(status)
         for name, value in ({"Content-Type": kind, "Content-Length": str(length)} | headers).items():
             self.send_header(name, value)

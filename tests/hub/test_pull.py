@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,9 @@ def test_requests_name_edgeq_and_ask_for_plain_bytes(fake_hub, demo, monkeypatch
     monkeypatch.setenv("HF_TOKEN", "secret")
     pull("edgeq/demo")
     for request in fake_hub.log:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        assert headers["user-agent"].startswith("edgeq/")
-        assert headers["authorization"] == "Bearer secret"
-    assert {r.headers["Accept-Encoding"] for r in fake_hub.asked("GET", "/resolve/")} == {"identity"}
+        assert request.headers["user-agent"].startswith("edgeq/")
+        assert request.headers["authorization"] == "Bearer secret"
+    assert {r.headers["accept-encoding"] for r in fake_hub.asked("GET", "/resolve/")} == {"identity"}
 
 
 def test_unlisted_files_are_not_asked_for(fake_hub, tmp_path):
@@ -199,8 +199,8 @@ def test_dropped_once_goes_on_where_it_broke(fake_hub, demo, waits):
     assert pull("edgeq/demo").source == "hub"
     first, second = fake_hub.asked("GET", WEIGHTS)
     half = len(fake_hub.repos["edgeq/demo"].commits[demo][WEIGHTS]) // 2
-    assert "Range" not in first.headers
-    assert (second.headers["Range"], second.status) == (f"bytes={half}-", 206)
+    assert "range" not in first.headers
+    assert (second.headers["range"], second.status) == (f"bytes={half}-", 206)
     assert waits == [0.5]
 
 
@@ -219,6 +219,26 @@ def test_busy_server_is_asked_again_when_it_says(fake_hub, demo, waits):
     fake_hub.faults += [Fault("busy", WEIGHTS, times=2), Fault("busy", "revision", times=1)]
     assert pull("edgeq/demo").source == "hub"
     assert waits == [3.0, 7.0, 7.0]
+
+
+def test_large_files_may_come_from_another_host_that_never_sees_the_token(tmp_path, monkeypatch, waits):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    with FakeHub() as storage, FakeHub(storage=storage) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        server.commit("edgeq/demo", package_files(tmp_path))
+        storage.faults.append(Fault("drop", "object", times=1))
+        assert pull("edgeq/demo").source == "hub"
+        assert [r.status for r in storage.log] == [200, 206]
+        assert all("authorization" not in r.headers for r in storage.log)
+        assert all(r.headers["authorization"] == "Bearer secret" for r in server.asked("GET", WEIGHTS))
+
+
+def test_pulls_at_the_same_time_do_not_disturb_each_other(fake_hub, demo):
+    with ThreadPoolExecutor(8) as pool:
+        pulled = list(pool.map(pull, ["edgeq/demo"] * 8))
+    assert {package.path for package in pulled} == {_paths.cache() / "packages" / "edgeq--demo" / demo}
+    assert all(package.read("README.md") for package in pulled)
+    assert list((_paths.cache() / "staging").iterdir()) == []
 
 
 def test_killed_pull_leaves_nothing_half_installed(fake_hub, demo):
@@ -317,6 +337,12 @@ def test_two_different_revisions():
 
 
 # --- folders
+
+
+def test_folder_of_a_zoo_entry_means_its_package(tmp_path):
+    (tmp_path / "entry").mkdir()
+    write_sample(tmp_path / "entry" / "package")
+    assert pull(tmp_path / "entry").path == tmp_path / "entry" / "package"
 
 
 def test_folder_is_verified_where_it_lies(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def test_files_may_be_copied_from_elsewhere_and_lie_in_folders(tmp_path):
 
 def test_file_to_copy_that_is_missing(tmp_path):
     files = {**sample_files(), "x": tmp_path / "nothing"}
-    with pytest.raises(PackageError, match="nothing: cannot be read: No such file or directory$"):
+    with pytest.raises(PackageError, match=r"nothing: cannot be read: No such file or directory$"):
         write_package(tmp_path / "demo", files=files, name="demo", version=1, licence="MIT", key=KEY)
     assert list(tmp_path.iterdir()) == []
 
@@ -74,7 +74,7 @@ def test_created_is_now_in_utc_unless_given(tmp_path):
 
 
 def test_existing_folder_is_left_alone(demo):
-    with pytest.raises(PackageError, match="demo: exists already; choose a new folder or remove it first$"):
+    with pytest.raises(PackageError, match=r"demo: exists already; choose a new folder or remove it first$"):
         write_sample(demo, version=2)
     assert verify_package(demo, trusted=TRUSTED).manifest.version == 1
 
@@ -92,11 +92,11 @@ def test_sign_folder_lists_what_lies_there_and_replaces_an_older_signature(demo)
 
 def test_sign_folder_refuses_links_and_unportable_names(demo):
     (demo / "link").symlink_to(demo / "README.md")
-    with pytest.raises(FormatError, match="^link: a symbolic link"):
+    with pytest.raises(FormatError, match=r"^link: a symbolic link"):
         sign_folder(demo, name="demo", version=2, licence="MIT", key=KEY)
     (demo / "link").unlink()
     (demo / "my notes.txt").write_text("")
-    with pytest.raises(FormatError, match="path 'my notes.txt'"):
+    with pytest.raises(FormatError, match=r"path 'my notes.txt'"):
         sign_folder(demo, name="demo", version=2, licence="MIT", key=KEY)
 
 
@@ -221,13 +221,13 @@ def test_private_key_that_others_can_read_is_refused(tmp_path):
 
 def test_files_that_are_not_keys(tmp_path):
     path = tmp_path / "x.key"
-    with pytest.raises(NotFoundError, match="no such key$"):
+    with pytest.raises(NotFoundError, match=r"no such key$"):
         keys.load_private(path)
     path.write_text("hello")
     path.chmod(0o600)
-    with pytest.raises(FormatError, match="not a PEM private key without a password$"):
+    with pytest.raises(FormatError, match=r"not a PEM private key without a password$"):
         keys.load_private(path)
-    with pytest.raises(FormatError, match="not a PEM public key$"):
+    with pytest.raises(FormatError, match=r"not a PEM public key$"):
         keys.load_public(path)
 
 
@@ -238,10 +238,10 @@ def test_keys_of_another_kind(tmp_path):
     key, path = X25519PrivateKey.generate(), tmp_path / "x"
     path.touch(mode=0o600)
     path.write_bytes(key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption()))
-    with pytest.raises(FormatError, match="expected an Ed25519 private key$"):
+    with pytest.raises(FormatError, match=r"expected an Ed25519 private key$"):
         keys.load_private(path)
     path.write_bytes(key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo))
-    with pytest.raises(FormatError, match="expected an Ed25519 public key$"):
+    with pytest.raises(FormatError, match=r"expected an Ed25519 public key$"):
         keys.load_public(path)
 
 
