@@ -1,0 +1,166 @@
+"""What a measuring verb found out, as JSON for scripts and as values for the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeq.bench.accuracy import Accuracy
+from edgeq.bench.energy import EnergySample
+from edgeq.bench.latency import Latency
+from edgeq.results import Value
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the device: the most its agent had resident, what it had before the model, and the planned arenas."""
+
+    peak_bytes: int
+    before_bytes: int
+    planned_bytes: int
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy of one inference, joules, with what it covers."""
+
+    sample: EnergySample
+    kind: str
+    scope: str
+    provider: str
+    inferences: int
+
+    @property
+    def millijoules(self) -> float:
+        return 1e3 * self.sample.joules / self.inferences
+
+    @property
+    def uncertainty_millijoules(self) -> float:
+        return 1e3 * self.sample.uncertainty / self.inferences
+
+    @property
+    def net_millijoules(self) -> float | None:
+        net = self.sample.net_joules
+        return None if net is None else 1e3 * net / self.inferences
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy and the data it is of."""
+
+    accuracy: Accuracy
+    dataset: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run; None stands for what its verb does not measure or its device cannot tell.
+
+    latency_method  in words, e.g. "clock of the device, 100 runs"
+    signed_by       the trusted key of the package; None is said aloud in every face
+    """
+
+    verb: str
+    model: str
+    device: str
+    target: str
+    isa: str
+    threads: int
+    size_bytes: int
+    artefact_sha256: str
+    package_sha256: str
+    signed_by: str | None
+    latency: Latency | None = None
+    latency_method: str = ""
+    instructions: float | None = None
+    memory: Memory | None = None
+    energy: Energy | None = None
+    evaluation: Evaluation | None = None
+    warnings: Sequence[str] = ()
+    run_id: int | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The document that `edgeq deploy|eval|bench --json` prints; `accuracy` is a share, 0..1."""
+        a = self.evaluation.accuracy if self.evaluation else None
+        t, e = self.latency, self.energy
+        return {
+            "verb": self.verb,
+            "model": self.model,
+            "device": self.device,
+            "target": self.target,
+            "isa": self.isa,
+            "threads": self.threads,
+            "accuracy": a and a.correct / a.n,
+            "accuracy_interval": a and [a.low / 100, a.high / 100],
+            "dataset": self.evaluation and self.evaluation.dataset,
+            "split": self.evaluation and self.evaluation.split,
+            "n": a and a.n,
+            "latency_ms": {"p50": t and t.p50_ms, "p90": t and t.p90_ms, "p99": t and t.p99_ms},
+            "latency": t
+            and {
+                "min_ms": t.min_ms,
+                "p50_interval_ms": [t.p50_low_ms, t.p50_high_ms],
+                "runs": t.n,
+                "warmup": t.warmup,
+                "kind": "measured",
+                "method": self.latency_method,
+            },
+            "instructions": self.instructions,
+            "peak_memory_bytes": self.memory and self.memory.peak_bytes,
+            "memory": self.memory
+            and {"before_bytes": self.memory.before_bytes, "planned_bytes": self.memory.planned_bytes},
+            "size_bytes": self.size_bytes,
+            "energy_mj": {"value": e and e.millijoules, "kind": e and e.kind},
+            "energy": e
+            and {
+                "uncertainty_mj": e.uncertainty_millijoules,
+                "net_mj": e.net_millijoules,
+                "scope": e.scope,
+                "provider": e.provider,
+                "method": e.sample.source,
+            },
+            "artefact_sha256": self.artefact_sha256,
+            "package_sha256": self.package_sha256,
+            "signed_by": self.signed_by,
+            "warnings": list(self.warnings),
+            "run_id": self.run_id,
+        }
+
+    def values(self) -> list[Value]:
+        """Every figure with its label, in the store's metric names."""
+        found = [Value("model_size", self.size_bytes, "B", "measured", "size of the deployed file")]
+        if t := self.latency:
+            how = self.latency_method
+            found += [
+                Value(f"latency_{name}", ms, "ms", "measured", how, n=t.n, warmup=t.warmup, low=low, high=high)
+                for name, ms, low, high in (
+                    ("p50", t.p50_ms, t.p50_low_ms, t.p50_high_ms),
+                    ("p90", t.p90_ms, None, None),
+                    ("p99", t.p99_ms, None, None),
+                    ("min", t.min_ms, None, None),
+                )
+            ]
+        if self.instructions is not None:
+            how = "median of the simulator's instruction counts"
+            found.append(Value("instructions", self.instructions, "1", "simulated", how))
+        if m := self.memory:
+            found += [
+                Value("ram_peak", m.peak_bytes, "B", "measured", "highest resident memory of the device's agent"),
+                Value("ram_before", m.before_bytes, "B", "measured", "resident memory before the model was loaded"),
+                Value("ram_planned", m.planned_bytes, "B", "estimated", "sum of the program's planned arenas"),
+            ]
+        if e := self.energy:
+            half, source = e.uncertainty_millijoules, f"{e.provider}: {e.sample.source}"
+            for name, mj in (("energy", e.millijoules), ("energy_net", e.net_millijoules)):
+                if mj is not None:
+                    found.append(
+                        Value(
+                            name, mj, "mJ", e.kind, source, n=e.inferences, scope=e.scope, low=mj - half, high=mj + half
+                        )
+                    )
+        if self.evaluation:
+            a, where = self.evaluation.accuracy, f"{self.evaluation.dataset} {self.evaluation.split}"
+            how = f"top-1 of the deployed file on {where}, Wilson interval"
+            found.append(Value("top1", a.top1, "%", "measured", how, n=a.n, low=a.low, high=a.high))
+        return found

@@ -1,0 +1,57 @@
+"""The command line: one verb, one file, no logic. What a verb needs is imported when it runs, so that --help is quick.
+
+Errors become one line on stderr, `edgeq: ...`, and the exit code of their class; EDGEQ_DEBUG=1 shows the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from edgeq._errors import EdgeQError
+from edgeq.cli._app import app
+
+__all__ = ["app", "main", "run"]
+
+INTERRUPTED = 130
+INTERNAL = 70
+
+
+def main() -> None:
+    """Entry point of the `edgeq` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line; give back its exit code. Prints, never raises, unless EDGEQ_DEBUG is set."""
+    try:
+        code = app(args=list(args), prog_name="edgeq", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
+    except Exception as error:
+        return _explain(error)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    if os.environ.get("EDGEQ_DEBUG"):
+        raise error
+    if isinstance(error, EdgeQError):
+        return _say(str(error), error.exit_code)
+    if type(error).__name__ == "Abort":
+        return _say("interrupted", INTERRUPTED)
+    if hasattr(error, "format_message"):  # a wrong command line, as the parser found it
+        return _say(f"{error.format_message()} (try: edgeq --help)", int(getattr(error, "exit_code", 2)))
+    text = f"internal error: {type(error).__name__}: {error} (EDGEQ_DEBUG=1 shows where; please report it)"
+    return _say(text, INTERNAL)
+
+
+def _say(text: str, code: int) -> int:
+    line = " ".join(text.split())
+    print(f"edgeq: {line}", file=sys.stderr)
+    return code

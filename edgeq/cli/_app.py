@@ -1,0 +1,44 @@
+"""The application and its verbs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeq.cli import bench, deploy, devices, doctor, keygen, profile, pull, push, train, verify, zoo
+from edgeq.cli import compile as compile_verb
+from edgeq.cli import eval as eval_verb
+from edgeq.cli._options import examples
+
+EXIT_CODES = """Exit codes: 0 done; 1 other error; 2 wrong call; 3 package; 4 Hub; 5 device; 6 compiler; 7 unsupported;
+8 results store; 9 energy sensor; 70 internal error; 130 interrupted."""
+
+app = typer.Typer(
+    name="edgeq",
+    help="Run, measure and teach 1- to 4-bit neural networks on the devices people hold and solder.",
+    epilog=f"{EXIT_CODES}\n\n" + examples("edgeq zoo list", "edgeq deploy pokebnn-fashion", "edgeq doctor"),
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(zoo.app, name="zoo")
+for verb in (pull, push, verify, keygen, train, compile_verb, deploy, bench, eval_verb, profile, devices, doctor):
+    app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("edgeq"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before the verb."""

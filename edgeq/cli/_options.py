@@ -1,0 +1,39 @@
+"""Arguments and options that several verbs share; their help texts live here once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Zoo name, OWNER/NAME[@REVISION] on the Hub, or a package folder.")
+]
+Device = Annotated[
+    str, typer.Option("--device", "-d", envvar="EDGEQ_DEVICE", help="Where it runs; `edgeq devices` lists them.")
+]
+Target = Annotated[str, typer.Option("--target", help="What the model is compiled to.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+AllowUnsigned = Annotated[
+    bool, typer.Option("--allow-unsigned", help="Accept a package without a trusted signature; every report says so.")
+]
+Warmup = Annotated[int, typer.Option("--warmup", min=0, help="Runs that are thrown away first.")]
+Runs = Annotated[int, typer.Option("--runs", "-n", min=1, help="Timed runs.")]
+Energy = Annotated[
+    str, typer.Option("--energy", help="auto (a sensor if one is readable, else an estimate), none, or a provider.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")]
+Full = Annotated[bool, typer.Option("--full", help="The whole test set (EDGEQ_DATA, the Debian package, or the Hub).")]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="PATH", help="Own data: .npz with x and y, or a folder of idx files.")
+]
+DEFAULT_DEVICE = "local"
+DEFAULT_TARGET = "executorch"
+DEFAULT_WARMUP = 10
+DEFAULT_RUNS = 100
+
+
+def examples(*lines: str) -> str:
+    """The epilog of a help text; blank lines keep the lines apart."""
+    return "\n\n".join(("Examples:" if len(lines) > 1 else "Example:", *lines))

@@ -1,0 +1,45 @@
+"""`edgeq compile`: package to artefact."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeq.cli._options import DEFAULT_TARGET, AllowUnsigned, Json, Model, Target, examples
+from edgeq.cli._output import Progress, print_json, remark, size
+
+EPILOG = examples("edgeq compile pokebnn-fashion", "edgeq compile ./my-package --target executorch -o net.pte")
+
+
+def command(
+    model: Model,
+    target: Target = DEFAULT_TARGET,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the artefact there.")] = None,
+    allow_unsigned: AllowUnsigned = False,
+    json: Json = False,
+) -> None:
+    """Compile a package for a target, or take the result from the cache."""
+    from edgeq import hub
+    from edgeq.compile import build
+
+    with Progress() as progress:
+        package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
+        artefact = build(package.path, target, allow_unsigned=allow_unsigned, progress=progress)
+    remark(package.note)
+    path = artefact.path if output is None else Path(shutil.copyfile(artefact.path, output))
+    if json:
+        print_json(
+            {
+                "model": artefact.model_name,
+                "target": artefact.target,
+                "path": str(path),
+                "size_bytes": artefact.size_bytes,
+                "artefact_sha256": artefact.sha256,
+                "manifest": artefact.manifest,
+            }
+        )
+    else:
+        print(f"{path}  {size(artefact.size_bytes)}  sha256 {artefact.sha256}")

@@ -1,0 +1,43 @@
+"""`edgeq deploy`: the whole way, ending in a table."""
+
+from __future__ import annotations
+
+from edgeq.cli._measure import measure
+from edgeq.cli._options import (
+    DEFAULT_DEVICE,
+    DEFAULT_RUNS,
+    DEFAULT_TARGET,
+    DEFAULT_WARMUP,
+    AllowUnsigned,
+    Data,
+    Device,
+    Energy,
+    Full,
+    Json,
+    Limit,
+    Model,
+    Runs,
+    Target,
+    Warmup,
+    examples,
+)
+
+EPILOG = examples("edgeq deploy pokebnn-fashion", "edgeq deploy ./my-package -d ssh://pi@board --full --json")
+
+
+def command(
+    model: Model,
+    device: Device = DEFAULT_DEVICE,
+    target: Target = DEFAULT_TARGET,
+    warmup: Warmup = DEFAULT_WARMUP,
+    runs: Runs = DEFAULT_RUNS,
+    energy: Energy = "auto",
+    full: Full = False,
+    data: Data = None,
+    limit: Limit = None,
+    allow_unsigned: AllowUnsigned = False,
+    json: Json = False,
+) -> None:
+    """Pull, verify, compile, put on the device, and measure: accuracy, latency, memory, size, energy."""
+    options = {"warmup": warmup, "runs": runs, "energy": energy, "full": full, "data": data, "limit": limit}
+    measure("deploy", model, device, target, options, allow_unsigned=allow_unsigned, json=json)

@@ -1,0 +1,52 @@
+"""`edgeq train`: recipe to weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeq.cli._options import Json, examples
+from edgeq.cli._output import Progress, print_json, print_table
+
+if TYPE_CHECKING:
+    from edgeq.train import Progress as Epoch
+
+EPILOG = examples(
+    "edgeq train zoo/pokebnn-fashion/recipe.toml -o out", "edgeq train recipe.toml -o out/twin --twin --no-test"
+)
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe.toml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Holds checkpoint and weights.")],
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in there.")] = True,
+    twin: Annotated[bool, typer.Option("--twin", help="Train the float twin: the same without quantisers.")] = False,
+    test: Annotated[bool, typer.Option(help="Read the test split once, at the end.")] = True,
+    json: Json = False,
+) -> None:
+    """Train the network of a recipe: deterministic from its seed, resumable after any interruption."""
+    from edgeq import train
+
+    with Progress() as progress:
+
+        def tell(epoch: Epoch) -> None:
+            text = f"loss {epoch.loss:.4f}, validation {100 * epoch.validation_accuracy:.2f} %, {epoch.wall_s:.0f} s"
+            progress(f"epoch {epoch.epoch}/{epoch.epochs}: {text}", epoch.epoch, epoch.epochs)
+
+        progress(f"training {recipe}")
+        result = train.run(recipe, output, resume=resume, progress=tell, twin=twin, test=test)
+    document = {
+        "weights": str(result.weights),
+        "quantised": result.quantised,
+        "epochs": result.epochs,
+        "validation_accuracy": result.validation_accuracy,
+        "test_accuracy": result.test_accuracy,
+        "wall_s": result.wall_s,
+        "cpu_s": result.cpu_s,
+    }
+    if json:
+        print_json(document)
+    else:
+        print_table([(key, "-" if value is None else str(value)) for key, value in document.items()])
