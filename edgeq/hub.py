@@ -10,14 +10,14 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from . import _paths
-from ._errors import HubError, IntegrityError, NotFoundError, PackageError, UsageError
+from ._errors import FormatError, HubError, IntegrityError, NotFoundError, PackageError, UsageError
 from ._hubclient import HubClient, Progress, is_offline
 from .keys import SIGNATURE_BYTES, TrustedKey
 from .package import (
@@ -383,12 +383,14 @@ def _staging() -> Path:
 def _zoo_entry(package: VerifiedPackage) -> ZooEntry:
     manifest, config = package.manifest, package.config()
     targets = config.get("targets", [])
+    if not isinstance(targets, list):
+        raise FormatError(f"{CONFIG}: targets: expected a list, got {targets!r}")
     return ZooEntry(
         name=manifest.name,
         version=manifest.version,
-        task=_text(config, "task"),
-        scheme=_text(config, "scheme"),
-        targets=tuple(str(target) for target in targets) if isinstance(targets, list) else (),
+        task=_text("task", config.get("task")),
+        scheme=_text("scheme", config.get("scheme")),
+        targets=tuple(_text("targets", target) for target in targets),
         size_bytes=sum(entry.size for entry in manifest.files.values()),
         accuracy=next((metric for metric in manifest.metrics if metric["name"] == "accuracy"), None),
         licence=manifest.licence,
@@ -397,8 +399,7 @@ def _zoo_entry(package: VerifiedPackage) -> ZooEntry:
     )
 
 
-def _text(config: Mapping[str, object], key: str) -> str:
-    value = config.get(key)
-    if not isinstance(value, str):
-        raise PackageError(f"{CONFIG}: {key}: expected text, got {value!r}")
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise FormatError(f"{CONFIG}: {key}: expected printable text, got {value!r}")
     return value

@@ -16,7 +16,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 MAKER = TrustedKey("maker", KEY.public_key().public_bytes_raw())
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-METRIC = {"name": "accuracy", "value": 91.5, "unit": "percent", "source": "measured", "n": 1000}
+METRIC = {"name": "accuracy", "value": 91.5, "unit": "%", "source": "measured", "n": 1000}
 
 
 def sample_files(weights: int = 64) -> dict[str, bytes]:

@@ -461,6 +461,11 @@ def test_weights_whose_layout_the_safetensors_library_refuses(tmp_path, data):
         ({}, {"name": "a/b"}, "edgeq.json: name 'a/b': use letters, digits, dots, dashes and underscores"),
         (
             {},
+            {"metrics": [{"name": "a" * (2 << 20), "value": 1, "unit": "", "source": "measured"}]},
+            "edgeq.json: 2097641 bytes, at most 1048576 are read",
+        ),
+        (
+            {},
             {"metrics": [{"name": "a", "value": float("nan"), "unit": "", "source": "measured"}]},
             "edgeq.json: metrics hold what JSON cannot spell (NaN, infinity or no plain value)",
         ),

@@ -7,7 +7,7 @@ from fake_hub import Fault
 from sample_package import METRIC, sample_files, write_sample
 
 from edgeq import _paths
-from edgeq._errors import IntegrityError, PackageError
+from edgeq._errors import FormatError, IntegrityError
 from edgeq.hub import list_zoo, pull
 
 
@@ -47,11 +47,21 @@ def test_damaged_entry_is_not_passed_over(zoo):
         list_zoo()
 
 
-def test_entry_must_say_what_it_is_for(zoo):
-    files = sample_files() | {"config.json": json.dumps({"scheme": "b1b1"}).encode()}
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"scheme": "b1b1"}, "task: expected printable text, got None"),
+        ({"task": "a", "scheme": "\x1b[2J"}, "scheme: expected printable text, got '\\x1b[2J'"),
+        ({"task": "a", "scheme": "b", "targets": "micro"}, "targets: expected a list, got 'micro'"),
+        ({"task": "a", "scheme": "b", "targets": [1]}, "targets: expected printable text, got 1"),
+    ],
+)
+def test_entry_must_say_what_it_is_for(zoo, config, message):
+    files = sample_files() | {"config.json": json.dumps(config).encode()}
     write_sample(entry(zoo, "other"), name="other", files=files)
-    with pytest.raises(PackageError, match=r"^config\.json: task: expected text, got None$"):
+    with pytest.raises(FormatError) as caught:
         list_zoo()
+    assert str(caught.value) == f"config.json: {message}"
 
 
 def test_bundled_model_needs_no_server(zoo, fake_hub):

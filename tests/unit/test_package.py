@@ -301,6 +301,20 @@ def test_writer_refuses_other_types_and_values():
         write_tensors({"a": np.array([np.nan], np.float32)})
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 207), st.binary(min_size=1, max_size=4))
+def test_any_damage_to_weights_is_an_error_of_ours_or_other_numbers(at, noise):
+    data = bytearray(sample_files()["model.safetensors"])
+    assert len(data) == 208
+    data[at : at + len(noise)] = noise
+    try:
+        tensors = read_tensors(bytes(data))
+    except FormatError as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(np.all(np.isfinite(array)) for array in tensors.values())
+
+
 # --- places
 
 
