@@ -1,0 +1,76 @@
+"""`local`: this machine, through an agent that lives as long as the connection. `local:?threads=2` sets its threads."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from typing import IO
+from urllib.parse import parse_qs, urlsplit
+
+from edgeq import _paths
+from edgeq._errors import DeviceError, UnsupportedError, UsageError
+
+from .records import Found
+from .stream import FdStream
+
+_EXIT_S = 10.0
+
+
+def open_stream(url: str) -> FdStream:
+    """Start `edgeq-agent`; raises UnsupportedError when it is not installed."""
+    command = [str(_paths.native("edgeq-agent", "EDGEQ_AGENT")), "--store", str(_paths.home() / "agent")]
+    command += ["--threads", str(_threads(url))]
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the stream)
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
+    except OSError as error:
+        errors.close()
+        raise DeviceError(f"{command[0]}: cannot be started: {error.strerror}") from error
+    assert process.stdin is not None and process.stdout is not None
+    reader, writer = process.stdout, process.stdin
+
+    def close() -> None:
+        writer.close()
+        try:
+            process.wait(_EXIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        reader.close()
+        errors.close()
+
+    return FdStream("local", reader.fileno(), writer.fileno(), close, lambda: _why(process, errors))
+
+
+def discover() -> list[Found]:
+    """This machine."""
+    from .device import Device
+
+    try:
+        with Device(open_stream("local")) as device:
+            info = device.info
+            return [Found("local", "host", "ready", f"{info.cpu}, {info.arch}, {info.isa}")]
+    except UnsupportedError as error:
+        return [Found("local", "host", "no-runtime", str(error))]
+    except DeviceError as error:
+        return [Found("local", "host", "offline", str(error))]
+
+
+def _threads(url: str) -> int:
+    options = parse_qs(urlsplit(url).query, strict_parsing=bool(urlsplit(url).query))
+    text = options.pop("threads", ["1"])[-1]
+    if options or not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise UsageError(f"{url}: the only option is threads=N, N from 1 to 256")
+    return int(text)
+
+
+def _why(process: subprocess.Popen[bytes], errors: IO[bytes]) -> str:
+    """How the agent ended, in its own words where it had any."""
+    try:
+        code = process.wait(_EXIT_S)
+    except subprocess.TimeoutExpired:
+        return " (the agent closed its output)"
+    errors.seek(0)
+    lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f" (the agent ended with {how}{': ' + lines[-1] if lines else ''})"

@@ -1,0 +1,82 @@
+// One call of an operator: its arguments, taken one after the other and checked. A program is hostile: a wrong kind of
+// value, a wrong element type, a wrong extent or a missing buffer ends the call with an error and touches nothing.
+//
+// Kernels are registered in ExecuTorch's boxed form, because the unboxed one aborts the process on a value of the wrong
+// kind and allows a single output.
+#pragma once
+
+#include <executorch/runtime/kernel/kernel_includes.h>
+#include <executorch/runtime/kernel/operator_registry.h>
+
+#include <initializer_list>
+
+#include "edgeq/ops.h"
+#include "settings.h"
+
+namespace edgeq {
+
+using executorch::aten::ScalarType;
+using executorch::aten::Tensor;
+using executorch::runtime::EValue;
+using executorch::runtime::KernelRuntimeContext;
+using executorch::runtime::Span;
+
+class Call {
+public:
+  // outs: outputs at the end of the argument list. ExecuTorch appends the result, or the list of results.
+  Call(KernelRuntimeContext &context, Span<EValue *> stack, const char *name, size_t arguments, size_t outs);
+
+  bool good() const { return good_; }
+  // Records the first fault; always false.
+  bool fail(const char *why);
+  bool require(bool condition, const char *why) { return good_ && (condition || fail(why)); }
+
+  // The next argument. After a fault they give nullptr or 0.
+  const Tensor *tensor(ScalarType type, const char *what);
+  const Tensor *optional_tensor(ScalarType type, const char *what);
+  uint32_t integer(uint32_t most, const char *what);
+  // The next output, resized.
+  void *out(ScalarType type, std::initializer_list<uint64_t> sizes, const char *what);
+  // The same with the extents of x, but for the last one.
+  void *out_like(ScalarType type, const Tensor &x, uint64_t last, const char *what);
+
+  // The next output is not wanted.
+  void skip() { next(); }
+
+  // 64-byte aligned memory until the call ends; nullptr and a fault when there is none.
+  void *scratch(size_t bytes);
+  // Ends the call with the core's verdict.
+  void finish(eq_status status);
+
+private:
+  EValue *next();
+  bool usable(const Tensor &tensor, ScalarType type, const char *what);
+  void *resize(Tensor &tensor, const executorch::aten::SizesType *sizes, size_t rank, const char *what);
+
+  KernelRuntimeContext &context_;
+  Span<EValue *> stack_;
+  const char *name_;
+  size_t at_ = 0;
+  bool good_ = true;
+};
+
+// The most that an extent or a product of extents may be; the core counts in 32 bits.
+constexpr uint32_t kMost = INT32_MAX;
+
+inline uint32_t extent(const Tensor &t, ssize_t d) { return static_cast<uint32_t>(t.size(d)); }
+// Product of all extents but the last.
+uint64_t rows(const Tensor &t);
+
+template <class T>
+const T *data(const Tensor *t) {
+  return t ? static_cast<const T *>(t->const_data_ptr()) : nullptr;
+}
+
+// For a static initialiser of each file of operators. Names are literals.
+struct Operator {
+  const char *name;
+  executorch::runtime::OpFunction function;
+};
+bool register_operators(std::initializer_list<Operator> operators);
+
+} // namespace edgeq

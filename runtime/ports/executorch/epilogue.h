@@ -1,0 +1,27 @@
+// From the arguments of an operator to the core's description of what happens to an accumulator.
+#pragma once
+
+#include "call.h"
+
+namespace edgeq {
+
+// Reads act and params: float [R][O], rows scale, bias, then (act DPRELU) pos, neg, shift, then optionally scale2,
+// bias2.
+void take_activation(Call &call, uint32_t channels, eq_epilogue *e);
+
+// Reads local (residual 0, missing channels are 0), block (residual 1, channels repeat) and gain, each may be None. n,
+// as the number of images, is checked against them; the core checks their height, width and channels.
+void take_residuals(Call &call, uint32_t images, uint32_t channels, eq_epilogue *e);
+
+// The quantiser of a kind: 0 none, 1 signed 4 bit, 2 unsigned 4 bit, 3 signed 8 bit.
+//   steps   [2][channels], s and 1 / s
+constexpr uint32_t kQuantKinds = 4;
+eq_quant quant_of(uint32_t kind, const float *steps, uint32_t channels);
+// Reads steps (float [2][channels], or None) and the kind.
+eq_quant take_quant(Call &call, uint32_t channels);
+
+// Reads want (1 the float map, 2 its sign bits, 4 its mean over the image) and the outputs out, bits, mean; those that
+// are not wanted are left alone.
+void take_outs(Call &call, const eq_conv2d &op, eq_epilogue *e);
+
+} // namespace edgeq

@@ -1,0 +1,93 @@
+#include "settings.h"
+
+#include <executorch/runtime/kernel/thread_parallel_interface.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+#include "edgeq_executorch.h"
+
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+// ExecuTorch exports its pool, but the wheel has no header for it.
+namespace executorch::extension::threadpool {
+class ThreadPool {
+public:
+  bool _unsafe_reset_threadpool(uint32_t threads);
+};
+ThreadPool *get_threadpool();
+} // namespace executorch::extension::threadpool
+
+namespace edgeq {
+namespace {
+
+constexpr uint64_t kWorthSharing = 1 << 20; // multiply-adds; waking the pool costs some ten microseconds
+
+// Each worker takes one run of consecutive indices.
+void share(void *context, eq_task task, void *arg, size_t count) {
+  const size_t workers = std::min<size_t>(static_cast<eq_threads *>(context)->workers, count);
+  if (workers == 0) return;
+  const auto part = [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); i++)
+      task(arg, count * i / workers, count * (i + 1) / workers, static_cast<unsigned>(i));
+  };
+  if (!executorch::extension::parallel_for(0, static_cast<int64_t>(workers), 1, part)) task(arg, 0, count, 0);
+}
+
+struct Settings {
+  eq_threads threads{1, share, nullptr};
+  std::string isa_error;
+
+  Settings() {
+    threads.context = &threads;
+    if (const char *text = std::getenv("EDGEQ_THREADS")) threads.workers = clamp(std::strtoul(text, nullptr, 10));
+#if defined(__aarch64__)
+    if (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
+#endif
+    if (const char *text = std::getenv("EDGEQ_ISA")) select(text);
+  }
+
+  static unsigned clamp(unsigned long threads) {
+    return static_cast<unsigned>(std::clamp<unsigned long>(threads, 1, 256));
+  }
+
+  void select(const std::string &name) {
+    std::string usable;
+    for (int i = 0; i < EQ_ISA_COUNT; i++) {
+      const auto isa = static_cast<eq_isa>(i);
+      if (name == eq_isa_name(isa) && eq_isa_select(isa) == EQ_OK) return;
+      if (eq_isa_usable(isa)) usable += std::string(" ") + eq_isa_name(isa);
+    }
+    isa_error = "EDGEQ_ISA=" + name + " cannot be used on this machine; usable are:" + usable;
+  }
+};
+
+Settings &settings() {
+  static Settings instance;
+  return instance;
+}
+
+} // namespace
+
+const eq_threads *threads_for(uint64_t multiply_adds) {
+  const eq_threads &threads = settings().threads;
+  return threads.workers > 1 && multiply_adds >= kWorthSharing ? &threads : nullptr;
+}
+
+} // namespace edgeq
+
+const char *edgeq_isa(void) {
+  (void)edgeq::settings();
+  return eq_isa_name(eq_isa_current());
+}
+
+const char *edgeq_isa_error(void) { return edgeq::settings().isa_error.c_str(); }
+
+void edgeq_set_threads(unsigned threads) {
+  edgeq::settings().threads.workers = edgeq::Settings::clamp(threads);
+  executorch::extension::threadpool::get_threadpool()->_unsafe_reset_threadpool(edgeq::settings().threads.workers);
+}

@@ -1,0 +1,26 @@
+// The byte stream to the client: a pair of descriptors, or clients that connect one after the other.
+#pragma once
+
+#include <string>
+
+#include "../../proto/agent.h"
+
+namespace edgeq {
+
+class Link {
+public:
+  // For eq_agent_init(); context is the Link.
+  static void send(void *context, const uint8_t *bytes, size_t count);
+
+  // Serves until the other side closes.
+  void serve(eq_agent &agent, int in, int out);
+
+  // Listens on "127.0.0.1:port" (port 0: any free one) or "unix:path", writes "listening <url>\n" to standard output
+  // and serves one client after the other, without end. Throws std::runtime_error when the address cannot be used.
+  void serve_clients(eq_agent &agent, const std::string &address);
+
+private:
+  int out_ = -1; // -1: nobody listens
+};
+
+} // namespace edgeq

@@ -1,0 +1,124 @@
+// edgeq-agent: lets this machine be a device.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../executorch/edgeq_executorch.h"
+#include "engine.h"
+#include "link.h"
+#include "runtime_log.h"
+#include "store.h"
+#include "system.h"
+
+namespace {
+
+constexpr uint32_t kPayload = 1 << 20;
+
+const char kHelp[] =
+    "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT | --listen unix:PATH] [--threads N] [--memory-limit "
+    "BYTES]\n"
+    "Speaks EdgeQ's device protocol on standard input and output, or to clients that connect.\n"
+    "  --store DIR           where programs are kept (made when missing)\n"
+    "  --listen ADDRESS      serve connections; prints the address, port 0 takes a free one\n"
+    "  --threads N           threads of one inference, 1 unless told\n"
+    "  --memory-limit BYTES  refuse programs that plan more, three quarters of the machine's memory unless told\n"
+    "environment: EDGEQ_ISA instruction set (ref, avx2, ...), EDGEQ_LOG shows the runtime's log on standard error\n";
+
+struct Options {
+  std::string store, listen;
+  uint64_t memory_limit = edgeq::memory_bytes() / 4 * 3;
+  unsigned threads = 1;
+};
+
+uint64_t number(const std::string &option, const std::string &text, uint64_t least, uint64_t most) {
+  char *end = nullptr;
+  const uint64_t value = std::strtoull(text.c_str(), &end, 10);
+  if (text.empty() || *end || value < least || value > most)
+    throw std::runtime_error(option + " takes a number from " + std::to_string(least) + " to " + std::to_string(most) +
+                             ", got \"" + text + "\"");
+  return value;
+}
+
+Options parse(const std::vector<std::string> &words) {
+  Options options;
+  for (size_t i = 0; i < words.size(); i += 2) {
+    const std::string &option = words[i];
+    if (i + 1 == words.size()) throw std::runtime_error("unknown option or missing value: " + option);
+    const std::string &value = words[i + 1];
+    if (option == "--store") {
+      options.store = value;
+    } else if (option == "--listen") {
+      options.listen = value;
+    } else if (option == "--threads") {
+      options.threads = static_cast<unsigned>(number(option, value, 1, 256));
+    } else if (option == "--memory-limit") {
+      options.memory_limit = number(option, value, 1, UINT64_MAX);
+    } else {
+      throw std::runtime_error("unknown option " + option + " (see --help)");
+    }
+  }
+  if (options.store.empty()) throw std::runtime_error("--store DIR is needed (see --help)");
+  return options;
+}
+
+void run(const Options &options, int in, int out) {
+  std::signal(SIGPIPE, SIG_IGN);
+  edgeq::capture_runtime_log();
+  edgeq_set_threads(options.threads);
+  edgeq::Store store(options.store);
+  edgeq::Engine engine(store, options.memory_limit);
+
+  const std::string name = edgeq::machine_name(), cpu = edgeq::cpu_name(), arch = edgeq::architecture();
+  const char *const targets[] = {"executorch", nullptr};
+  const eq_device device{edgeq::Engine::kNets,
+                         static_cast<uint16_t>(options.threads),
+                         edgeq::memory_bytes(),
+                         "linux",
+                         name.c_str(),
+                         arch.c_str(),
+                         cpu.c_str(),
+                         edgeq_isa(),
+                         "ns",
+                         targets};
+
+  std::vector<uint8_t> request(kPayload), answer(kPayload + EQ_AGENT_EXTRA);
+  edgeq::Link link;
+  eq_agent agent;
+  if (!eq_agent_init(&agent, store.table(), engine.table(), &device, edgeq::Link::send, &link, request.data(),
+                     answer.data(), kPayload))
+    throw std::logic_error("frame buffers are too small");
+  if (options.listen.empty())
+    link.serve(agent, in, out);
+  else
+    link.serve_clients(agent, options.listen);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.size() == 1 && words[0] == "--help") {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  try {
+    const Options options = parse(words);
+    if (*edgeq_isa_error()) throw std::runtime_error(edgeq_isa_error());
+    // What a library prints must not end up between frames: standard output becomes standard error.
+    const int out = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (options.listen.empty()) ::dup2(STDERR_FILENO, STDOUT_FILENO);
+    run(options, STDIN_FILENO, out);
+  } catch (const std::exception &error) {
+    std::fprintf(stderr, "edgeq-agent: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

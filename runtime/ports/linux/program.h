@@ -1,0 +1,79 @@
+// One loaded method of one .pte, with the memory it needs.
+#pragma once
+
+#include <executorch/extension/data_loader/mmap_data_loader.h>
+#include <executorch/extension/memory_allocator/malloc_memory_allocator.h>
+#include <executorch/extension/tensor/tensor.h>
+#include <executorch/runtime/executor/method.h>
+#include <executorch/runtime/executor/program.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../../proto/agent.h"
+#include "scratch.h"
+
+namespace edgeq {
+
+// Bytes that start on a cache line, zero at first and touched only when used.
+class Buffer {
+public:
+  Buffer() = default;
+  // Empty (size 0) when there is no memory.
+  explicit Buffer(size_t size);
+  uint8_t *data() const { return bytes_.get(); }
+  size_t size() const { return size_; }
+
+private:
+  struct Free {
+    size_t length;
+    void operator()(uint8_t *bytes) const;
+  };
+  std::unique_ptr<uint8_t, Free> bytes_{nullptr, Free{0}};
+  size_t size_ = 0;
+};
+
+class Program {
+public:
+  // Loads and checks; nullptr with *failure set when the file is not a program that can run here.
+  //   limit_bytes   refuse a program that plans more memory than this
+  //   tracer        receives events while the method runs, or nullptr
+  static std::unique_ptr<Program> load(const std::string &path, const char *method, uint64_t limit_bytes,
+                                       executorch::runtime::EventTracer *tracer, eq_failure *failure);
+  Program(const Program &) = delete;
+  Program &operator=(const Program &) = delete;
+
+  const std::vector<eq_tensor> &inputs() const { return inputs_; }
+  const std::vector<eq_tensor> &outputs() const { return outputs_; }
+  uint64_t planned_bytes() const { return planned_bytes_; }
+  uint64_t program_bytes() const { return program_bytes_; }
+  uint8_t *input(size_t index) const { return input_buffers_[index].data(); }
+  // Valid after run().
+  const uint8_t *output(size_t index) const;
+  // Hands the inputs to the method (the planner reuses their memory, so each time) and executes it.
+  bool run(eq_failure *failure);
+
+private:
+  Program() = default;
+  bool open(const std::string &path, eq_failure *failure);
+  bool plan(const char *method, uint64_t limit_bytes, eq_failure *failure);
+  bool bind(eq_failure *failure);
+
+  std::optional<executorch::extension::MmapDataLoader> loader_;
+  std::optional<executorch::runtime::Program> program_;
+  std::vector<Buffer> planned_;
+  std::vector<executorch::runtime::Span<uint8_t>> spans_;
+  std::optional<executorch::runtime::HierarchicalAllocator> planner_;
+  executorch::extension::MallocMemoryAllocator runtime_memory_;
+  Scratch scratch_;
+  std::optional<executorch::runtime::MemoryManager> memory_;
+  std::optional<executorch::runtime::Method> method_;
+  std::vector<eq_tensor> inputs_, outputs_;
+  std::vector<Buffer> input_buffers_, output_buffers_;
+  std::vector<executorch::extension::TensorPtr> input_tensors_;
+  uint64_t planned_bytes_ = 0, program_bytes_ = 0;
+};
+
+} // namespace edgeq

@@ -1,0 +1,168 @@
+#include "agent_internal.h"
+
+bool eq_fail(eq_failure *failure, eq_code code, const char *text) {
+  failure->code = (uint16_t)code;
+  failure->text[0] = 0;
+  return eq_fail_more(failure, text);
+}
+
+bool eq_fail_more(eq_failure *failure, const char *text) {
+  size_t at = 0;
+  while (failure->text[at]) at++;
+  while (*text && at < EQ_FAILURE_TEXT - 1) failure->text[at++] = *text++;
+  failure->text[at] = 0;
+  return false;
+}
+
+bool eq_fail_number(eq_failure *failure, uint64_t number) {
+  char digits[21];
+  size_t at = sizeof digits - 1;
+  digits[at] = 0;
+  do {
+    digits[--at] = (char)('0' + number % 10);
+    number /= 10;
+  } while (number > 0);
+  return eq_fail_more(failure, digits + at);
+}
+
+bool eq_read_all(eq_agent *agent, const eq_reader *r) {
+  if (r->bad) return eq_fail(&agent->failure, EQ_CODE_BAD_REQUEST, "payload ends inside its layout");
+  if (eq_left(r) == 0) return true;
+  eq_fail(&agent->failure, EQ_CODE_BAD_REQUEST, "payload is longer than its layout by ");
+  return eq_fail_number(&agent->failure, eq_left(r));
+}
+
+static bool name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+bool eq_read_name(eq_agent *agent, eq_reader *r, char name[EQ_NAME_MAX + 1]) {
+  eq_take_text(r, name, EQ_NAME_MAX + 1);
+  bool good = !r->bad && name[0] && name[0] != '.';
+  for (size_t i = 0; good && name[i]; i++) good = name_character(name[i]);
+  return good || eq_fail(&agent->failure, EQ_CODE_BAD_NAME,
+                         "a name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with a dot");
+}
+
+bool eq_on_HELLO(eq_agent *agent, eq_reader *r, eq_writer *w) {
+  eq_take_le(r, 2); /* the client's version: it knows what it can speak, the agent only tells its own */
+  if (!eq_read_all(agent, r)) return false;
+  const eq_device *d = agent->device;
+  eq_give_le(w, EQ_PROTOCOL, 2);
+  eq_give_le(w, agent->max_payload, 4);
+  eq_give_le(w, d->nets, 2);
+  eq_give_le(w, d->threads, 2);
+  eq_give_le(w, d->memory_bytes, 8);
+  eq_give_le(w, agent->store->free_bytes(agent->store->context), 8);
+  const char *const texts[] = {d->kind, d->name, d->arch, d->cpu, d->isa, d->tick};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) eq_give_text(w, texts[i]);
+  uint8_t targets = 0;
+  while (targets < 255 && d->targets[targets]) targets++;
+  eq_give_le(w, targets, 1);
+  for (uint8_t i = 0; i < targets; i++) eq_give_text(w, d->targets[i]);
+  return true;
+}
+
+bool eq_on_RESET(eq_agent *agent, eq_reader *r, eq_writer *w) {
+  (void)w;
+  if (!eq_read_all(agent, r)) return false;
+  eq_close_put(agent, false);
+  agent->engine->reset(agent->engine->context);
+  return true;
+}
+
+static bool handle(eq_agent *agent, uint8_t type, eq_reader *r, eq_writer *w) {
+  switch (type) {
+#define EQ_CONST(name, value)
+#define EQ_DTYPE(name, code, bytes)
+#define EQ_STRUCT(name, layout)
+#define EQ_CODE(name, code)
+#define EQ_FRAME(name, number, request, answer)                                                                        \
+  case (number): return eq_on_##name(agent, r, w);
+#include "frames.def"
+  default:
+    eq_fail(&agent->failure, EQ_CODE_UNKNOWN_TYPE, "unknown request type ");
+    return eq_fail_number(&agent->failure, type);
+  }
+}
+
+/* frame: room for EQ_AGENT_EXTRA + 2 + 1 + EQ_FAILURE_TEXT bytes; return: bytes of the frame */
+static size_t seal_failure(uint8_t *frame, uint16_t seq, const eq_failure *failure) {
+  eq_writer w = {frame + EQ_FRAME_HEADER, frame + EQ_FRAME_HEADER + 3 + EQ_FAILURE_TEXT, false};
+  eq_give_le(&w, failure->code, 2);
+  eq_give_text(&w, failure->text);
+  return eq_frame_seal(frame, EQ_ERROR, seq, (uint32_t)(w.at - frame - EQ_FRAME_HEADER));
+}
+
+static void on_frame(eq_agent *agent, const eq_frame *frame) {
+  const bool repeated = agent->answered > 0 && frame->type == agent->last_type && frame->seq == agent->last_seq &&
+                        frame->crc == agent->last_crc;
+  if (!repeated) {
+    uint8_t *payload = agent->answer + EQ_FRAME_HEADER;
+    eq_reader r = {frame->payload, frame->payload + frame->length, false};
+    eq_writer w = {payload, payload + agent->max_payload, false};
+    bool done = handle(agent, frame->type, &r, &w);
+    if (done && w.full) done = eq_fail(&agent->failure, EQ_CODE_TOO_LARGE, "the answer does not fit into a frame");
+    agent->answered =
+        done ? eq_frame_seal(agent->answer, frame->type | EQ_ANSWER, frame->seq, (uint32_t)(w.at - payload))
+             : seal_failure(agent->answer, frame->seq, &agent->failure);
+    agent->last_type = frame->type;
+    agent->last_seq = frame->seq;
+    agent->last_crc = frame->crc;
+  }
+  agent->send(agent->send_context, agent->answer, agent->answered);
+}
+
+/* An error of the link does not touch the answer that a repeated request would get. */
+static void on_link_error(eq_agent *agent, eq_code code, const char *text) {
+  uint8_t frame[EQ_AGENT_EXTRA + 3 + EQ_FAILURE_TEXT];
+  eq_failure failure;
+  eq_fail(&failure, code, text);
+  if (code == EQ_CODE_TOO_LONG) eq_fail_number(&failure, agent->max_payload);
+  agent->send(agent->send_context, frame, seal_failure(frame, 0, &failure));
+}
+
+bool eq_agent_init(eq_agent *agent, const eq_store *store, const eq_engine *engine, const eq_device *device,
+                   void (*send)(void *context, const uint8_t *bytes, size_t count), void *send_context,
+                   uint8_t *request, uint8_t *answer, uint32_t max_payload) {
+  if (max_payload < EQ_AGENT_MIN_PAYLOAD) return false;
+  agent->store = store;
+  agent->engine = engine;
+  agent->device = device;
+  agent->send = send;
+  agent->send_context = send_context;
+  eq_parser_init(&agent->parser, request, max_payload);
+  agent->answer = answer;
+  agent->max_payload = max_payload;
+  agent->answered = 0;
+  agent->putting = false;
+  return true;
+}
+
+void eq_agent_feed(eq_agent *agent, const uint8_t *bytes, size_t count) {
+  while (count > 0) {
+    size_t used;
+    eq_frame frame;
+    switch (eq_parser_feed(&agent->parser, bytes, count, &used, &frame)) {
+    case EQ_PARSE_FRAME: on_frame(agent, &frame); break;
+    case EQ_PARSE_TOO_LONG: on_link_error(agent, EQ_CODE_TOO_LONG, "payload is longer than "); break;
+    case EQ_PARSE_BAD_CRC: on_link_error(agent, EQ_CODE_BAD_CRC, "checksum does not match"); break;
+    case EQ_PARSE_MORE: break;
+    }
+    bytes += used;
+    count -= used;
+  }
+}
+
+void eq_agent_idle(eq_agent *agent) {
+  if (!eq_agent_pending(agent)) return;
+  eq_parser_drop(&agent->parser);
+  on_link_error(agent, EQ_CODE_TRUNCATED, "the frame was not finished in time");
+}
+
+void eq_agent_hangup(eq_agent *agent) {
+  eq_parser_drop(&agent->parser);
+  eq_close_put(agent, false);
+  agent->engine->reset(agent->engine->context);
+  agent->answered = 0;
+}

@@ -1,0 +1,135 @@
+/* The device's side of the conversation: the same state machine on a server, a phone and a microcontroller. It owns no
+ * memory and knows no operating system; what it keeps and what it runs are behind two tables of functions. */
+#ifndef EDGEQ_AGENT_H
+#define EDGEQ_AGENT_H
+
+#include "frame.h"
+#include "sha256.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { EQ_FAILURE_TEXT = 240 };
+
+/* Why something was not done. */
+typedef struct {
+  uint16_t code; /* eq_code */
+  char text[EQ_FAILURE_TEXT];
+} eq_failure;
+
+/* Sets the code, empties the text, appends; always false, so that `return eq_fail(...)` reads well. */
+bool eq_fail(eq_failure *failure, eq_code code, const char *text);
+/* Appends; what does not fit is cut. Always false. */
+bool eq_fail_more(eq_failure *failure, const char *text);
+bool eq_fail_number(eq_failure *failure, uint64_t number);
+
+typedef struct {
+  char name[EQ_NAME_MAX + 1];
+  uint8_t sha256[EQ_SHA256_BYTES];
+  uint64_t size;
+} eq_entry;
+
+/* Where programs are kept. Every function returns false with *failure set when it cannot. Names have been checked. */
+typedef struct {
+  void *context;
+  /* Opens a transfer of size bytes with this content. *have: bytes of exactly this content already held (up to size).
+   */
+  bool (*begin)(void *context, const eq_entry *entry, uint64_t *have, eq_failure *failure);
+  bool (*append)(void *context, uint64_t offset, const uint8_t *bytes, size_t count, eq_failure *failure);
+  /* Reads back what the open transfer has stored. */
+  bool (*read_back)(void *context, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
+  /* Makes the open transfer (content verified) the object of its name: a power cut leaves the old one or the new one.
+   */
+  bool (*commit)(void *context, eq_failure *failure);
+  /* Closes the open transfer; drop: and forgets its bytes, otherwise they may be resumed. */
+  void (*close)(void *context, bool drop);
+  bool (*count)(void *context, uint16_t *count, eq_failure *failure);
+  bool (*entry)(void *context, uint16_t index, eq_entry *entry, eq_failure *failure);
+  bool (*find)(void *context, const char *name, eq_entry *entry, eq_failure *failure);
+  bool (*read)(void *context, const char *name, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
+  bool (*erase)(void *context, const char *name, eq_failure *failure);
+  uint64_t (*free_bytes)(void *context);
+} eq_store;
+
+typedef struct {
+  uint8_t dtype, rank;
+  uint32_t shape[EQ_RANK_MAX];
+  uint64_t bytes;
+} eq_tensor;
+
+typedef struct {
+  uint64_t load_ticks, planned_bytes, program_bytes, before_bytes;
+  uint16_t inputs, outputs; /* at most 255 */
+} eq_net;
+
+/* What executes programs. A net is a loaded method. Index, offset and count have been checked against tensor(). */
+typedef struct {
+  void *context;
+  bool (*load)(void *context, const char *name, const char *method, uint16_t *net, eq_failure *failure);
+  bool (*unload)(void *context, uint16_t net, eq_failure *failure);
+  bool (*describe)(void *context, uint16_t net, eq_net *out, eq_failure *failure);
+  bool (*tensor)(void *context, uint16_t net, bool output, uint16_t index, eq_tensor *out, eq_failure *failure);
+  bool (*input)(void *context, uint16_t net, uint16_t index, uint64_t offset, const uint8_t *bytes, size_t count,
+                eq_failure *failure);
+  bool (*run)(void *context, uint16_t net, uint64_t *ticks, eq_failure *failure);
+  bool (*output)(void *context, uint16_t net, uint16_t index, uint64_t offset, uint8_t *bytes, size_t count,
+                 eq_failure *failure);
+  /* NULL where there is no tracer. *size: bytes of the trace, kept until the next one. */
+  bool (*profile)(void *context, uint16_t net, uint32_t runs, uint64_t *size, eq_failure *failure);
+  bool (*profile_read)(void *context, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
+  uint64_t (*profile_size)(void *context);
+  /* The most memory in use since the last load. */
+  uint64_t (*peak_bytes)(void *context);
+  void (*reset)(void *context); /* unloads everything */
+} eq_engine;
+
+typedef struct {
+  uint16_t nets, threads;
+  uint64_t memory_bytes;
+  const char *kind, *name, *arch, *cpu, *isa, *tick;
+  const char *const *targets; /* NULL-terminated */
+} eq_device;
+
+typedef struct {
+  const eq_store *store;
+  const eq_engine *engine;
+  const eq_device *device;
+  void (*send)(void *context, const uint8_t *bytes, size_t count);
+  void *send_context;
+  eq_parser parser;
+  uint8_t *answer; /* [max_payload + EQ_AGENT_EXTRA] */
+  uint32_t max_payload;
+  size_t answered; /* bytes of the last answer, to be repeated for a repeated request */
+  uint8_t last_type;
+  uint16_t last_seq;
+  uint32_t last_crc;
+  bool putting;
+  eq_entry put;
+  uint64_t put_have;
+  eq_failure failure;
+} eq_agent;
+
+enum { EQ_AGENT_EXTRA = EQ_FRAME_HEADER + EQ_FRAME_TAIL, EQ_AGENT_MIN_PAYLOAD = 512 };
+
+/* store, engine, device, send and the buffers outlive the agent.
+ * request      [max_payload]; answer [max_payload + EQ_AGENT_EXTRA]; max_payload >= EQ_AGENT_MIN_PAYLOAD
+ * return       false when max_payload is too small */
+bool eq_agent_init(eq_agent *agent, const eq_store *store, const eq_engine *engine, const eq_device *device,
+                   void (*send)(void *context, const uint8_t *bytes, size_t count), void *send_context,
+                   uint8_t *request, uint8_t *answer, uint32_t max_payload);
+
+/* Bytes from the client, any number at a time; answers go to send() before it returns. */
+void eq_agent_feed(eq_agent *agent, const uint8_t *bytes, size_t count);
+
+/* In the middle of a frame? Then, if nothing comes for a second or two, the port calls eq_agent_idle(). */
+static inline bool eq_agent_pending(const eq_agent *agent) { return eq_parser_pending(&agent->parser); }
+void eq_agent_idle(eq_agent *agent);
+
+/* The client is gone: nets are unloaded, an open transfer is kept for a resume, the next client starts afresh. */
+void eq_agent_hangup(eq_agent *agent);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
