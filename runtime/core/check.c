@@ -12,8 +12,8 @@ bool eq_extent_ok(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
 
 /* The first and the last window along one axis touch the image, so that no address beyond one kernel's reach arises. */
 static bool axis_ok(uint32_t size, uint32_t kernel, uint32_t stride, uint32_t pad, uint32_t out) {
-  return size > 0 && kernel > 0 && stride > 0 && out > 0 && pad < kernel &&
-         (uint64_t)(out - 1) * stride < (uint64_t)size + pad;
+  return (uint64_t)size + 2 * (uint64_t)kernel <= INT32_MAX && size > 0 && kernel > 0 && stride > 0 && out > 0 &&
+         pad < kernel && (uint64_t)(out - 1) * stride < (uint64_t)size + pad;
 }
 
 eq_status eq_check_conv2d(const eq_conv2d *op) {
@@ -72,3 +72,5 @@ eq_status eq_check_quant(const eq_quant *q) {
   default: return EQ_BAD_ARGUMENT;
   }
 }
+
+bool eq_threads_ok(const eq_threads *threads) { return !threads || threads->workers <= 1 || threads->run; }

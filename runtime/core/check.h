@@ -11,6 +11,7 @@ eq_status eq_check_conv2d(const eq_conv2d *op);
 eq_status eq_check_linear(const eq_linear *op);
 /* e against an output of n images of h x w pixels with o channels; integer: is there an int32 accumulator to store? */
 eq_status eq_check_epilogue(const eq_epilogue *e, uint32_t n, uint32_t h, uint32_t w, uint32_t o, bool integer);
+bool eq_threads_ok(const eq_threads *threads);
 eq_status eq_check_quant(const eq_quant *q);
 
 /* Does r have to be averaged 3x3, stride 2, to become h x w? (Checked residuals only: otherwise it has that size.) */

@@ -1,5 +1,96 @@
+/* What an instruction set supplies: the inner loops. Everything around them (checks, scratch, padding, borders, blocks,
+ * threads, residual views) is written once in core/.
+ *
+ * Lanes are output channels. Weights are re-tiled into blocks of EQ_BLOCK outputs whose inner layout belongs to the
+ * instruction set; a binary block takes EQ_BLOCK * 4 bytes per step of 32 bits, a float block EQ_BLOCK floats per step.
+ */
 #ifndef EQ_CORE_KERNELS_H
 #define EQ_CORE_KERNELS_H
-typedef struct eq_kernels eq_kernels;
+
+#include "edgeq/types.h"
+
+enum {
+  EQ_LANES = 16,  /* granularity of everything that runs over channels */
+  EQ_BLOCK = 64,  /* outputs of a weight block */
+  EQ_PIXELS = 64, /* most pixels that are accumulated before their epilogue runs */
+};
+
+/* Where the patches of neighbouring output pixels lie: `rows` runs of `words` 32-bit words each. */
+typedef struct {
+  const uint8_t *x;
+  size_t pixel, row; /* bytes from patch to patch, and from kernel row to kernel row */
+  uint32_t rows, words;
+  uint32_t first, steps; /* the step of the weight block that meets the first word; steps in the block */
+  int32_t k;             /* true bits of a patch: result = k - 2 * popcount(x ^ w) */
+} eq_bit_patches;
+
+/* The same for floats: `rows` runs of `taps` taps of `channels` floats. */
+typedef struct {
+  const float *x;
+  size_t pixel, row, tap; /* floats from patch to patch, kernel row to kernel row, tap to tap */
+  uint32_t rows, taps, channels;
+} eq_float_patches;
+
+/* Finished accumulators on their way out: pixels x channels; every pitch in elements.
+ * The channel parameters and gain may be read up to a multiple of EQ_LANES; all else has exactly `channels`. */
+typedef struct {
+  uint32_t pixels, channels;
+  const int32_t *acc_i32; /* one of the two */
+  const float *acc_f32;
+  size_t acc_pitch;
+  const float *scale, *bias, *pos, *neg, *shift, *bias2; /* [channels], neutral where the caller gave none */
+  const float *gain;                                     /* [pixels or 1][channels] */
+  size_t gain_pitch;                                     /* 0: the same for all pixels */
+  eq_act act;
+  unsigned residuals;
+  const float *residual[2];
+  size_t residual_pitch[2];
+  int32_t *out_acc; /* outputs, NULL where not wanted */
+  float *out;
+  uint8_t *out_bits;
+  float *row_sum; /* [channels, padded] running sum over the pixels */
+  size_t out_pitch, bits_pitch;
+  uint32_t bits_zero; /* zero bytes to write behind the bits of each pixel */
+} eq_stage;
+
+/* 3x3 average with stride 2 (types.h) of `pixels` neighbouring outputs (y, x)... of one row. */
+typedef struct {
+  const float *image; /* [h][w][c], already at the first channel wanted */
+  uint32_t h, w, c;
+  uint32_t y, x, pixels, channels;
+} eq_pool;
+
+typedef struct {
+  void (*pack_b1)(const float *x, size_t rows, uint32_t k, const float *threshold, uint8_t *out);
+  void (*pack_t2)(const float *x, size_t rows, uint32_t k, const float *threshold, uint8_t *out);
+
+  /* w [outputs][bytes], outputs <= EQ_BLOCK, 4 * steps >= bytes; missing outputs and bytes become 0 */
+  void (*tile_b1)(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile);
+  /* acc [pixels][pitch]; lanes past `outputs` may be overwritten up to EQ_BLOCK */
+  void (*accumulate_b1)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
+                        size_t pitch);
+  /* one patch against canonical weights [outputs][bytes]: acc[o] = k - 2 * popcount(x ^ w[o]); bytes a multiple of 4 */
+  void (*dot_b1)(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc);
+  void (*subtract)(int32_t *acc, const int32_t *x, uint32_t count); /* count padded to EQ_LANES on both sides */
+
+  /* tile [EQ_BLOCK / EQ_LANES][steps][EQ_LANES]; acc [pixels][pitch], lanes padded to EQ_LANES */
+  void (*accumulate_f32)(const eq_float_patches *p, uint32_t pixels, const float *tile, uint32_t outputs, float *acc,
+                         size_t pitch);
+  /* one input channel a group: output first + i reads channel (first + i) / multiplier; x may be read 16 floats on */
+  void (*accumulate_depthwise)(const eq_float_patches *p, uint32_t pixels, const float *tile, uint32_t first,
+                               uint32_t multiplier, uint32_t outputs, float *acc, size_t pitch);
+  void (*quantise)(const eq_quant *q, const float *x, const float *scale, const float *step, size_t count, float *out);
+  /* x [k padded with zeros to EQ_LANES], w [outputs][row of k] */
+  void (*dot_i8)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
+  void (*dot_i4)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
+
+  /* mean of `g` consecutive channels; r [pixels][r_pitch] -> out [pixels][out_pitch] */
+  void (*shrink)(const float *r, size_t r_pitch, uint32_t g, uint32_t pixels, uint32_t channels, float *out,
+                 size_t out_pitch);
+  void (*pool)(const eq_pool *p, float *out, size_t out_pitch);
+  void (*epilogue)(const eq_stage *s);
+} eq_kernels;
+
 extern const eq_kernels eq_kernels_avx2, eq_kernels_avx512, eq_kernels_neon, eq_kernels_neon_dotprod;
+
 #endif

@@ -17,8 +17,7 @@ static float residual_channel(const eq_residual *r, uint32_t n, uint32_t y, uint
 
 /* TensorFlow's SAME with kernel 3 and stride 2 leaves out one pixel before an odd extent and none before an even one.
  */
-static float residual_value(const eq_residual *r, const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x,
-                            uint32_t o) {
+float eq_ref_residual(const eq_residual *r, const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o) {
   if (!eq_residual_pools(r, sink->h, sink->w)) return residual_channel(r, n, y, x, o, sink->o);
   float sum = 0.0f;
   for (uint32_t ky = 0; ky < 3; ky++)
@@ -50,7 +49,7 @@ static void add_to_mean(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_
   *row = (x == 0 ? 0.0f : *row) + value;
   if (x + 1 < sink->w) return;
   *total = (y == 0 ? 0.0f : *total) + *row;
-  if (y + 1 == sink->h) *total = *total * (1.0f / ((float)sink->h * (float)sink->w));
+  if (y + 1 == sink->h) *total = *total * eq_mean_factor(sink->h, sink->w);
 }
 
 static void put_bit(uint8_t *row, uint32_t o, uint32_t channels, bool bit) {
@@ -66,7 +65,7 @@ void eq_ref_put(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uin
   if (e->scale) v *= e->scale[o];
   if (e->bias) v += e->bias[o];
   for (int i = 0; i < 2; i++)
-    if (e->residual[i].data) v += residual_value(&e->residual[i], sink, n, y, x, o);
+    if (e->residual[i].data) v += eq_ref_residual(&e->residual[i], sink, n, y, x, o);
   v = activate(e, o, v);
   if (e->gain)
     v *= e->scale2 ? e->gain[(size_t)n * sink->o + o] * e->scale2[o] : e->gain[(size_t)n * sink->o + o];

@@ -18,6 +18,11 @@ void eq_ref_put(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uin
 /* For integer accumulators: out_acc as well. */
 void eq_ref_put_i32(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, int32_t acc);
 
+/* Value of r at one element of the output. */
+float eq_ref_residual(const eq_residual *r, const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o);
+/* 1 / (h * w), rounded to float. */
+static inline float eq_mean_factor(uint32_t h, uint32_t w) { return (float)(1.0 / (double)((uint64_t)h * w)); }
+
 float eq_quantise_ref(const eq_quant *q, uint32_t channel, float x);
 /* bit i of a row */
 static inline unsigned eq_bit(const uint8_t *row, size_t i) { return (unsigned)(row[i / 8] >> (i % 8)) & 1u; }

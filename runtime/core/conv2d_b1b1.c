@@ -1,0 +1,281 @@
+#include "check.h"
+#include "isa.h"
+#include "kernels/ref/ref.h"
+#include "tiled.h"
+#include "window.h"
+
+enum { FEW_PIXELS = 3 }; /* up to here re-tiling the weights costs more than it saves */
+
+/* A convolution on its way through the tiled driver. Groups become planes of their own. */
+typedef struct {
+  eq_tiled tiled;
+  const eq_kernels *kernels;
+  eq_conv2d op;
+  const uint8_t *x, *w;
+  bool copied;  /* patches come from `planes`, not from x */
+  bool narrow;  /* a tap is shorter than a word: patches are gathered first */
+  bool direct;  /* canonical weights, no tiles */
+  bool borders; /* some taps fall outside */
+  size_t tap_bytes, pixel_bytes, line_bytes,
+      plane_bytes;             /* of what patches are read from; plane: one image of one group */
+  uint32_t rows, words, steps; /* of a patch */
+  uint32_t group_outputs, group_blocks;
+  uint8_t *planes;   /* [groups][n][padded h][padded w][tap] */
+  uint8_t *tiles;    /* [groups][group_blocks][steps][EQ_BLOCK] words */
+  int32_t *taps;     /* [groups][group_blocks][kh * kw][EQ_BLOCK]: the sum of a tap's signs, negated */
+  uint8_t *zeros;    /* a tap of zero bits */
+  uint8_t *gathered; /* [workers][EQ_PIXELS][steps] words */
+  size_t gathered_bytes;
+} conv;
+
+static uint32_t padded_h(const conv *c) { return eq_padded_extent(c->op.out_h, c->op.stride_h, c->op.kh); }
+static uint32_t padded_w(const conv *c) { return eq_padded_extent(c->op.out_w, c->op.stride_w, c->op.kw); }
+static uint32_t tap_count(const conv *c) { return c->op.kh * c->op.kw; }
+static size_t tile_bytes(const conv *c) { return (size_t)c->steps * EQ_BLOCK * sizeof(uint32_t); }
+
+/* Everything about the call but its data; with a measuring arena this is the scratch formula. */
+static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_conv2d *op, const eq_epilogue *e,
+                 const eq_threads *threads) {
+  const uint32_t cg = op->c / op->groups;
+  *c = (conv){.kernels = kernels, .op = *op};
+  c->tap_bytes = eq_row_bytes(cg);
+  c->narrow = c->tap_bytes < sizeof(uint32_t);
+  c->borders = !eq_windows_inside(op);
+  c->copied = c->narrow || c->borders || op->groups > 1;
+  c->pixel_bytes = c->tap_bytes;
+  c->line_bytes = (size_t)(c->copied ? padded_w(c) : op->w) * c->pixel_bytes;
+  c->plane_bytes = (size_t)(c->copied ? padded_h(c) : op->h) * c->line_bytes;
+  c->rows = c->narrow ? 1 : op->kh;
+  const size_t run = (c->narrow ? op->kh : 1) * op->kw * c->tap_bytes;
+  c->words = (uint32_t)(eq_round_up(run, sizeof(uint32_t)) / sizeof(uint32_t));
+  c->steps = c->rows * c->words;
+  c->direct = !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= FEW_PIXELS;
+  c->group_outputs = op->o / op->groups;
+  c->group_blocks = (c->group_outputs - 1) / EQ_BLOCK + 1;
+
+  const uint32_t block = op->groups > 1 ? op->o : EQ_BLOCK, spill = op->groups > 1 ? EQ_BLOCK : 0;
+  const uint64_t blocks = (uint64_t)op->groups * c->group_blocks;
+  eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, block, spill, threads);
+  if (c->copied) c->planes = eq_take(arena, (uint64_t)op->groups * op->n * c->plane_bytes);
+  if (!c->direct) c->tiles = eq_take(arena, blocks * tile_bytes(c));
+  if (c->borders) {
+    c->taps = eq_take(arena, blocks * tap_count(c) * EQ_BLOCK * sizeof(int32_t));
+    c->zeros = eq_take(arena, c->tap_bytes);
+  }
+  if (c->narrow) {
+    c->gathered_bytes = (size_t)eq_round_up((uint64_t)EQ_PIXELS * c->steps * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
+    c->gathered = eq_take(arena, eq_workers(threads) * c->gathered_bytes);
+  }
+}
+
+/* ---- preparation: weight tiles and padded planes ---- */
+
+/* The taps' own sums of signs: what a zero activation, read as -1, wrongly contributes outside the image. */
+static void sum_taps(const conv *c, const uint8_t *w, const uint8_t *tile, uint32_t outputs, int32_t *taps) {
+  const int32_t cg = (int32_t)(c->op.c / c->op.groups);
+  for (uint32_t t = 0; t < tap_count(c); t++, taps += EQ_BLOCK) {
+    if (c->narrow) {
+      for (uint32_t o = 0; o < outputs; o++) {
+        const uint8_t *tap = w + ((size_t)o * tap_count(c) + t) * c->tap_bytes;
+        taps[o] = cg - 2 * (int32_t)eq_differing_bits(tap, c->zeros, c->tap_bytes);
+      }
+      continue;
+    }
+    const uint32_t words = (uint32_t)(c->tap_bytes / sizeof(uint32_t));
+    const eq_bit_patches one = {
+        .x = c->zeros, .rows = 1, .words = words, .first = t * words, .steps = c->steps, .k = cg};
+    c->kernels->accumulate_b1(&one, 1, tile, outputs, taps, EQ_BLOCK);
+  }
+}
+
+static void prepare_block(const conv *c, size_t index) {
+  const uint32_t group = (uint32_t)(index / c->group_blocks), first = (uint32_t)(index % c->group_blocks) * EQ_BLOCK;
+  const uint32_t outputs = c->group_outputs - first < EQ_BLOCK ? c->group_outputs - first : EQ_BLOCK;
+  const size_t row = tap_count(c) * c->tap_bytes;
+  const uint8_t *w = c->w + ((size_t)group * c->group_outputs + first) * row;
+  uint8_t *tile = c->tiles + index * tile_bytes(c);
+  c->kernels->tile_b1(w, row, outputs, c->steps, tile);
+  if (c->borders) sum_taps(c, w, tile, outputs, c->taps + index * tap_count(c) * EQ_BLOCK);
+}
+
+/* The bits of one group of a pixel, as a row of their own. */
+static void copy_group(const conv *c, const uint8_t *pixel, uint32_t group, uint8_t *to) {
+  const uint32_t cg = c->op.c / c->op.groups, bytes = cg / 8;
+  if (cg == 1) {
+    to[0] = (uint8_t)eq_bit(pixel, group);
+    return;
+  }
+  for (uint32_t i = 0; i < c->tap_bytes; i++) to[i] = i < bytes ? pixel[(size_t)group * bytes + i] : 0;
+}
+
+static void copy_line(const conv *c, size_t index) {
+  const eq_conv2d *op = &c->op;
+  const size_t images = index / padded_h(c), y = index % padded_h(c), n = images % op->n;
+  const uint32_t group = (uint32_t)(images / op->n);
+  uint8_t *to = c->planes + images * c->plane_bytes + y * c->line_bytes;
+  const eq_taps inside = eq_columns_inside(op);
+  const bool empty = y < op->pad_top || y - op->pad_top >= op->h || inside.begin >= inside.end;
+  const size_t begin = empty ? c->line_bytes : inside.begin * c->pixel_bytes;
+  const size_t end = empty ? c->line_bytes : inside.end * c->pixel_bytes;
+  __builtin_memset(to, 0, begin);
+  __builtin_memset(to + end, 0, c->line_bytes - end);
+  if (empty) return;
+  const size_t from_pixel = eq_row_bytes(op->c);
+  const uint8_t *from = c->x + (n * op->h + (y - op->pad_top)) * op->w * from_pixel;
+  if (op->groups == 1) {
+    __builtin_memcpy(to + begin, from, end - begin);
+    return;
+  }
+  for (uint32_t x = 0; x < inside.end - inside.begin; x++)
+    copy_group(c, from + x * from_pixel, group, to + begin + x * c->pixel_bytes);
+}
+
+static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
+  const conv *c = arg;
+  const size_t blocks = c->direct ? 0 : (size_t)c->op.groups * c->group_blocks;
+  (void)worker;
+  for (size_t i = begin; i < end; i++)
+    if (i < blocks)
+      prepare_block(c, i);
+    else
+      copy_line(c, i - blocks);
+}
+
+/* ---- accumulation ---- */
+
+static const uint8_t *patch(const conv *c, uint32_t group, const eq_tile *tile, uint32_t line, uint32_t x) {
+  const bool single = c->op.out_h == 1 && c->op.out_w == 1;
+  const size_t image = single ? line : tile->image, y = single ? 0 : (size_t)line * c->op.stride_h;
+  const uint8_t *from = c->copied ? c->planes : c->x;
+  return from + ((size_t)group * c->op.n + image) * c->plane_bytes + y * c->line_bytes +
+         (size_t)x * c->op.stride_w * c->pixel_bytes;
+}
+
+/* Narrow taps: all taps of a patch, close together, so that several share a word. Copies go in steps of eight bytes and
+ * may run into what is written next. */
+static void gather_line(const conv *c, const uint8_t *from, uint32_t pixels, uint8_t *to) {
+  const size_t run = c->op.kw * c->tap_bytes, step = c->op.stride_w * c->pixel_bytes;
+  for (uint32_t i = 0; i < pixels; i++, from += step, to += c->steps * sizeof(uint32_t)) {
+    uint8_t *end = to;
+    for (uint32_t ky = 0; ky < c->op.kh; ky++, end += run)
+      for (size_t b = 0; b < run; b += 8) __builtin_memcpy(end + b, from + ky * c->line_bytes + b, 8);
+    __builtin_memset(end, 0, 8);
+  }
+}
+
+/* Takes back what the taps outside the image contributed. */
+static void correct_line(const conv *c, const int32_t *taps, uint32_t line, const eq_tile *tile, uint32_t outputs,
+                         int32_t *acc, size_t pitch) {
+  const eq_conv2d *op = &c->op;
+  const bool single = op->out_h == 1 && op->out_w == 1;
+  const eq_taps v = eq_taps_inside(single ? 0 : line, op->stride_h, op->kh, op->pad_top, op->h);
+  const uint32_t lanes = (uint32_t)eq_round_up(outputs, EQ_LANES);
+  for (uint32_t i = 0; i < tile->pixels; i++, acc += pitch) {
+    const eq_taps h = eq_taps_inside(tile->x + i, op->stride_w, op->kw, op->pad_left, op->w);
+    if (v.end - v.begin == op->kh && h.end - h.begin == op->kw) continue;
+    for (uint32_t ky = 0; ky < op->kh; ky++)
+      for (uint32_t kx = 0; kx < op->kw; kx++)
+        if (ky < v.begin || ky >= v.end || kx < h.begin || kx >= h.end)
+          c->kernels->subtract(acc, taps + (size_t)(ky * op->kw + kx) * EQ_BLOCK, lanes);
+  }
+}
+
+/* One block of weights of one group against all lines of the tile. */
+static void accumulate_block(const conv *c, const eq_tile *tile, size_t index, uint32_t outputs, eq_bit_patches p,
+                             size_t line_step, int32_t *acc, size_t pitch) {
+  const void *weights = c->tiles + index * tile_bytes(c);
+  if (line_step == tile->pixels * p.pixel) {
+    c->kernels->accumulate_b1(&p, tile->lines * tile->pixels, weights, outputs, acc, pitch);
+  } else {
+    for (uint32_t i = 0; i < tile->lines; i++, p.x += line_step)
+      c->kernels->accumulate_b1(&p, tile->pixels, weights, outputs, acc + (size_t)i * tile->pixels * pitch, pitch);
+  }
+  if (!c->borders) return;
+  for (uint32_t i = 0; i < tile->lines; i++)
+    correct_line(c, c->taps + index * tap_count(c) * EQ_BLOCK, tile->line + i, tile, outputs,
+                 acc + (size_t)i * tile->pixels * pitch, pitch);
+}
+
+static void accumulate(const void *operands, const eq_tile *tile, void *acc_memory, size_t pitch) {
+  const conv *c = operands;
+  int32_t *acc = acc_memory;
+  const int32_t k = (int32_t)(tap_count(c) * (c->op.c / c->op.groups));
+  if (c->direct) {
+    const size_t row = c->steps * sizeof(uint32_t);
+    for (uint32_t i = 0; i < tile->lines * tile->pixels; i++) {
+      const uint32_t line = tile->line + i / tile->pixels, x = tile->x + i % tile->pixels;
+      c->kernels->dot_b1(patch(c, 0, tile, line, x), c->w + tile->first * row, row, tile->outputs, k, acc + i * pitch);
+    }
+    return;
+  }
+  const uint32_t first_block = c->op.groups == 1 ? tile->first / EQ_BLOCK : 0;
+  const uint32_t group_outputs = c->op.groups == 1 ? tile->outputs : c->group_outputs;
+  for (uint32_t g = 0; g < c->op.groups;
+       g++) { /* rising: the lanes behind a group's last output are then overwritten */
+    eq_bit_patches p = {.x = patch(c, g, tile, tile->line, tile->x),
+                        .pixel = c->op.stride_w * c->pixel_bytes,
+                        .row = c->line_bytes,
+                        .rows = c->rows,
+                        .words = c->words,
+                        .steps = c->steps,
+                        .k = k};
+    size_t line_step = (size_t)(patch(c, g, tile, tile->line + 1, tile->x) - p.x);
+    if (c->narrow) {
+      uint8_t *gathered = c->gathered + tile->worker * c->gathered_bytes;
+      p.pixel = c->steps * sizeof(uint32_t);
+      for (uint32_t i = 0; i < tile->lines; i++)
+        gather_line(c, p.x + i * line_step, tile->pixels, gathered + i * tile->pixels * p.pixel);
+      p.x = gathered;
+      line_step = tile->pixels * p.pixel;
+    }
+    for (uint32_t done = 0; done < group_outputs; done += EQ_BLOCK) {
+      const uint32_t outputs = group_outputs - done < EQ_BLOCK ? group_outputs - done : EQ_BLOCK;
+      const size_t index = (size_t)g * c->group_blocks + first_block + done / EQ_BLOCK;
+      accumulate_block(c, tile, index, outputs, p, line_step, acc + (size_t)g * c->group_outputs + done, pitch);
+    }
+  }
+}
+
+static eq_status check(const eq_conv2d *op, const eq_epilogue *e) {
+  const eq_status status = eq_check_conv2d(op);
+  if (status != EQ_OK) return status;
+  const uint32_t cg = op->c / op->groups;
+  if (op->groups > 1 && cg > 1 && cg % 8) return EQ_BAD_SHAPE;
+  return eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, true);
+}
+
+size_t eq_conv2d_b1b1_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
+  if (check(op, e) != EQ_OK) return 0;
+  conv c;
+  eq_arena arena = {0};
+  plan(&c, &arena, (const eq_kernels *)0, op, e, threads);
+  return eq_arena_bytes(&arena);
+}
+
+eq_status eq_conv2d_b1b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  const eq_status status = check(op, e);
+  if (status != EQ_OK) return status;
+  if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
+  if (!eq_scratch_ok(scratch, scratch_bytes, eq_conv2d_b1b1_scratch(op, e, threads))) return EQ_NO_SCRATCH;
+  const eq_kernels *kernels = eq_kernels_current();
+  if (!kernels) {
+    eq_conv2d_b1b1_ref(op, x, w, e, scratch);
+    return EQ_OK;
+  }
+  conv c;
+  eq_arena arena = {.base = scratch};
+  plan(&c, &arena, kernels, op, e, threads);
+  c.x = x;
+  c.w = w;
+  c.tiled.integer = true;
+  c.tiled.operands = &c;
+  c.tiled.accumulate = accumulate;
+  if (c.zeros) __builtin_memset(c.zeros, 0, c.tap_bytes);
+  eq_output_begin(&c.tiled.output);
+  const size_t blocks = c.direct ? 0 : (size_t)op->groups * c.group_blocks;
+  const size_t lines = c.copied ? (size_t)op->groups * op->n * padded_h(&c) : 0;
+  if (blocks + lines) eq_share(threads, prepare, &c, blocks + lines);
+  eq_tiled_run(&c.tiled, threads);
+  return EQ_OK;
+}

@@ -1,0 +1,40 @@
+/* The way from accumulators to outputs: parameters made whole, residuals brought into shape, means closed. */
+#ifndef EQ_CORE_OUTPUT_H
+#define EQ_CORE_OUTPUT_H
+
+#include "arena.h"
+#include "kernels.h"
+
+/* One operator's output: n images of h x w pixels with o channels. Images of a single pixel form one long row. */
+typedef struct {
+  const eq_epilogue *e;
+  const eq_kernels *kernels;
+  uint32_t n, h, w, o;
+  float *scale, *bias, *pos, *neg, *shift, *bias2; /* [o padded] */
+  float *gain;                                     /* [n or 1][o padded] */
+  float *row_sums;                                 /* [n][h][o padded] */
+  float *zeros;                                    /* [o padded] */
+  float *residuals;                                /* [workers][2][EQ_PIXELS][residual_pitch] */
+  size_t padded, residual_pitch;
+} eq_output;
+
+/* Plans the scratch; block: most channels that one eq_output_put() takes. */
+void eq_output_plan(eq_output *out, eq_arena *arena, const eq_kernels *kernels, const eq_epilogue *e, uint32_t n,
+                    uint32_t h, uint32_t w, uint32_t o, uint32_t block, unsigned workers);
+/* Fills the parameters; before the first put. */
+void eq_output_begin(const eq_output *out);
+
+/* A run of pixels from (n, y, x) on, channels [first, first + channels), first a multiple of EQ_LANES.
+ * The run may go on over rows, and over images if they have one pixel. Runs of one row and channel come left to right.
+ */
+typedef struct {
+  uint32_t n, y, x, pixels, first, channels;
+  const int32_t *acc_i32;
+  const float *acc_f32;
+  size_t acc_pitch;
+} eq_run;
+void eq_output_put(const eq_output *out, const eq_run *run, unsigned worker);
+/* Closes out_mean; after the last put. */
+void eq_output_end(const eq_output *out);
+
+#endif

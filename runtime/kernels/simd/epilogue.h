@@ -1,0 +1,107 @@
+/* The epilogue over a stage: channels in lanes, V16_PIXELS pixels at a time so that a parameter is read once for all.
+ */
+#include "declare.h"
+
+/* `lanes` channels from c on, `pixels` pixels from p on. What is constant at the call disappears. */
+INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixels, uint32_t lanes, bool integer,
+                       unsigned residuals, eq_act act) {
+  const bool full = lanes == EQ_LANES;
+  v16 y[V16_PIXELS];
+  const v16 scale = v16_load(s->scale + c), bias = v16_load(s->bias + c);
+  for (uint32_t i = 0; i < pixels; i++) {
+    const size_t at = (p + i) * s->acc_pitch + c;
+    v16 acc;
+    if (integer)
+      acc = full ? v16_of_i32(s->acc_i32 + at) : v16_of_i32_n(s->acc_i32 + at, lanes);
+    else
+      acc = full ? v16_load(s->acc_f32 + at) : v16_load_n(s->acc_f32 + at, lanes);
+    y[i] = v16_add(v16_mul(acc, scale), bias);
+  }
+  for (unsigned r = 0; r < residuals; r++)
+    for (uint32_t i = 0; i < pixels; i++) {
+      const float *from = s->residual[r] + (p + i) * s->residual_pitch[r] + c;
+      y[i] = v16_add(y[i], full ? v16_load(from) : v16_load_n(from, lanes));
+    }
+  if (act == EQ_ACT_DPRELU) {
+    const v16 pos = v16_load(s->pos + c), neg = v16_load(s->neg + c), shift = v16_load(s->shift + c);
+    for (uint32_t i = 0; i < pixels; i++) y[i] = v16_sub(v16_mul(v16_choose(y[i], pos, neg), y[i]), shift);
+  } else if (act == EQ_ACT_RELU) {
+    for (uint32_t i = 0; i < pixels; i++) y[i] = v16_max(y[i], v16_set(0.0f));
+  } else if (act == EQ_ACT_HSIGMOID) {
+    for (uint32_t i = 0; i < pixels; i++) {
+      const v16 t = v16_max(v16_add(y[i], v16_set(3.0f)), v16_set(0.0f));
+      y[i] = v16_div(v16_min(t, v16_set(6.0f)), v16_set(6.0f));
+    }
+  }
+  const v16 bias2 = v16_load(s->bias2 + c);
+  for (uint32_t i = 0; i < pixels; i++)
+    y[i] = v16_add(v16_mul(y[i], v16_load(s->gain + (p + i) * s->gain_pitch + c)), bias2);
+
+  if (s->out)
+    for (uint32_t i = 0; i < pixels; i++) {
+      float *to = s->out + (p + i) * s->out_pitch + c;
+      if (full)
+        v16_store(to, y[i]);
+      else
+        v16_store_n(to, y[i], lanes);
+    }
+  if (s->out_bits)
+    for (uint32_t i = 0; i < pixels; i++) {
+      uint8_t *to = s->out_bits + (p + i) * s->bits_pitch + c / 8;
+      uint32_t bits = v16_ge(y[i], v16_set(0.0f));
+      if (!full) bits &= (1u << lanes) - 1;
+      to[0] = (uint8_t)bits;
+      if (lanes > 8) to[1] = (uint8_t)(bits >> 8);
+    }
+  if (s->row_sum) {
+    v16 sum = v16_load(s->row_sum + c);
+    for (uint32_t i = 0; i < pixels; i++) sum = v16_add(sum, y[i]);
+    v16_store(s->row_sum + c, sum);
+  }
+}
+
+INLINE void stage_all(const eq_stage *s, bool integer, unsigned residuals, eq_act act) {
+  const uint32_t whole = s->channels / EQ_LANES * EQ_LANES, rest = s->channels - whole;
+  uint32_t p = 0;
+  for (; p + V16_PIXELS <= s->pixels; p += V16_PIXELS) {
+    for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, V16_PIXELS, EQ_LANES, integer, residuals, act);
+    for (uint32_t i = 0; rest && i < V16_PIXELS; i++)
+      stage_part(s, p + i, whole, 1, rest, integer, s->residuals, s->act);
+  }
+  for (; p < s->pixels; p++) {
+    for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, 1, EQ_LANES, integer, residuals, act);
+    if (rest) stage_part(s, p, whole, 1, rest, integer, s->residuals, s->act);
+  }
+}
+
+/* The combinations that networks use get code of their own. */
+INLINE void stage_by_act(const eq_stage *s, bool integer, unsigned residuals) {
+  if (s->act == EQ_ACT_DPRELU)
+    stage_all(s, integer, residuals, EQ_ACT_DPRELU);
+  else if (s->act == EQ_ACT_NONE)
+    stage_all(s, integer, residuals, EQ_ACT_NONE);
+  else
+    stage_all(s, integer, residuals, s->act);
+}
+
+static void copy_accumulators(const eq_stage *s) {
+  for (uint32_t p = 0; p < s->pixels; p++)
+    for (uint32_t c = 0; c < s->channels; c++) s->out_acc[p * s->out_pitch + c] = s->acc_i32[p * s->acc_pitch + c];
+}
+
+void EQ_NAME(eq_epilogue)(const eq_stage *s) {
+  if (s->out_acc) copy_accumulators(s);
+  if (s->out || s->out_bits || s->row_sum) {
+    if (!s->acc_i32)
+      stage_by_act(s, false, s->residuals);
+    else if (s->residuals == 0)
+      stage_by_act(s, true, 0);
+    else if (s->residuals == 1)
+      stage_by_act(s, true, 1);
+    else
+      stage_by_act(s, true, 2);
+  }
+  if (s->out_bits)
+    for (uint32_t p = 0; p < s->pixels; p++)
+      for (uint32_t i = 0; i < s->bits_zero; i++) s->out_bits[p * s->bits_pitch + (s->channels + 7) / 8 + i] = 0;
+}

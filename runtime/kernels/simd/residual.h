@@ -1,0 +1,51 @@
+/* Residuals of another shape: mean of neighbouring channels, 3x3 average with stride 2. */
+#include "core/window.h"
+#include "declare.h"
+
+static float mean_of_run(const float *run, uint32_t g) {
+  float sum = run[0];
+  for (uint32_t i = 1; i < g; i++) sum += run[i];
+  return sum / (float)g;
+}
+
+void EQ_NAME(eq_shrink)(const float *r, size_t r_pitch, uint32_t g, uint32_t pixels, uint32_t channels, float *out,
+                        size_t out_pitch) {
+  for (uint32_t p = 0; p < pixels; p++, r += r_pitch, out += out_pitch) {
+    uint32_t c = 0;
+    if (g == 4) {
+      for (; c + EQ_LANES <= channels; c += EQ_LANES) {
+        v16 v[4];
+        v16_load_fours(r + 4 * (size_t)c, v);
+        /* / 4 is exact as * 0.25 */
+        v16_store(out + c, v16_mul(v16_add(v16_add(v16_add(v[0], v[1]), v[2]), v[3]), v16_set(0.25f)));
+      }
+    } else if (g == 2) {
+      for (; c + EQ_LANES <= channels; c += EQ_LANES) {
+        v16 v[2];
+        v16_load_twos(r + 2 * (size_t)c, v);
+        v16_store(out + c, v16_mul(v16_add(v[0], v[1]), v16_set(0.5f)));
+      }
+    }
+    for (; c < channels; c++) out[c] = mean_of_run(r + (size_t)c * g, g);
+  }
+}
+
+void EQ_NAME(eq_pool)(const eq_pool *p, float *out, size_t out_pitch) {
+  const eq_taps v = eq_taps_inside(p->y, 2, 3, p->h % 2, p->h);
+  const v16 ninth = v16_set(1.0f / 9.0f);
+  for (uint32_t i = 0; i < p->pixels; i++, out += out_pitch) {
+    const uint32_t x = p->x + i;
+    const eq_taps h = eq_taps_inside(x, 2, 3, p->w % 2, p->w);
+    for (uint32_t c = 0; c < p->channels; c += EQ_LANES) {
+      const uint32_t lanes = p->channels - c < EQ_LANES ? p->channels - c : EQ_LANES;
+      v16 sum = v16_set(0.0f);
+      for (uint32_t ky = v.begin; ky < v.end; ky++)
+        for (uint32_t kx = h.begin; kx < h.end; kx++) {
+          const size_t iy = (size_t)2 * p->y + ky - p->h % 2, ix = (size_t)2 * x + kx - p->w % 2;
+          const float *from = p->image + (iy * p->w + ix) * p->c + c;
+          sum = v16_add(sum, lanes == EQ_LANES ? v16_load(from) : v16_load_n(from, lanes));
+        }
+      v16_store(out + c, v16_mul(sum, ninth));
+    }
+  }
+}

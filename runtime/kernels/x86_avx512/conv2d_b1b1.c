@@ -1,0 +1,138 @@
+/* Binary convolution and matrix product: 16 outputs of 32-bit words in a register, activation words broadcast,
+ * VPOPCNTDQ. A register block holds 7 pixels x 64 outputs. Tile: [4][steps][16] words. */
+#include "v16.h"
+
+#include "kernels/simd/declare.h"
+
+enum { PIXELS = 7, PANELS = EQ_BLOCK / EQ_LANES };
+
+INLINE void transpose(__m512i r[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
+  }
+}
+
+void eq_tile_b1_avx512(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
+  uint32_t *to = tile;
+  for (uint32_t panel = 0; panel < PANELS; panel++, w += EQ_LANES * bytes) {
+    const uint32_t first = panel * EQ_LANES, rows = outputs > first ? outputs - first : 0;
+    for (uint32_t step = 0; step < steps; step += 16) {
+      const size_t left = bytes - (size_t)step * 4;
+      const __mmask64 mask = left >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << left) - 1;
+      __m512i r[16];
+      for (uint32_t i = 0; i < 16; i++)
+        r[i] = i < rows ? _mm512_maskz_loadu_epi8(mask, w + i * bytes + (size_t)step * 4) : _mm512_setzero_si512();
+      transpose(r);
+      for (uint32_t i = 0; i < 16 && step + i < steps; i++, to += EQ_LANES) _mm512_store_si512(to, r[i]);
+    }
+  }
+}
+
+INLINE __m512i broadcast(const uint8_t *p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+
+INLINE void block(const eq_bit_patches *p, const uint8_t *x, int pixels, int panels, const uint32_t *w, int32_t *acc,
+                  size_t pitch) {
+  __m512i count[PIXELS][PANELS];
+  const size_t panel = (size_t)p->steps * EQ_LANES;
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++) count[i][j] = _mm512_setzero_si512();
+  for (uint32_t row = 0; row < p->rows; row++, x += p->row)
+    for (uint32_t q = 0; q < p->words; q++, w += EQ_LANES)
+      for (int i = 0; i < pixels; i++) {
+        const __m512i a = broadcast(x + (size_t)i * p->pixel + (size_t)q * 4);
+        const uint32_t *from = w;
+        __asm__("" : "+r"(from)); /* read the weights again for each pixel: 28 sums leave no registers for them */
+        for (int j = 0; j < panels; j++) {
+          const __m512i differing = _mm512_xor_si512(a, _mm512_load_si512(from + (size_t)j * panel));
+          count[i][j] = _mm512_add_epi32(count[i][j], _mm512_popcnt_epi32(differing));
+        }
+      }
+  const __m512i k = _mm512_set1_epi32(p->k);
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++)
+      _mm512_storeu_si512(acc + (size_t)i * pitch + (size_t)j * EQ_LANES,
+                          _mm512_sub_epi32(k, _mm512_slli_epi32(count[i][j], 1)));
+}
+
+INLINE void all_pixels(const eq_bit_patches *p, uint32_t pixels, int panels, const uint32_t *w, int32_t *acc,
+                       size_t pitch) {
+  const uint8_t *x = p->x;
+  for (; pixels >= PIXELS; pixels -= PIXELS, x += PIXELS * p->pixel, acc += PIXELS * pitch)
+    block(p, x, PIXELS, panels, w, acc, pitch);
+  for (; pixels >= 3; pixels -= 3, x += 3 * p->pixel, acc += 3 * pitch) block(p, x, 3, panels, w, acc, pitch);
+  for (; pixels; pixels--, x += p->pixel, acc += pitch) block(p, x, 1, panels, w, acc, pitch);
+}
+
+void eq_accumulate_b1_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
+                             size_t pitch) {
+  const uint32_t *w = (const uint32_t *)tile + (size_t)p->first * EQ_LANES;
+  switch ((outputs + EQ_LANES - 1) / EQ_LANES) {
+  case 1: all_pixels(p, pixels, 1, w, acc, pitch); break;
+  case 2: all_pixels(p, pixels, 2, w, acc, pitch); break;
+  case 3: all_pixels(p, pixels, 3, w, acc, pitch); break;
+  default: all_pixels(p, pixels, 4, w, acc, pitch); break;
+  }
+}
+
+/* Lane o of the result = sum of the lanes of r[o]. */
+INLINE __m512i sums(__m512i r[16]) {
+  __m512i t[8];
+  for (int i = 0; i < 8; i++)
+    t[i] =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]), _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]));
+  for (int i = 0; i < 4; i++)
+    r[i] =
+        _mm512_add_epi32(_mm512_unpacklo_epi64(t[2 * i], t[2 * i + 1]), _mm512_unpackhi_epi64(t[2 * i], t[2 * i + 1]));
+  for (int i = 0; i < 2; i++)
+    t[i] = _mm512_add_epi32(_mm512_shuffle_i32x4(r[2 * i], r[2 * i + 1], 0x88),
+                            _mm512_shuffle_i32x4(r[2 * i], r[2 * i + 1], 0xdd));
+  return _mm512_add_epi32(_mm512_shuffle_i32x4(t[0], t[1], 0x88), _mm512_shuffle_i32x4(t[0], t[1], 0xdd));
+}
+
+void eq_dot_b1_avx512(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc) {
+  for (uint32_t o = 0; o < outputs; o += 16, w += 16 * bytes) {
+    const uint32_t rows = outputs - o < 16 ? outputs - o : 16;
+    __m512i count[16];
+    for (int r = 0; r < 16; r++) count[r] = _mm512_setzero_si512();
+    for (size_t b = 0; b < bytes; b += 64) {
+      const __mmask16 mask = (__mmask16)(bytes - b >= 64 ? 0xffffu : (1u << ((bytes - b) / 4)) - 1);
+      const __m512i a = _mm512_maskz_loadu_epi32(mask, x + b);
+      for (uint32_t r = 0; r < 16; r++) {
+        if (r >= rows) break;
+        const __m512i differing = _mm512_xor_si512(a, _mm512_maskz_loadu_epi32(mask, w + r * bytes + b));
+        count[r] = _mm512_add_epi32(count[r], _mm512_popcnt_epi32(differing));
+      }
+    }
+    const __m512i dot = _mm512_sub_epi32(_mm512_set1_epi32(k), _mm512_slli_epi32(sums(count), 1));
+    _mm512_mask_storeu_epi32(acc + o, (__mmask16)((1u << rows) - 1), dot);
+  }
+}
+
+void eq_subtract_avx512(int32_t *acc, const int32_t *x, uint32_t count) {
+  for (uint32_t i = 0; i < count; i += EQ_LANES)
+    _mm512_storeu_si512(acc + i, _mm512_sub_epi32(_mm512_loadu_si512(acc + i), _mm512_loadu_si512(x + i)));
+}

@@ -1,0 +1,78 @@
+/* Sixteen floats in one register: the vocabulary of kernels/simd for AVX-512. */
+#ifndef EQ_AVX512_V16_H
+#define EQ_AVX512_V16_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EQ_NAME(name) name##_avx512
+enum { V16_PIXELS = 4, V16_ROWS = 7 }; /* pixels an epilogue, and a float product, hold in registers */
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef __m512 v16;
+
+INLINE __mmask16 v16_first(uint32_t n) { return (__mmask16)((1u << n) - 1); }
+INLINE v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
+INLINE v16 v16_load_n(const float *p, uint32_t n) { return _mm512_maskz_loadu_ps(v16_first(n), p); }
+INLINE v16 v16_of_i32(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
+INLINE v16 v16_of_i32_n(const int32_t *p, uint32_t n) {
+  return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(v16_first(n), p));
+}
+INLINE v16 v16_of_i8(const int8_t *p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)));
+}
+/* Sixteen codes of four bits, low nibble first, meaning code - 8. */
+INLINE v16 v16_of_i4(const uint8_t *p) {
+  const __m128i bytes = _mm_loadl_epi64((const void *)p), low = _mm_set1_epi8(15);
+  const __m128i even = _mm_and_si128(bytes, low), odd = _mm_and_si128(_mm_srli_epi16(bytes, 4), low);
+  const __m128i codes = _mm_sub_epi8(_mm_unpacklo_epi8(even, odd), _mm_set1_epi8(8));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+}
+INLINE void v16_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
+INLINE void v16_store_n(float *p, v16 a, uint32_t n) { _mm512_mask_storeu_ps(p, v16_first(n), a); }
+INLINE v16 v16_set(float x) { return _mm512_set1_ps(x); }
+INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
+INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
+INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
+INLINE v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+INLINE v16 v16_floor(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+/* a > b ? a : b and a < b ? a : b, so that NaN in a gives b */
+INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
+INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
+INLINE uint32_t v16_ge(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+INLINE uint32_t v16_gt(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+INLINE uint32_t v16_ne(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+/* test >= 0 ? a : b */
+INLINE v16 v16_choose(v16 test, v16 a, v16 b) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(test, _mm512_setzero_ps(), _CMP_GE_OQ), b, a);
+}
+
+/* p[lane[i]], lanes rising from 0 by at most 1 each. */
+typedef __m512i v16_lanes;
+INLINE v16_lanes v16_lanes_of(const uint32_t lane[16]) { return _mm512_loadu_si512(lane); }
+INLINE v16 v16_pick(const float *p, v16_lanes lanes) { return _mm512_permutexvar_ps(lanes, _mm512_loadu_ps(p)); }
+
+/* Lane i of the results: p[4 * i + 0..3], p[2 * i + 0..1]. */
+INLINE void v16_load_fours(const float *p, v16 r[4]) {
+  const __m512 a = v16_load(p), b = v16_load(p + 16), c = v16_load(p + 32), d = v16_load(p + 48);
+  const __m512 ab0 = _mm512_unpacklo_ps(a, b), ab1 = _mm512_unpackhi_ps(a, b);
+  const __m512 cd0 = _mm512_unpacklo_ps(c, d), cd1 = _mm512_unpackhi_ps(c, d);
+  /* 128-bit lane l now holds the l-th four of each of a, b, c, d */
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512d low0 = _mm512_castps_pd(ab0), low1 = _mm512_castps_pd(ab1);
+  const __m512d high0 = _mm512_castps_pd(cd0), high1 = _mm512_castps_pd(cd1);
+  r[0] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpacklo_pd(low0, high0)));
+  r[1] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpackhi_pd(low0, high0)));
+  r[2] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpacklo_pd(low1, high1)));
+  r[3] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpackhi_pd(low1, high1)));
+}
+INLINE void v16_load_twos(const float *p, v16 r[2]) {
+  const __m512 a = v16_load(p), b = v16_load(p + 16);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  r[0] = _mm512_permutex2var_ps(a, even, b);
+  r[1] = _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+}
+
+#endif
