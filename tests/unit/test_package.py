@@ -123,6 +123,15 @@ def test_package_that_is_not_there(tmp_path):
         verify_package(tmp_path / "nothing")
 
 
+def test_places_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PackageError, match=r"file/demo: cannot be written: Not a directory$"):
+        write_sample(tmp_path / "file" / "demo")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(PackageError, match=r"loop/edgeq\.json: cannot be read: Too many levels of symbolic links$"):
+        verify_package(tmp_path / "loop")
+
+
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """Every file of a package, and a folder to write damaged ones into."""
