@@ -102,9 +102,7 @@ class DenseShift(nn.Module):
         kernel, width = config.stem_kernel, config.widths[0]
         stem = Conv2d(config.in_channels, width, kernel, stride=config.stem_stride, padding=kernel // 2)
         self.stem = ConvBN(stem, width)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*blocks) for blocks in _stages(config, quantised=quantised)
-        )
+        self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in _stages(config, quantised=quantised))
         self.head = nn.Linear(config.widths[-1], config.classes)
 
     def forward(self, x: Tensor) -> Tensor:
