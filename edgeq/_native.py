@@ -14,12 +14,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeq import _paths
 from edgeq._errors import UnsupportedError, UsageError
 
 F32 = npt.NDArray[np.float32]
@@ -232,19 +232,9 @@ def _declare(lib: ct.CDLL) -> None:
         function.restype, function.argtypes = result, arguments
 
 
-def _library_path() -> Path:
-    named = os.environ.get("EDGEQ_LIBRARY")
-    return Path(named) if named else Path(__file__).parent / "_lib" / "libedgeq.so"
-
-
 @cache
 def _library() -> ct.CDLL:
-    path = _library_path()
-    if not path.is_file():
-        raise UnsupportedError(
-            f"{path}: the EdgeQ core library is missing; install edgeq from a wheel, or build it "
-            "(cmake -S runtime -B build && cmake --build build) and set EDGEQ_LIBRARY to libedgeq.so"
-        )
+    path = _paths.native("libedgeq.so", "EDGEQ_LIBRARY")
     try:
         lib = ct.CDLL(str(path))
         _declare(lib)

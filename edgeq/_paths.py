@@ -63,7 +63,9 @@ def native(name: str, variable: str) -> Path:
     raises  UnsupportedError when it is not there
     """
     if chosen := os.environ.get(variable):
-        return Path(chosen)
+        if (file := Path(chosen)).is_file():
+            return file
+        raise UnsupportedError(f"{variable}: {chosen} is not a file")
     import edgeq
 
     for folder in edgeq.__path__:  # an editable installation has two

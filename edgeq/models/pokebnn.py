@@ -261,6 +261,11 @@ class PackedPokeBNN(nn.Module):
         return logits
 
 
+def pack(model: PokeBNN) -> PackedPokeBNN:
+    """The deployed form of a trained network."""
+    return PackedPokeBNN.from_trained(model)
+
+
 def packed(config: PokeBNNConfig) -> PackedPokeBNN:
     """The deployed network with all weights zero, to be filled from a package."""
     group = config.init_group
