@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
 from edgeq._errors import CompileError
+from edgeq._quiet import quiet
 
 from .passes import PASSES
 from .slim import slim
@@ -23,7 +19,7 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return   the program's bytes
     raises   CompileError naming what torch.export or ExecuTorch refused
     """
-    with _quiet():
+    with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
@@ -51,17 +47,3 @@ def fused(model: nn.Module, example: tuple[Tensor, ...]) -> torch.fx.GraphModule
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's and torchao's start-up chatter, which is about other back ends, off the user's terminal."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
