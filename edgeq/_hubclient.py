@@ -5,12 +5,13 @@ checks sizes only, gives up at the first 503, and starts broken transfers again 
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import quote
 
 from ._errors import EdgeQError, HubError, IntegrityError, NotFoundError
@@ -23,6 +24,9 @@ LONGEST_WAIT_S = 60.0
 TIMEOUT_S = 20.0
 _BUSY = (429, 500, 502, 503, 504)
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_T = TypeVar("_T")
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -34,21 +38,15 @@ class HubClient:
     wait: Callable[[float], None] = time.sleep
 
     def resolve(self, repo: str, revision: str) -> str:
-        """The commit (40 hex digits) that a branch, tag or commit stands for now."""
-        from huggingface_hub.errors import HfHubHTTPError
-
+        """The commit (40 hex digits) that a branch, tag or commit stands for now. Raises NotFoundError, HubError."""
         where = f"{repo}@{revision}"
+
+        def ask() -> str | None:
+            return self._api().model_info(repo, revision=revision, timeout=TIMEOUT_S).sha
+
         with self._explained(where):
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    commit = self._api().model_info(repo, revision=revision, timeout=TIMEOUT_S).sha
-                except HfHubHTTPError as error:
-                    if error.response.status_code not in _BUSY or attempt == ATTEMPTS:
-                        raise
-                    self._pause(attempt, error.response.headers)
-                else:
-                    break
-        if commit is None or len(commit) != 40 or not set(commit) <= set("0123456789abcdef"):
+            commit = self._persist(ask, after_loss=False)
+        if commit is None or not _COMMIT.fullmatch(commit):
             raise HubError(f"{where}: {self.endpoint} answered with commit {commit!r}, expected 40 hex digits")
         return commit
 
@@ -71,47 +69,20 @@ class HubClient:
         limit   most bytes to take
         raises  NotFoundError, HubError; IntegrityError for another size
         """
-        from huggingface_hub import get_session, hf_raise_for_status
         from huggingface_hub.errors import HfHubHTTPError
 
-        url = f"{self.endpoint}/{repo}/resolve/{commit}/{quote(name)}"
         where = f"{repo}@{commit[:12]}: {name}"
-        done, tag = 0, ""
+        url = f"{self.endpoint}/{repo}/resolve/{commit}/{quote(name)}"
+        transfer = _Transfer(url, self._headers(), to, name, where, size, limit, progress)
         with self._explained(where):
-            for attempt in range(1, ATTEMPTS + 1):
-                headers = self._headers() | ({"Range": f"bytes={done}-", "If-Range": tag} if done and tag else {})
-                try:
-                    with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_S) as answer:
-                        if answer.status_code >= 400:
-                            answer.read()
-                        hf_raise_for_status(answer)
-                        if answer.status_code != 206 or not _continues(answer.headers, done):
-                            done = 0
-                            to.seek(0)
-                            to.truncate()
-                        tag = answer.headers.get("ETag", "")
-                        length = answer.headers.get("Content-Length", "")
-                        if size is not None and length.isdigit() and done + int(length) != size:
-                            raise IntegrityError(f"{where}: the Hub has {done + int(length)} bytes, signed {size}")
-                        for chunk in answer.iter_raw():  # a chunk size would lose what a broken transfer brought
-                            done += len(chunk)
-                            if done > limit:
-                                raise IntegrityError(f"{where}: the Hub sends more than {limit} bytes")
-                            to.write(chunk)
-                            if progress is not None:
-                                progress(name, done, size or done)
-                    return
-                except HfHubHTTPError as error:
-                    if error.response.status_code not in _BUSY or attempt == ATTEMPTS:
-                        raise
-                    self._pause(attempt, error.response.headers)
-                except _transport_error() as error:
-                    if attempt == ATTEMPTS:
-                        of = f" of {size}" if size is not None else ""
-                        raise HubError(
-                            f"{where}: connection lost after {done}{of} bytes, {ATTEMPTS} attempts; try again later"
-                        ) from error
-                    self._pause(attempt, {})
+            try:
+                self._persist(transfer.attempt, after_loss=True)
+            except HfHubHTTPError:
+                raise
+            except _transport_error() as error:
+                of = f" of {size}" if size is not None else ""
+                lost = f"connection lost after {transfer.done}{of} bytes, {ATTEMPTS} attempts; try again later"
+                raise HubError(f"{where}: {lost}") from error
 
     def upload(
         self, repo: str, files: Mapping[str, bytes], *, message: str, private: bool, revision: str | None, create: bool
@@ -144,9 +115,23 @@ class HubClient:
         own = build_hf_headers(library_name="edgeq", library_version=_version())
         return own | {"Accept-Encoding": "identity"}
 
-    def _pause(self, attempt: int, headers: Mapping[str, str]) -> None:
-        said = headers.get("Retry-After", "")
-        self.wait(min(float(said) if said.isdigit() else 2.0 ** (attempt - 2), LONGEST_WAIT_S))
+    def _persist(self, action: Callable[[], _T], *, after_loss: bool) -> _T:
+        """Act again while the server is busy and, with `after_loss`, when the connection broke; 5 times in all."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return action()
+            except HfHubHTTPError as error:
+                if error.response.status_code not in _BUSY:
+                    raise
+                said = error.response.headers.get("Retry-After", "")
+            except _transport_error():
+                if not after_loss:
+                    raise
+                said = ""
+            self.wait(min(float(said) if said.isdigit() else 2.0 ** (attempt - 2), LONGEST_WAIT_S))
+        return action()
 
     @contextmanager
     def _explained(self, where: str) -> Iterator[None]:
@@ -190,6 +175,52 @@ class HubClient:
         return None
 
 
+@dataclass
+class _Transfer:
+    """One file on its way; `done` bytes of it, of the version `tag`, are in `to`."""
+
+    url: str
+    headers: Mapping[str, str]
+    to: BinaryIO
+    name: str
+    where: str
+    size: int | None
+    limit: int
+    progress: Progress | None
+    done: int = 0
+    tag: str = ""
+
+    def attempt(self) -> None:
+        """Fetch what is missing."""
+        from huggingface_hub import get_session, hf_raise_for_status
+
+        rest = {"Range": f"bytes={self.done}-", "If-Range": self.tag} if self.done and self.tag else {}
+        with get_session().stream("GET", self.url, headers={**self.headers, **rest}, timeout=TIMEOUT_S) as answer:
+            hf_raise_for_status(answer)
+            self._begin(answer.status_code, answer.headers)
+            for chunk in answer.iter_raw():  # a chunk size here would lose the last bytes of a broken transfer
+                self._take(chunk)
+
+    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        if status != 206 or not headers.get("Content-Range", "").startswith(f"bytes {self.done}-"):
+            self.done = 0
+            self.to.seek(0)
+            self.to.truncate()
+        self.tag = headers.get("ETag", "")
+        length = headers.get("Content-Length", "")
+        if self.size is not None and length.isdigit() and self.done + int(length) != self.size:
+            offered = self.done + int(length)
+            raise IntegrityError(f"{self.where}: the Hub has {offered} bytes, signed {self.size}")
+
+    def _take(self, chunk: bytes) -> None:
+        self.done += len(chunk)
+        if self.done > self.limit:
+            raise IntegrityError(f"{self.where}: the Hub sends more than {self.limit} bytes")
+        self.to.write(chunk)
+        if self.progress is not None:
+            self.progress(self.name, self.done, self.size or self.done)
+
+
 def is_offline() -> bool:
     """Whether HF_HUB_OFFLINE is set, read the way huggingface_hub reads it."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
@@ -213,9 +244,7 @@ def _transport_error() -> type[Exception]:
     return next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
 
 
-def _continues(headers: Mapping[str, str], start: int) -> bool:
-    return headers.get("Content-Range", "").startswith(f"bytes {start}-")
-
-
 def _first_line(error: object) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What a stranger's text may put on a terminal."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

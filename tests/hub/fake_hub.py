@@ -33,11 +33,12 @@ class Fault:
     drop     the whole length promised, half of what was asked for sent, connection closed
     busy     503 with Retry-After
     etag     the ETag of other content
+    weird    HTTP 418 and a text that would clear the terminal
     missing  404 for a file that the commit holds
     stall    half of the file, then nothing until the server closes
     """
 
-    kind: Literal["corrupt", "short", "drop", "busy", "etag", "missing", "stall"]
+    kind: Literal["corrupt", "short", "drop", "busy", "etag", "missing", "stall", "weird"]
     path: str
     times: int = 1 << 30
 
@@ -179,8 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, repo: str, revision: str | None) -> None:
         if not (commit := self.resolve(repo, revision or "main")):
             return
-        if self.hub.fault("revision") == "busy":
+        fault = self.hub.fault("revision")
+        if fault == "busy":
             return self.send(503, b"", {"Retry-After": "3"})
+        if fault == "weird":
+            return self.json({"error": "\x1b[2Jno\nmore"}, 418)
         files = [{"rfilename": path} for path in self.hub.repos[repo].commits[commit]]
         self.json({"id": repo, "sha": commit, "private": False, "tags": [], "siblings": files})
 

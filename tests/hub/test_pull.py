@@ -194,6 +194,12 @@ def test_endless_manifest_is_cut_off(fake_hub, tmp_path):
     assert installed() == []
 
 
+def test_text_of_a_stranger_is_one_printable_line(fake_hub, demo):
+    fake_hub.faults.append(Fault("weird", "revision"))
+    with pytest.raises(HubError, match=r"^edgeq/demo@main: http://127\.0\.0\.1:\d+ answered HTTP 418: \?\[2Jno$"):
+        pull("edgeq/demo")
+
+
 def test_dropped_once_goes_on_where_it_broke(fake_hub, demo, waits):
     fake_hub.faults.append(Fault("drop", WEIGHTS, times=1))
     assert pull("edgeq/demo").source == "hub"

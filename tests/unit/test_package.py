@@ -232,6 +232,8 @@ def test_files_that_are_not_keys(tmp_path):
     path = tmp_path / "x.key"
     with pytest.raises(NotFoundError, match=r"no such key$"):
         keys.load_private(path)
+    with pytest.raises(PackageError, match=r"cannot be read: Is a directory$"):
+        keys.load_public(tmp_path)
     path.write_text("hello")
     path.chmod(0o600)
     with pytest.raises(FormatError, match=r"not a PEM private key without a password$"):
