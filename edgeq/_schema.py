@@ -61,8 +61,7 @@ _2 = (
       FROM value JOIN run ON run.id = value.run""",
     "DROP TABLE value",
     "ALTER TABLE value_2 RENAME TO value",
-    "ALTER TABLE run ADD COLUMN verb TEXT NOT NULL DEFAULT 'bench'"
-    " CHECK (verb IN ('deploy','bench','eval','profile'))",
+    "ALTER TABLE run ADD COLUMN verb TEXT NOT NULL DEFAULT 'bench' CHECK (verb IN ('deploy','bench','eval','profile'))",
     "ALTER TABLE run ADD COLUMN target TEXT NOT NULL DEFAULT 'executorch'",
     "ALTER TABLE run ADD COLUMN isa TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE run ADD COLUMN edgeq_version TEXT NOT NULL DEFAULT ''",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgeq import hub
 from edgeq._errors import DeviceError, UnsupportedError
+from edgeq._quiet import quiet
 from edgeq.bench.record import Subject, store_report
 from edgeq.bench.report import Report
 from edgeq.bench.session import Plan, Progress, choose_data, first_input
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 RUNS = 20
 TOTAL = "Method::execute"
-_WRAPPERS = ("OPERATOR_CALL", "DELEGATE_CALL", "Method::", "Program::")
-_NATIVE = "native_call_"
+_OPERATOR, _DELEGATE = "OPERATOR_CALL", "DELEGATE_CALL"
 _NUMBERED = re.compile(r" #\d+$")  # XNNPACK numbers its operators of one kind
 
 
@@ -80,18 +79,20 @@ def run(
         progress(f"tracing {runs} runs")
         trace = net.profile(first_input(net, package.config(), pictures), runs=runs)
     progress("reading the trace")
-    layers, total_ns = read_trace(trace)
+    layers, total_ns = read_trace(trace, artefact.path.read_bytes())
     report = replace(subject.report(), warnings=(package.note,) if package.note else ())
     return Profile(store_report(report, subject, layers=layers), layers, total_ns)
 
 
-def read_trace(trace: bytes) -> tuple[list[Layer], int]:
+def read_trace(trace: bytes, program: bytes) -> tuple[list[Layer], int]:
     """Operators in order of execution with their median times, and the median of the whole run, nanoseconds.
 
-    raises  DeviceError when the bytes are no trace of a run
+    trace    ETDump of one method; a delegate's own operators stand in it by name
+    program  the `.pte` that ran: it names the other operators
+    raises   DeviceError when the bytes are no trace of a run of this program
     """
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    calls = _calls(program)
+    with tempfile.TemporaryDirectory() as folder, quiet():
         from executorch.devtools import Inspector
 
         path = Path(folder) / "trace.etdump"
@@ -100,12 +101,11 @@ def read_trace(trace: bytes) -> tuple[list[Layer], int]:
             blocks = Inspector(etdump_path=str(path)).event_blocks
         except Exception as error:  # the parser raises every kind there is on damaged bytes
             raise DeviceError(f"the trace of {len(trace)} bytes cannot be read: {type(error).__name__}") from error
-    events = [event for block in blocks if block.name == "Execute" for event in block.events]
+    events = [event for block in blocks if block.name == "Execute" for event in block.events if event.perf_data]
     total = [_ns(event) for event in events if event.name == TOTAL]
-    if not total:
-        raise DeviceError(f"the trace of {len(trace)} bytes holds no run of a method")
-    layers = [_layer(event) for event in events if event.perf_data and not event.name.startswith(_WRAPPERS)]
-    return layers, total[0]
+    if len(total) != 1 or sum(event.name in (_OPERATOR, _DELEGATE) for event in events) != len(calls):
+        raise DeviceError(f"the trace of {len(trace)} bytes is not that of a run of this program")
+    return _layers(events, calls), total[0]
 
 
 def by_kind(layers: Sequence[Layer], total_ns: int) -> list[Kind]:
@@ -120,9 +120,39 @@ def by_kind(layers: Sequence[Layer], total_ns: int) -> list[Kind]:
     return [*kinds, Kind("(not in an operator)", 0, rest, rest / total_ns)]
 
 
-def _layer(event: Event) -> Layer:
-    name = event.name.removeprefix(_NATIVE)
-    return Layer(name, _NUMBERED.sub("", name), _ns(event))
+def _layers(events: Sequence[Event], calls: Sequence[str]) -> list[Layer]:
+    """One layer per operator; of a delegate the operators inside, then what is left of its time."""
+    layers: list[Layer] = []
+    seen: dict[str, int] = {}
+    inside: list[Layer] = []
+    names = iter(calls)
+    for event in events:
+        if event.is_delegated_op:
+            inside.append(Layer(event.name, _NUMBERED.sub("", event.name), _ns(event)))
+        elif event.name in (_OPERATOR, _DELEGATE):
+            op = next(names)
+            seen[op] = seen.get(op, 0) + 1
+            rest = max(0, _ns(event) - sum(layer.ns or 0 for layer in inside))
+            layers += [*inside, Layer(f"{op} #{seen[op]}", op, rest)]
+            inside = []
+    return layers
+
+
+def _calls(program: bytes) -> list[str]:
+    """The operator or delegate that each instruction of the first method calls, in order."""
+    with quiet():
+        from executorch.exir import schema
+        from executorch.exir._serialize._program import deserialize_pte_binary
+
+        plan = deserialize_pte_binary(program).program.execution_plan[0]
+    names = []
+    for instruction in (i for chain in plan.chains for i in chain.instructions):
+        call = instruction.instr_args
+        if isinstance(call, schema.KernelCall):
+            names.append(plan.operators[call.op_index].name)
+        elif isinstance(call, schema.DelegateCall):
+            names.append(f"{plan.delegates[call.delegate_index].id} (rest)")
+    return names
 
 
 def _ns(event: Event) -> int:

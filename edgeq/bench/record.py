@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from edgeq.device import Info
     from edgeq.hub import PulledPackage
 
+_SCHEMES = {
+    "b1": "binary",
+    "u1": "binary",
+    "t2": "ternary",
+    "s2": "shift",
+    "s3": "shift",
+    "s4": "shift",
+    "i4": "int4",
+    "i8": "int8",
+    "f32": "fp32",
+}
 STORE_KINDS = ("host", "phone", "board", "mcu", "browser")
 BACKEND = "edgeq-agent"
 
@@ -51,7 +62,7 @@ class Subject:
                 url, _kind(info.kind, local), info.isa, ram_bytes=info.memory_bytes or None, facts=facts
             ),
             model=ModelRecord(
-                manifest.name, revision, artefact.sha256, str(config.get("scheme", "")), artefact.size_bytes
+                manifest.name, revision, artefact.sha256, scheme(config.get("scheme")), artefact.size_bytes
             ),
             provenance=Provenance(
                 edgeq_version=host.version("edgeq") or "",
@@ -137,6 +148,15 @@ def store_report(
             )
         )
     return replace(report, run_id=run_id)
+
+
+def scheme(text: object) -> str:
+    """The store's word for a package's scheme: "b1b1", "t2i8", "i4i8" and the like go by their weights."""
+    word = str(text)
+    for code, name in _SCHEMES.items():
+        if word.startswith(code):
+            return name
+    return word
 
 
 def _kind(kind: str, local: bool) -> str:

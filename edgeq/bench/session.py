@@ -16,6 +16,7 @@ import numpy as np
 from edgeq import data, hub
 from edgeq._errors import EnergyError, NotFoundError, UsageError
 from edgeq.bench import accuracy, energy, host, latency
+from edgeq.bench.energy import estimate
 from edgeq.bench.record import Subject, store_report
 from edgeq.bench.report import Energy, Evaluation, Memory, Report
 
@@ -195,7 +196,7 @@ def _energy(net: Net, first: tuple[Array, ...], subject: Subject, report: Report
         except EnergyError:
             return None
     if provider.kind == "estimated":
-        sample = energy.estimate.for_cpu(subject.arch, report.threads).of(report.latency.p50_ms / 1e3)
+        sample = estimate.for_cpu(subject.arch, report.threads).of(report.latency.p50_ms / 1e3)
         return Energy(sample, provider.kind, provider.scope, provider.name, 1)
     idle = provider.start()
     time.sleep(IDLE_S)

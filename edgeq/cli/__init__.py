@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from edgeq._errors import EdgeQError
 from edgeq.cli._app import app
+from edgeq.cli._output import remark
 
 __all__ = ["app", "main", "run"]
 
@@ -52,6 +53,5 @@ def _explain(error: Exception) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    line = " ".join(text.split())
-    print(f"edgeq: {line}", file=sys.stderr)
+    remark(" ".join(text.split()))
     return code

@@ -16,14 +16,19 @@ PIPE_WIDTH = 160  # columns of a table that no terminal limits
 
 
 def print_json(document: object) -> None:
-    """One document, one line, strict JSON."""
-    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    """One document, one line, strict JSON, ASCII."""
+    print(json.dumps(document, allow_nan=False))
+
+
+def plain(text: str) -> str:
+    """Text from a package, a device or the Hub without what could command a terminal; lines and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def remark(text: str) -> None:
     """One line for the person at the terminal; never on stdout."""
     if text:
-        print(f"edgeq: {text}", file=sys.stderr)
+        print(f"edgeq: {plain(text)}", file=sys.stderr)
 
 
 def print_table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), title: str | None = None) -> None:
@@ -38,7 +43,7 @@ def print_table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), titl
     for i, name in enumerate(head or [""] * len(rows[0]) if rows else head):
         table.add_column(name, no_wrap=i == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
@@ -77,7 +82,7 @@ class Progress:
 
     def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
         if stage != self._stage:
-            self._stage = stage
+            self._stage, stage = stage, plain(stage)
             if self._bars is None:
                 remark(stage)
             else:

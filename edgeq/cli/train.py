@@ -13,14 +13,15 @@ from edgeq.cli._output import Progress, print_json, print_table
 if TYPE_CHECKING:
     from edgeq.train import Progress as Epoch
 
-EPILOG = examples(
-    "edgeq train zoo/pokebnn-fashion/recipe.toml -o out", "edgeq train recipe.toml -o out/twin --twin --no-test"
-)
+EPILOG = examples("edgeq train zoo/pokebnn-fashion/recipe.toml", "edgeq train recipe.toml -o out/twin --twin --no-test")
 
 
 def command(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe.toml.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Holds checkpoint and weights.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Holds checkpoint and weights; else out/ and the recipe's folder name."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in there.")] = True,
     twin: Annotated[bool, typer.Option("--twin", help="Train the float twin: the same without quantisers.")] = False,
     test: Annotated[bool, typer.Option(help="Read the test split once, at the end.")] = True,
@@ -36,7 +37,8 @@ def command(
             progress(f"epoch {epoch.epoch}/{epoch.epochs}: {text}", epoch.epoch, epoch.epochs)
 
         progress(f"training {recipe}")
-        result = train.run(recipe, output, resume=resume, progress=tell, twin=twin, test=test)
+        folder = output or Path("out", recipe.resolve().parent.name)
+        result = train.run(recipe, folder, resume=resume, progress=tell, twin=twin, test=test)
     document = {
         "weights": str(result.weights),
         "quantised": result.quantised,

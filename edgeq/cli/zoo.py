@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeq.cli._options import AllowUnsigned, Json, Model, examples
-from edgeq.cli._output import print_json, print_table, size
+from edgeq.cli._output import plain, print_json, print_table, size
 
 if TYPE_CHECKING:
     from edgeq.hub import ZooEntry
@@ -42,7 +42,7 @@ def show(
     package = hub.pull(model, allow_unsigned=allow_unsigned)
     manifest = package.manifest
     if card:
-        print(package.read("README.md").decode("utf-8", "replace"))
+        print(plain(package.read("README.md").decode("utf-8", "replace")))
         return
     document = {
         "name": manifest.name,
@@ -59,8 +59,7 @@ def show(
     if json:
         print_json(document)
         return
-    plain = ("name", "version", "created", "licence", "source", "path")
-    rows = [(key, str(document[key])) for key in plain]
+    rows = [(key, str(document[key])) for key in ("name", "version", "created", "licence", "source", "path")]
     rows.append(("signed by", package.signed_by or "nobody that is trusted"))
     rows += [(name, size(entry.size)) for name, entry in manifest.files.items()]
     rows += [(str(m["name"]), _metric(m)) for m in manifest.metrics]
