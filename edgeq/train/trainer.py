@@ -189,6 +189,10 @@ class Trainer:
             elif step == bounds:
                 self.model.freeze_bounds()
 
+    def recipe_as_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(json.dumps(self.recipe.as_dict()))
+        return document
+
     def save(self, path: Path) -> None:
         """Write the checkpoint beside `path` and move it into place."""
         state = {
@@ -210,19 +214,18 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe.
 
-        `epochs` may differ as long as neither decay has begun: the run is then the one the new recipe describes.
+        `epochs` and `decay_epochs` may differ as long as no decay has begun: what follows is then the run that the
+        new recipe describes.
         raises  FormatError if the file is no checkpoint, UsageError if it belongs to another run
         """
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True)
             stored = json.loads(state["recipe"])
             epoch, quantised = int(state["epoch"]), bool(state["quantised"])
-            own = json.loads(json.dumps(self.recipe.as_dict()))
-            old_epochs = int(stored["training"].pop("epochs"))
-            new_epochs = int(own["training"].pop("epochs"))
-            constant_until = min(old_epochs, new_epochs) - float(own["training"]["decay_epochs"])
-            same = stored == own and quantised == self.quantised
-            if not same or (old_epochs != new_epochs and epoch > constant_until):
+            own = self.recipe_as_json()
+            decay_start = min(_pop_decay_start(stored["training"]), _pop_decay_start(own["training"]))
+            changed = stored != own or quantised != self.quantised
+            if changed or (json.loads(state["recipe"]) != self.recipe_as_json() and epoch > decay_start):
                 raise UsageError(f"{path}: belongs to another run; delete it or start without resuming")
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -232,6 +235,10 @@ class Trainer:
         except Exception as error:  # torch.load raises many kinds for a damaged file
             raise FormatError(f"{path}: not a checkpoint of this network: {error}") from error
         self.epoch = epoch
+
+
+def _pop_decay_start(training: dict[str, Any]) -> float:
+    return float(training.pop("epochs")) - float(training.pop("decay_epochs"))
 
 
 def _tensors(split: Split) -> tuple[Tensor, Tensor]:
