@@ -9,23 +9,22 @@ import torch
 from torch import Tensor
 
 from edgeq._errors import FormatError
-from edgeq.schemes import centred, dynamic, elastic, signs, ternary
+from edgeq.schemes import around_mean, dynamic, elastic, signs, ternary
 from edgeq.schemes.quantised import Quantised, product
 
+from .codes import OUTPUT_ATOL, compare_quantised
 from .report import Check, Fixture, Report
 
-VALUE_RTOL = 2.0**-21  # of the largest value: the recorded scale was summed in float32 and then rounded again
 GRADIENT_ATOL = 5e-6
 ALPHA_RTOL = 1e-4  # a float32 sum over all values, in another order
-OUTPUT_ATOL = 5e-6
 
 Quantise = Callable[[Tensor], Quantised]
 
 PLAIN: dict[str, Quantise] = {
     "bibert_BinaryQuantizer": signs.attention_operand,
     "bibert_ZMeanBinaryQuantizer": signs.attention_bit,
-    "bit_Bwn_layerwise": partial(centred.bit_weights, per_row=False),
-    "bit_Bwn_rowwise": partial(centred.bit_weights, per_row=True),
+    "bit_Bwn_layerwise": partial(around_mean.bit_weights, per_row=False),
+    "bit_Bwn_rowwise": partial(around_mean.bit_weights, per_row=True),
 } | {
     f"{paper}_{name}": quantise
     for paper in ("bibert", "tbt")
@@ -62,7 +61,7 @@ def compare_plain(report: Report, fixture: Fixture, name: str) -> None:
     x = _tensor(fixture, "x").requires_grad_()
     quantised = PLAIN[name](x)
     quantised.values.backward(_tensor(fixture, "grad_out"))
-    _compare_values(report, f"{name}/y", quantised, fixture.tensors[f"{name}/y"])
+    compare_quantised(report, f"{name}/y", quantised, fixture.tensors[f"{name}/y"])
     report.compare(f"{name}/grad_x", _grad(x), fixture.tensors[f"{name}/grad_x"], 0.0)
 
 
@@ -72,10 +71,12 @@ def compare_elastic(report: Report, fixture: Fixture, match: re.Match[str]) -> N
     x, alpha = (_tensor(fixture, f"{name}/{key}").requires_grad_() for key in ("x", "alpha"))
     quantised = elastic.quantise(x, alpha, grid)
     quantised.values.backward(_tensor(fixture, "grad_out"))
-    _compare_values(report, f"{name}/y", quantised, fixture.tensors[f"{name}/y"])
+    compare_quantised(report, f"{name}/y", quantised, fixture.tensors[f"{name}/y"])
     report.compare(f"{name}/grad_x", _grad(x), fixture.tensors[f"{name}/grad_x"], 0.0)
     _compare_relative(report, f"{name}/grad_alpha", _grad(alpha), fixture.tensors[f"{name}/grad_alpha"])
-    _compare_relative(report, f"{name}/alpha_init", elastic.initial_alpha(x, grid), fixture.tensors[f"{name}/alpha_init"])
+    _compare_relative(
+        report, f"{name}/alpha_init", elastic.initial_alpha(x, grid), fixture.tensors[f"{name}/alpha_init"]
+    )
 
 
 def compare_linear(report: Report, fixture: Fixture, match: re.Match[str]) -> None:
@@ -93,35 +94,22 @@ def compare_linear(report: Report, fixture: Fixture, match: re.Match[str]) -> No
     else:
         x_q = (dynamic.signed if signed else dynamic.unsigned)(x)
     quantise_weight: dict[str, Quantise] = {
-        "bibert": centred.bibert_weights,
-        "bit": partial(centred.bit_weights, per_row=False),
-        "bit_rowwise": partial(centred.bit_weights, per_row=True),
+        "bibert": around_mean.bibert_weights,
+        "bit": partial(around_mean.bit_weights, per_row=False),
+        "bit_rowwise": partial(around_mean.bit_weights, per_row=True),
         "tbt": partial(ternary.weights, bits=int(match[2])),
     }
     w_q = quantise_weight[model](weight)
     y = product(x_q, w_q.mT) + bias
     y.backward(_tensor(fixture, f"{shared}/G"))
     want = {key: fixture.tensors[f"{name}/{key}"] for key in ("x_q", "w_q", "y", "grad_W", "grad_X")}
-    _compare_values(report, f"{name}/x_q", x_q, want["x_q"])
-    _compare_values(report, f"{name}/w_q", w_q, want["w_q"])
+    compare_quantised(report, f"{name}/x_q", x_q, want["x_q"])
+    compare_quantised(report, f"{name}/w_q", w_q, want["w_q"])
     report.compare(f"{name}/y", y, want["y"], OUTPUT_ATOL)
     report.compare(f"{name}/grad_W", _grad(weight), want["grad_W"], GRADIENT_ATOL)
     report.compare(f"{name}/grad_X", _grad(x), want["grad_X"], GRADIENT_ATOL)
     if alpha is not None:
         _compare_relative(report, f"{name}/grad_alpha", _grad(alpha), fixture.tensors[f"{name}/grad_alpha"])
-
-
-def _compare_values(report: Report, name: str, got: Quantised, want: np.ndarray) -> None:
-    """The values within rounding, and the integers exactly: what was recorded, on the grid of `got`."""
-    report.compare(name, got.values, want, VALUE_RTOL * float(np.abs(want).max()))
-    report.compare(f"{name}:codes", got.codes, codes_of(want, got), 0.0)
-
-
-def codes_of(recorded: np.ndarray, like: Quantised) -> np.ndarray:
-    """The integers behind recorded grid values; a scale of 0 (a row of zeros) has code 0."""
-    scale = like.scale.expand_as(like.codes).numpy()
-    centred_values = recorded - (0.0 if like.offset is None else like.offset.numpy())
-    return np.rint(np.divide(centred_values, scale, out=np.zeros_like(recorded), where=scale != 0))
 
 
 def _compare_relative(report: Report, name: str, got: Tensor, want: np.ndarray) -> None:

@@ -1,0 +1,47 @@
+"""BiBERT: BERT with 1-bit weights, 1-bit activations and an attention without softmax.
+
+Qin et al.: BiBERT: Accurate Fully Binarized BERT, ICLR 2022, arXiv 2203.06390; details from the authors' code
+(htqin/BiBERT). sign(0) = 0 and the context of attention is a small integer, often 0: its codes are ternary.
+"""
+
+from torch import Tensor, nn
+
+from edgeq.models import _bert
+from edgeq.models._bert import Bert, BertConfig, Parts
+from edgeq.nn.lowbit_embedding import LowBitEmbedding
+from edgeq.nn.lowbit_linear import LowBitLinear
+from edgeq.schemes import signs
+from edgeq.schemes.around_mean import bibert_weights
+from edgeq.schemes.quantised import product
+
+BiBERTConfig = BertConfig
+Config = BiBERTConfig  # what `edgeq.models` calls it
+
+
+class BooleanAttention(nn.Module):
+    """A key counts or not: score > 0; the context is a sum of signs of the values, an integer."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        q, k, v = (signs.attention_operand(x) for x in (query, key, value))
+        scores = product(q, k.mT) * query.shape[-1] ** -0.5 + mask
+        return product(signs.attention_bit(scores), v), scores
+
+
+class BiBERTParts(Parts):
+    def word_embedding(self, rows: int, features: int) -> nn.Module:
+        return LowBitEmbedding(
+            rows, features, quantise_rows=lambda rows, _table: bibert_weights(rows), padding=_bert.PADDING
+        )
+
+    def linear(self, in_features: int, out_features: int) -> nn.Module:
+        return LowBitLinear(
+            in_features, out_features, quantise_input=signs.linear_input, quantise_weight=bibert_weights
+        )
+
+    def attention(self) -> nn.Module:
+        return BooleanAttention()
+
+
+def build(config: BiBERTConfig, *, quantised: bool = True) -> Bert:
+    """A fresh network from torch's random generator; quantised=False gives the float twin, an ordinary BERT."""
+    return Bert(config, BiBERTParts()) if quantised else _bert.build(config)

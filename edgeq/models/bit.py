@@ -1,0 +1,86 @@
+"""BiT: BERT with 1-bit weights and elastic activations of 1 to 8 bits.
+
+Liu et al.: BiT: Robustly Binarized Multi-distilled Transformer, NeurIPS 2022, arXiv 2205.13016; details from the
+authors' code (facebookresearch/bit). Each linear layer shifts its input by a learnt vector before it is quantised;
+with 2 bits or more, unsigned activations start at the minimum of the whole batch (see `edgeq.schemes.elastic`).
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from edgeq._errors import UsageError
+from edgeq.models import _bert
+from edgeq.models._bert import Bert, BertConfig, Parts
+from edgeq.nn.elastic import Elastic
+from edgeq.nn.lowbit_embedding import LowBitEmbedding
+from edgeq.nn.lowbit_linear import LowBitLinear
+from edgeq.schemes.around_mean import bit_weights
+from edgeq.schemes.elastic import full_grid
+from edgeq.schemes.quantised import Quantised, product
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiTConfig(BertConfig):
+    """A BERT, the bits of its activations, and whether weights have one scale per row or one per tensor."""
+
+    bits: int = 1
+    scale_per_row: bool = False
+    embedding_scale_per_row: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.bits <= 8:
+            raise UsageError(f"bits: activations have 1 to 8, got {self.bits}")
+
+
+Config = BiTConfig  # what `edgeq.models` calls it
+
+
+class ElasticAttention(nn.Module):
+    """Softmax attention between elastic operands; the context is a sum of integers, scaled once."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (Elastic(full_grid(bits, signed=True)) for _ in range(3))
+        self.probabilities = Elastic(full_grid(bits, signed=False))
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        q, k, v = self.query(query), self.key(key), self.value(value)
+        scores = product(q, k.mT) * query.shape[-1] ** -0.5 + mask
+        return product(self.probabilities(scores.softmax(-1)), v), scores
+
+
+class BiTParts(Parts):
+    def __init__(self, config: BiTConfig) -> None:
+        self.config = config
+
+    def word_embedding(self, rows: int, features: int) -> nn.Module:
+        def quantise(rows: Tensor, table: Tensor) -> Quantised:
+            return bit_weights(rows, per_row=self.config.embedding_scale_per_row, table=table)
+
+        return LowBitEmbedding(rows, features, quantise_rows=quantise, padding=_bert.PADDING)
+
+    def linear(self, in_features: int, out_features: int) -> nn.Module:
+        return self._linear(in_features, out_features, signed=True)
+
+    def ffn_output(self, in_features: int, out_features: int) -> nn.Module:
+        return self._linear(in_features, out_features, signed=False)
+
+    def attention(self) -> nn.Module:
+        return ElasticAttention(self.config.bits)
+
+    def _linear(self, in_features: int, out_features: int, *, signed: bool) -> nn.Module:
+        return LowBitLinear(
+            in_features,
+            out_features,
+            quantise_input=Elastic(full_grid(self.config.bits, signed=signed)),
+            quantise_weight=partial(bit_weights, per_row=self.config.scale_per_row),
+            moves=True,
+        )
+
+
+def build(config: BiTConfig, *, quantised: bool = True) -> Bert:
+    """A fresh network from torch's random generator; quantised=False gives the float twin, an ordinary BERT."""
+    return Bert(config, BiTParts(config)) if quantised else _bert.build(config)

@@ -1,0 +1,28 @@
+"""Quantisation of a whole tensor with one learnt step (BiT, TBT)."""
+
+import torch
+from torch import Tensor, nn
+
+from edgeq.schemes import elastic
+from edgeq.schemes.elastic import Grid
+from edgeq.schemes.quantised import Quantised
+
+
+class Elastic(nn.Module):
+    """(...) -> (...) on `grid`. `alpha` is NaN until the first input that comes through sets it; a loaded one stays."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+        self.alpha = nn.Parameter(torch.tensor(torch.nan))  # ()
+
+    def reset(self) -> None:
+        """Let the next input set alpha again."""
+        with torch.no_grad():
+            self.alpha.fill_(torch.nan)
+
+    def forward(self, x: Tensor) -> Quantised:
+        if bool(self.alpha.isnan()):
+            with torch.no_grad():
+                self.alpha.copy_(elastic.initial_alpha(x, self.grid))
+        return elastic.quantise(x, self.alpha, self.grid)

@@ -1,0 +1,59 @@
+"""One-bit weights around a mean: sign(W - m) times mean |W|, as in BiBERT (per row) and BiT (whole tensor).
+
+Code 0 occurs where a weight equals the mean; a row whose scale is 0 is 0 whatever its codes are. Means are summed in
+double precision, because they decide signs. Scales are constants for the gradient.
+
+source  BiBERT, arXiv 2203.06390; BiT, arXiv 2205.13016
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from edgeq.schemes._function import apply
+from edgeq.schemes.quantised import Quantised, straight_through
+
+
+class _CentredRows(torch.autograd.Function):
+    """`values`, with the gradient of clip(Wc, -1, 1) where Wc = W - row mean."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, w: Tensor, mean: Tensor, values: Tensor) -> Tensor:
+        ctx.save_for_backward(w, mean)
+        return values
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+        w, mean = ctx.saved_tensors  # type: ignore[attr-defined]
+        passed = grad * ((w - mean).abs() <= 1)
+        return passed - passed.mean(-1, keepdim=True), None, None
+
+
+def bibert_weights(w: Tensor) -> Quantised:
+    """Per row r of w (..., i): mean |W[r]| * sign(W[r] - mean W[r])."""
+    latent = w.detach()
+    mean, scale = row_mean(latent), row_mean(latent.abs())
+    codes = (latent - mean).sign_()
+    return Quantised(apply(_CentredRows, w, mean, codes * scale), codes, scale)
+
+
+def bit_weights(w: Tensor, *, per_row: bool, table: Tensor | None = None) -> Quantised:
+    """sign(W - mean W) of w (..., i), times mean |W| of the row or of the whole tensor; gradient: the identity.
+
+    table  the whole tensor, where w is only some of its rows
+    """
+    latent = w.detach()
+    whole = latent if table is None else table.detach()
+    codes = (latent - tensor_mean(whole)).sign_()
+    scale = row_mean(latent.abs()) if per_row else tensor_mean(whole.abs())
+    return Quantised(straight_through(w, codes * scale), codes, scale)
+
+
+def row_mean(w: Tensor) -> Tensor:
+    """(..., i) -> (..., 1) float32, summed in float64."""
+    return w.mean(-1, keepdim=True, dtype=torch.float64).float()
+
+
+def tensor_mean(w: Tensor) -> Tensor:
+    """Any shape -> () float32, summed in float64."""
+    return w.mean(dtype=torch.float64).float()

@@ -1,0 +1,48 @@
+"""Activations of BiBERT: sign(x) in {-1, 0, +1} and the attention bit x > 0. No scale; sign(0) = 0, so a sign is t2.
+
+The gradient passes where |x| < 1; the bounds themselves pass in front of linear layers and not inside attention.
+
+source  BiBERT, arXiv 2203.06390; htqin/BiBERT (which thresholds at > 0, strictly)
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from edgeq.schemes._function import apply
+from edgeq.schemes.quantised import Quantised
+
+
+class _Window(torch.autograd.Function):
+    """`values`, with the gradient of the identity where |x| < 1 (or <= 1)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, values: Tensor, closed: bool) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.closed = closed  # type: ignore[attr-defined]
+        return values
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        inside = x.abs() <= 1 if ctx.closed else x.abs() < 1  # type: ignore[attr-defined]
+        return grad * inside, None, None
+
+
+def linear_input(x: Tensor) -> Quantised:
+    """sign(x); gradient 1 where -1 <= x <= 1."""
+    return _quantised(x, x.detach().sign(), closed=True)
+
+
+def attention_operand(x: Tensor) -> Quantised:
+    """sign(x); gradient 1 where |x| < 1."""
+    return _quantised(x, x.detach().sign(), closed=False)
+
+
+def attention_bit(scores: Tensor) -> Quantised:
+    """1 where the score is > 0, else 0; gradient 1 where |score| < 1."""
+    return _quantised(scores, (scores.detach() > 0).to(scores.dtype), closed=False)
+
+
+def _quantised(x: Tensor, codes: Tensor, *, closed: bool) -> Quantised:
+    return Quantised(apply(_Window, x, codes, closed), codes, codes.new_ones(()))
