@@ -28,7 +28,7 @@ I8 = npt.NDArray[np.int8]
 U8 = npt.NDArray[np.uint8]
 
 ISA_NAMES = ("ref", "avx2", "avx512", "neon", "neon-dotprod")
-ACTS = ("none", "relu", "dprelu", "hsigmoid")
+ACTS: tuple[Act, ...] = ("none", "relu", "dprelu", "hsigmoid")
 RESIDUAL_MODES = ("pad", "tile")
 QUANT_KINDS = ("none", "sym", "pos")
 OUTPUTS = ("acc", "out", "bits", "mean")

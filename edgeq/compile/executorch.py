@@ -36,7 +36,7 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
 
 def fused(model: nn.Module, example: tuple[Tensor, ...]) -> torch.fx.GraphModule:
     """The exported graph after EdgeQ's passes, runnable in eager: same values, fewer operators."""
-    module: torch.fx.GraphModule = torch.export.export(model.eval(), example, strict=False).module()  # type: ignore[assignment]
+    module: torch.fx.GraphModule = torch.export.export(model.eval(), example, strict=False).module()
     for run in PASSES:
         run(module)
     module.graph.eliminate_dead_code()

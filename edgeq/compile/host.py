@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edgeq import _paths
 from edgeq._errors import CompileError
+from edgeq._quiet import quiet
 
 
 def run(pte: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
@@ -17,7 +18,8 @@ def run(pte: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     raises  CompileError when ExecuTorch cannot load or execute it, UnsupportedError without EdgeQ's operators
     """
     _load_operators()
-    from executorch.runtime import Runtime, Verification
+    with quiet():
+        from executorch.runtime import Runtime, Verification
 
     try:
         method = Runtime.get().load_program(pte, verification=Verification.Minimal).load_method("forward")

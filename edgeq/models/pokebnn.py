@@ -6,6 +6,7 @@ authors' code (google/aqt). Layers: `edgeq.nn`. The class `PokeBNNConfig` also d
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -249,7 +250,7 @@ class PackedPokeBNN(nn.Module):
                 PackedConv2d.from_trained(stem.conv, stem.bn, stem.act),
                 PackedConv2d.from_trained(stem.conv_group, stem.bn_group, stem.act_group),
             ),
-            [PackedBottleneck.from_trained(block) for block in model.blocks],
+            [PackedBottleneck.from_trained(cast(Bottleneck, block)) for block in model.blocks],
             PackedLinear.from_trained(model.head),
         ).eval()
 

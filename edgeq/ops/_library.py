@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.library import Library
 
-_LIBRARY = Library("edgeq", "DEF")
+_LIBRARY: Any = Library("edgeq", "DEF")  # type: ignore[no-untyped-call]  # torch.library has no annotations
 _KEY = "CompositeExplicitAutograd"
 
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from edgeq import _native
@@ -136,8 +137,8 @@ def squeeze_excite_i4f32(mean: Tensor, codes: Tensor, params: Tensor, hidden: in
     """
     c = mean.shape[1]
     o = _features(c, params.numel(), hidden)
-    codes1, codes2 = codes.split([hidden * row_bytes(4 * c), o * row_bytes(4 * hidden)])
-    steps1, params1, steps2, params2 = params.split([2 * c, 2 * hidden, 2 * hidden, 2 * o])
+    codes1, codes2 = torch.split(codes, [hidden * row_bytes(4 * c), o * row_bytes(4 * hidden)])
+    steps1, params1, steps2, params2 = torch.split(params, [2 * c, 2 * hidden, 2 * hidden, 2 * o])
     h = linear_i4f32(
         mean,
         codes1.view(hidden, -1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
@@ -31,7 +32,7 @@ def _wanted_twice(node: Node) -> bool:
     return any(user.target in (edgeq.pack_sign.default, edgeq.mean_hw.default) for user in node.users)
 
 
-def _replace(module: GraphModule, node: Node, target: torch._ops.OpOverload, args: tuple[object, ...]) -> None:
+def _replace(module: GraphModule, node: Node, target: torch._ops.OpOverload, args: tuple[Any, ...]) -> None:
     with module.graph.inserting_before(node):
         fused = module.graph.call_function(target, args)
         first = module.graph.call_function(operator.getitem, (fused, 0))
