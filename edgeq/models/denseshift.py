@@ -53,11 +53,24 @@ Config = DenseShiftConfig  # what `edgeq.models` calls it
 
 
 class ConvBN(nn.Module):
-    """(N, H, W, I) -> (N, ceil(H/stride), ceil(W/stride), O): a convolution of odd kernel and its batch norm."""
+    """(N, H, W, I) -> (N, ceil(H/stride), ceil(W/stride), O): a convolution of odd kernel and its batch norm.
 
-    def __init__(self, conv: Conv2d, channels: int) -> None:
+    Shift weights as the configuration says, or float ones if it is None.
+    """
+
+    def __init__(
+        self, config: DenseShiftConfig | None, in_channels: int, out_channels: int, kernel: int, stride: int = 1
+    ) -> None:
         super().__init__()
-        self.conv, self.bn = conv, TorchBatchNorm(channels)
+        padding = kernel // 2
+        self.conv = (
+            Conv2d(in_channels, out_channels, kernel, stride=stride, padding=padding)
+            if config is None
+            else ShiftConv2d(
+                in_channels, out_channels, kernel, stride=stride, padding=padding, bits=config.bits, form=config.form
+            )
+        )
+        self.bn = TorchBatchNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.bn(self.conv(x))
@@ -68,23 +81,13 @@ class BasicBlock(nn.Module):
     """(N, H, W, I) -> (N, ceil(H/stride), ceil(W/stride), O)."""
 
     def __init__(
-        self, config: DenseShiftConfig, in_channels: int, out_channels: int, stride: int, *, quantised: bool
+        self, config: DenseShiftConfig | None, in_channels: int, out_channels: int, *, stride: int = 1
     ) -> None:
         super().__init__()
-
-        def conv_bn(inputs: int, kernel: int, stride: int) -> ConvBN:
-            padding = kernel // 2
-            if quantised:
-                conv: Conv2d = ShiftConv2d(
-                    inputs, out_channels, kernel, stride=stride, padding=padding, bits=config.bits, form=config.form
-                )
-            else:
-                conv = Conv2d(inputs, out_channels, kernel, stride=stride, padding=padding)
-            return ConvBN(conv, out_channels)
-
-        self.first = conv_bn(in_channels, 3, stride)
-        self.second = conv_bn(out_channels, 3, 1)
-        self.shortcut = conv_bn(in_channels, 1, stride) if stride != 1 or in_channels != out_channels else None
+        self.first = ConvBN(config, in_channels, out_channels, 3, stride)
+        self.second = ConvBN(config, out_channels, out_channels, 3)
+        same = stride == 1 and in_channels == out_channels
+        self.shortcut = None if same else ConvBN(config, in_channels, out_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(self.first(x).relu())
@@ -99,9 +102,7 @@ class DenseShift(nn.Module):
     def __init__(self, config: DenseShiftConfig, *, quantised: bool = True) -> None:
         super().__init__()
         self.config = config
-        kernel, width = config.stem_kernel, config.widths[0]
-        stem = Conv2d(config.in_channels, width, kernel, stride=config.stem_stride, padding=kernel // 2)
-        self.stem = ConvBN(stem, width)
+        self.stem = ConvBN(None, config.in_channels, config.widths[0], config.stem_kernel, config.stem_stride)
         self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in _stages(config, quantised=quantised))
         self.head = nn.Linear(config.widths[-1], config.classes)
 
@@ -121,7 +122,7 @@ def _stages(config: DenseShiftConfig, *, quantised: bool) -> Iterator[list[Basic
         blocks = []
         for index in range(count):
             stride = 2 if stage > 0 and index == 0 else 1
-            blocks.append(BasicBlock(config, channels, width, stride, quantised=quantised))
+            blocks.append(BasicBlock(config if quantised else None, channels, width, stride=stride))
             channels = width
         yield blocks
 
