@@ -1,0 +1,60 @@
+"""The rows as tables on the terminal, one a kind of work. stdout holds nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from .harness import Row
+
+console = Console(stderr=True)
+
+
+def show(name: str, rows: Sequence[Row]) -> None:
+    out = Console()
+    for work in dict.fromkeys(row.work for row in rows):
+        out.print(_table(f"{name}: {work}", [row for row in rows if row.work == work]))
+    if rows:
+        conditions = rows[0].conditions
+        busy = sum(not row.conditions.get("idle") for row in rows)
+        out.print(
+            f"microseconds a call, minimum / median ({conditions['clock']}, {conditions['rounds']} rounds, "
+            f"{conditions['caches']} caches, {rows[0].threads} thread{'s' if rows[0].threads > 1 else ''}); "
+            f"ratio: best peer / EdgeQ, by median\n{conditions['cpu']}, AMX {conditions['amx']}; "
+            + (f"machine shared with other programs in {busy} of {len(rows)} rows" if busy else "machine idle")
+        )
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    peers = list(dict.fromkeys(name for row in rows for name in row.peers))
+    extra = [key for key, value in rows[0].extra.items() if isinstance(value, float) and key.endswith("share")]
+    table = Table(title=title, title_justify="left")
+    for heading in ("shape", "isa", "EdgeQ", *peers, "ratio", "of ceiling", *extra):
+        table.add_column(heading.replace("_", " "), justify="left" if heading in ("shape", "isa") else "right")
+    for row in rows:
+        cells = [_pair(row.peers_min.get(name), row.peers.get(name)) for name in peers]
+        table.add_row(
+            row.shape,
+            row.isa,
+            _pair(row.ours_min_us, row.ours_us),
+            *cells,
+            "" if row.ratio_to_best is None else f"{row.ratio_to_best:.2f}x",
+            _percent(row.roofline_share),
+            *(_percent(row.extra.get(key)) for key in extra),
+        )
+    return table
+
+
+def _pair(minimum: float | None, median: float | None) -> str:
+    return "" if minimum is None or median is None else f"{_three(minimum)} / {_three(median)}"
+
+
+def _three(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _percent(share: object) -> str:
+    return f"{100 * share:.0f} %" if isinstance(share, float) else ""
