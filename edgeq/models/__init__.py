@@ -35,7 +35,7 @@ def from_package(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any
     network = config.get("network")
     if not isinstance(network, dict):
         raise FormatError('config.json: "network" must be an object with the configuration of the model')
-    model: nn.Module = module.packed(_configuration(module.Config, network))
+    model: nn.Module = module.packed(configuration(family, network))
     expected = model.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         have, want = tensors.get(name), expected.get(name)
@@ -60,7 +60,7 @@ def pack(family: str, network: dict[str, Any], latents: Mapping[str, Tensor]) ->
     from edgeq.nn.input_quantiser import InputQuantiser
 
     module = importlib.import_module(f"edgeq.models.{family}")
-    trained = module.build(_configuration(module.Config, network))
+    trained = module.build(configuration(family, network))
     try:
         trained.load_state_dict(latents)
     except RuntimeError as error:
@@ -83,8 +83,10 @@ def example_inputs(config: Mapping[str, Any]) -> tuple[Tensor, ...]:
     return (torch.zeros(1, *shape),)
 
 
-def _configuration(kind: type, values: dict[str, Any]) -> Any:
+def configuration(family: str, network: Mapping[str, Any]) -> Any:
+    """The family's configuration dataclass from its JSON form. Raises FormatError for other fields, UsageError."""
+    kind = importlib.import_module(f"edgeq.models.{family}").Config
     try:
-        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in network.items()})
     except TypeError as error:
         raise FormatError(f'config.json: "network" does not describe a {kind.__name__}: {error}') from error
