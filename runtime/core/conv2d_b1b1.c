@@ -24,7 +24,7 @@ typedef struct {
   uint8_t *tiles;    /* [groups][group_blocks][steps][EQ_BLOCK] words */
   int32_t *taps;     /* [groups][group_blocks][kh * kw][EQ_BLOCK]: the sum of a tap's signs, negated */
   uint8_t *zeros;    /* a tap of zero bits */
-  uint8_t *gathered; /* [workers][EQ_PIXELS][steps] words */
+  uint8_t *gathered; /* [workers][pixels][steps] words */
   size_t gathered_bytes;
 } conv;
 
@@ -53,9 +53,9 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_c
   c->group_outputs = op->o / op->groups;
   c->group_blocks = (c->group_outputs - 1) / EQ_BLOCK + 1;
 
-  const uint32_t block = op->groups > 1 ? op->o : EQ_BLOCK, spill = op->groups > 1 ? EQ_BLOCK : 0;
+  const uint32_t channels = op->groups > 1 ? op->o : EQ_CHANNELS, spill = op->groups > 1 ? EQ_BLOCK : 0;
   const uint64_t blocks = (uint64_t)op->groups * c->group_blocks;
-  eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, block, spill, threads);
+  eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, channels, spill, threads);
   if (c->copied) c->planes = eq_take(arena, (uint64_t)op->groups * op->n * c->plane_bytes);
   if (!c->direct) c->tiles = eq_take(arena, blocks * tile_bytes(c));
   if (c->borders) {
@@ -63,7 +63,8 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_c
     c->zeros = eq_take(arena, c->tap_bytes);
   }
   if (c->narrow) {
-    c->gathered_bytes = (size_t)eq_round_up((uint64_t)EQ_PIXELS * c->steps * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
+    c->gathered_bytes =
+        (size_t)eq_round_up((uint64_t)c->tiled.pixels * c->steps * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
     c->gathered = eq_take(arena, eq_workers(threads) * c->gathered_bytes);
   }
 }
@@ -180,15 +181,27 @@ static void correct_line(const conv *c, const int32_t *taps, uint32_t line, cons
   }
 }
 
+/* The tile's hints for its pixels from `pixel` on and its `block`th block of outputs. */
+static void set_hints(eq_bit_patches *p, const eq_tile *tile, uint32_t pixel, uint32_t block) {
+  for (int i = 0; i < EQ_HINTS; i++) {
+    p->hint[i] = tile->hint[i];
+    p->hint[i].at += pixel * p->hint[i].pixel + block * p->hint[i].block;
+    if (block >= p->hint[i].blocks) p->hint[i].lines = 0;
+  }
+}
+
 /* One block of weights of one group against all lines of the tile. */
-static void accumulate_block(const conv *c, const eq_tile *tile, size_t index, uint32_t outputs, eq_bit_patches p,
-                             size_t line_step, int32_t *acc, size_t pitch) {
+static void accumulate_block(const conv *c, const eq_tile *tile, uint32_t block, size_t index, uint32_t outputs,
+                             eq_bit_patches p, size_t line_step, int32_t *acc, size_t pitch) {
   const void *weights = c->tiles + index * tile_bytes(c);
+  set_hints(&p, tile, 0, block);
   if (line_step == tile->pixels * p.pixel) {
     c->kernels->accumulate_b1(&p, tile->lines * tile->pixels, weights, outputs, acc, pitch);
   } else {
-    for (uint32_t i = 0; i < tile->lines; i++, p.x += line_step)
+    for (uint32_t i = 0; i < tile->lines; i++, p.x += line_step) {
+      set_hints(&p, tile, i * tile->pixels, block);
       c->kernels->accumulate_b1(&p, tile->pixels, weights, outputs, acc + (size_t)i * tile->pixels * pitch, pitch);
+    }
   }
   if (!c->borders) return;
   for (uint32_t i = 0; i < tile->lines; i++)
@@ -231,7 +244,8 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
     for (uint32_t done = 0; done < group_outputs; done += EQ_BLOCK) {
       const uint32_t outputs = group_outputs - done < EQ_BLOCK ? group_outputs - done : EQ_BLOCK;
       const size_t index = (size_t)g * c->group_blocks + first_block + done / EQ_BLOCK;
-      accumulate_block(c, tile, index, outputs, p, line_step, acc + (size_t)g * c->group_outputs + done, pitch);
+      accumulate_block(c, tile, done / EQ_BLOCK, index, outputs, p, line_step,
+                       acc + (size_t)g * c->group_outputs + done, pitch);
     }
   }
 }

@@ -37,7 +37,7 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_c
   c->group_blocks = (c->group_outputs - 1) / EQ_BLOCK + 1;
   const bool grouped = op->groups > 1 && !c->depthwise;
   const uint64_t blocks = (uint64_t)(op->o / c->group_outputs) * c->group_blocks;
-  eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, grouped ? op->o : EQ_BLOCK,
+  eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, grouped ? op->o : EQ_CHANNELS,
                 grouped ? EQ_BLOCK : 0, threads);
   c->tiles = eq_take(arena, blocks * EQ_BLOCK * c->steps * sizeof(float));
   if (!c->copied) return;

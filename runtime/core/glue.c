@@ -29,7 +29,7 @@ size_t eq_epilogue_i32_scratch(uint32_t n, uint32_t h, uint32_t w, uint32_t o, c
   if (!eq_extent_ok(n, h, w, o) || eq_check_epilogue(e, n, h, w, o, true) != EQ_OK) return 0;
   eq_output out;
   eq_arena arena = {0};
-  eq_output_plan(&out, &arena, (const eq_kernels *)0, e, n, h, w, o, o, 1);
+  eq_output_plan(&out, &arena, (const eq_kernels *)0, e, n, h, w, o, o, EQ_PIXELS, 1);
   return eq_arena_bytes(&arena);
 }
 
@@ -47,7 +47,7 @@ eq_status eq_epilogue_i32(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w
   }
   eq_output out;
   eq_arena arena = {.base = scratch};
-  eq_output_plan(&out, &arena, kernels, e, n, h, w, o, o, 1);
+  eq_output_plan(&out, &arena, kernels, e, n, h, w, o, o, EQ_PIXELS, 1);
   put_all(&out, acc, (const float *)0);
   return EQ_OK;
 }
@@ -60,7 +60,7 @@ size_t eq_mean_hw_scratch(uint32_t n, uint32_t h, uint32_t w, uint32_t c) {
   const eq_epilogue e = mean_only(&unused);
   eq_output out;
   eq_arena arena = {0};
-  eq_output_plan(&out, &arena, (const eq_kernels *)0, &e, n, h, w, c, c, 1);
+  eq_output_plan(&out, &arena, (const eq_kernels *)0, &e, n, h, w, c, c, EQ_PIXELS, 1);
   return eq_arena_bytes(&arena);
 }
 
@@ -77,7 +77,7 @@ eq_status eq_mean_hw(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_
   const eq_epilogue e = mean_only(out_mean);
   eq_output out;
   eq_arena arena = {.base = scratch};
-  eq_output_plan(&out, &arena, kernels, &e, n, h, w, c, c, 1);
+  eq_output_plan(&out, &arena, kernels, &e, n, h, w, c, c, EQ_PIXELS, 1);
   put_all(&out, (const int32_t *)0, x);
   return EQ_OK;
 }

@@ -23,7 +23,7 @@ static bool cpu_has(eq_isa isa) {
 }
 
 static const eq_kernels *built_in(eq_isa isa) {
-  return isa == EQ_ISA_AVX512 ? &eq_kernels_avx512 : (const eq_kernels *)0;
+  return isa == EQ_ISA_AVX512 ? &eq_kernels_avx512 : isa == EQ_ISA_AVX2 ? &eq_kernels_avx2 : (const eq_kernels *)0;
 }
 #elif defined(__aarch64__)
 static bool allowed_dotprod; /* optional before Armv8.4, and only the operating system can tell */

@@ -12,8 +12,18 @@
 enum {
   EQ_LANES = 16,  /* granularity of everything that runs over channels */
   EQ_BLOCK = 64,  /* outputs of a weight block */
-  EQ_PIXELS = 64, /* most pixels that are accumulated before their epilogue runs */
+  EQ_STRIP = 7,   /* pixels that kernels like to take at once */
+  EQ_PIXELS = 63, /* most pixels that are accumulated before their epilogue runs */
 };
+
+/* Memory that the epilogue will touch: `lines` cache lines for EQ_BLOCK outputs of a pixel. Fetched while a kernel
+ * counts. */
+typedef struct {
+  uintptr_t at;
+  size_t pixel, block; /* bytes from pixel to pixel, and from one EQ_BLOCK outputs to the next */
+  uint32_t lines, blocks;
+} eq_hint;
+enum { EQ_HINTS = 3, EQ_CACHE_LINE = 64 };
 
 /* Where the patches of neighbouring output pixels lie: `rows` runs of `words` 32-bit words each. */
 typedef struct {
@@ -22,6 +32,7 @@ typedef struct {
   uint32_t rows, words;
   uint32_t first, steps; /* the step of the weight block that meets the first word; steps in the block */
   int32_t k;             /* true bits of a patch: result = k - 2 * popcount(x ^ w) */
+  eq_hint hint[EQ_HINTS];
 } eq_bit_patches;
 
 /* The same for floats: `rows` runs of `taps` taps of `channels` floats. */
@@ -90,6 +101,17 @@ typedef struct {
   void (*pool)(const eq_pool *p, float *out, size_t out_pitch);
   void (*epilogue)(const eq_stage *s);
 } eq_kernels;
+
+__attribute__((always_inline)) static inline void eq_prefetch(const eq_hint hint[EQ_HINTS], uint32_t pixel,
+                                                              uint32_t pixels) {
+  for (int h = 0; h < EQ_HINTS; h++) {
+    if (!hint[h].lines) continue;
+    uintptr_t at = hint[h].at + pixel * hint[h].pixel;
+    for (uint32_t i = 0; i < pixels; i++, at += hint[h].pixel)
+      for (uint32_t line = 0; line < hint[h].lines; line++)
+        __builtin_prefetch((const void *)(at + line * EQ_CACHE_LINE));
+  }
+}
 
 extern const eq_kernels eq_kernels_avx2, eq_kernels_avx512, eq_kernels_neon, eq_kernels_neon_dotprod;
 

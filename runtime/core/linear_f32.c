@@ -19,7 +19,7 @@ static void plan(linear *l, eq_arena *arena, const eq_kernels *kernels, const eq
   *l = (linear){.kernels = kernels, .op = *op, .four_bits = four_bits};
   l->w_row = four_bits ? eq_row_bytes(4 * op->k) : op->k;
   l->x_pitch = (size_t)eq_round_up(op->k, EQ_LANES);
-  eq_tiled_plan(&l->tiled, arena, kernels, e, op->m, 1, 1, op->o, EQ_BLOCK, 0, threads);
+  eq_tiled_plan(&l->tiled, arena, kernels, e, op->m, 1, 1, op->o, EQ_CHANNELS, 0, threads);
   l->x = eq_take(arena, (uint64_t)op->m * l->x_pitch * sizeof(float));
 }
 

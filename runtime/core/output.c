@@ -5,16 +5,17 @@
 static bool single_pixels(const eq_output *out) { return out->h == 1 && out->w == 1; }
 
 void eq_output_plan(eq_output *out, eq_arena *arena, const eq_kernels *kernels, const eq_epilogue *e, uint32_t n,
-                    uint32_t h, uint32_t w, uint32_t o, uint32_t block, unsigned workers) {
+                    uint32_t h, uint32_t w, uint32_t o, uint32_t channels, uint32_t pixels, unsigned workers) {
   const uint64_t padded = eq_round_up(o, EQ_BLOCK), row = padded * sizeof(float);
-  *out = (eq_output){.e = e, .kernels = kernels, .n = n, .h = h, .w = w, .o = o, .padded = (size_t)padded};
+  *out = (eq_output){
+      .e = e, .kernels = kernels, .n = n, .h = h, .w = w, .o = o, .padded = (size_t)padded, .pixels = pixels};
   float **const vectors[] = {&out->scale, &out->bias, &out->pos, &out->neg, &out->shift, &out->bias2, &out->zeros};
   for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) *vectors[i] = eq_take(arena, row);
   out->gain = eq_take(arena, (e->gain ? n : 1) * row);
   if (e->out_mean) out->row_sums = eq_take(arena, (uint64_t)n * h * row);
   if (e->residual[0].data || e->residual[1].data) {
-    out->residual_pitch = (size_t)eq_round_up(block, EQ_LANES);
-    out->residuals = eq_take(arena, (uint64_t)workers * 2 * EQ_PIXELS * out->residual_pitch * sizeof(float));
+    out->residual_pitch = (size_t)eq_round_up(channels, EQ_LANES);
+    out->residuals = eq_take(arena, (uint64_t)workers * 2 * pixels * out->residual_pitch * sizeof(float));
   }
 }
 
@@ -42,13 +43,7 @@ void eq_output_begin(const eq_output *out) {
     }
 }
 
-typedef struct {
-  const float *data;
-  size_t pitch;
-  uint32_t end; /* first channel that the view does not cover */
-} view;
-
-/* Calls for each piece of `run` that lies in one row of one image. */
+/* The part of a run that lies in one row of one image. */
 typedef struct {
   uint32_t n, y, x, pixels;
 } piece;
@@ -95,28 +90,56 @@ static void gather(const eq_output *out, const eq_residual *r, const eq_run *run
       for (uint32_t o = first; o < end; o++) buffer[o - first] = eq_ref_residual(r, &sink, p.n, p.y, p.x + i, o);
 }
 
-/* The residual of the run's pixels from channel `first` on, in place where memory already has the right order. */
-static view residual_view(const eq_output *out, const eq_residual *r, const eq_run *run, uint32_t first,
-                          float *buffer) {
-  const uint32_t end = run->first + run->channels, c = r->c;
-  const bool pools = eq_residual_pools(r, out->h, out->w);
-  const size_t pixel = ((size_t)run->n * out->h + run->y) * out->w + run->x;
+/* A residual over one run, brought to the output's pixels: output channel o reads data[o - origin] while that is below
+ * c; past it the channels start again (tile, then origin is 0) or are 0. */
+typedef struct {
+  const float *data;
+  size_t pitch;
+  uint32_t origin, c;
+  bool tile;
+} source;
+
+/* In place where memory already has the right order, otherwise through `buffer`. */
+static source residual_source(const eq_output *out, const eq_residual *r, const eq_run *run, float *buffer) {
+  const uint32_t first = run->first, end = first + run->channels, c = r->c;
+  const bool pools = eq_residual_pools(r, out->h, out->w), tile = r->mode == EQ_RES_TILE && c < out->o;
+  const bool segments = c == out->o || (c < out->o && c % EQ_LANES == 0);
+  const float *pixel = r->data + (((size_t)run->n * out->h + run->y) * out->w + run->x) * c;
+  source s = {.data = buffer, .pitch = out->residual_pitch, .origin = first, .c = run->channels};
+  if (segments && !pools) return (source){.data = pixel, .pitch = c, .c = c, .tile = tile};
   if (c > out->o && !pools) {
     const uint32_t g = c / out->o;
-    out->kernels->shrink(r->data + pixel * c + (size_t)first * g, c, g, run->pixels, end - first, buffer,
-                         out->residual_pitch);
-    return (view){buffer, out->residual_pitch, end};
+    out->kernels->shrink(pixel + (size_t)first * g, c, g, run->pixels, run->channels, buffer, out->residual_pitch);
+    return s;
   }
-  if (c > out->o || (c < out->o && c % EQ_LANES)) {
-    gather(out, r, run, first, end, buffer);
-    return (view){buffer, out->residual_pitch, end};
+  if (segments && tile && first % c + run->channels > c && c <= out->residual_pitch) {
+    pool(out, r, run, 0, c, buffer);
+    return (source){.data = buffer, .pitch = out->residual_pitch, .c = c, .tile = true};
   }
-  if (r->mode == EQ_RES_PAD && first >= c) return (view){out->zeros, 0, end};
-  const uint32_t source = first % c, segment_end = first - source + c;
-  const uint32_t stop = segment_end < end ? segment_end : end;
-  if (!pools) return (view){r->data + pixel * c + source, c, stop};
-  pool(out, r, run, source, stop - first, buffer);
-  return (view){buffer, out->residual_pitch, stop};
+  if (segments && (!tile || first % c + run->channels <= c)) {
+    s.c = tile || end <= c ? run->channels : first < c ? c - first : 0;
+    if (s.c) pool(out, r, run, first % c, s.c, buffer);
+    return s;
+  }
+  gather(out, r, run, first, end, buffer);
+  return s;
+}
+
+/* Points stage `s` to the source's channels from o on; returns the first channel that this does not cover. */
+static uint32_t add_residual(const eq_output *out, eq_stage *s, const source *from, uint32_t o, uint32_t end) {
+  const unsigned i = s->residuals++;
+  uint32_t column = o - from->origin, stop = from->origin + from->c;
+  s->residual_pitch[i] = from->pitch;
+  if (from->tile) {
+    stop = o - o % from->c + from->c;
+    column = o % from->c;
+  } else if (o >= stop) {
+    s->residual[i] = out->zeros;
+    s->residual_pitch[i] = 0;
+    return end;
+  }
+  s->residual[i] = from->data + column;
+  return stop < end ? stop : end;
 }
 
 /* `run` lies in one row of pixels when a mean is wanted. */
@@ -124,18 +147,23 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
   const eq_epilogue *e = out->e;
   const size_t pixel = ((size_t)run->n * out->h + run->y) * out->w + run->x, bits_row = eq_row_bytes(out->o);
   const uint32_t end = run->first + run->channels;
-  float *const buffers = out->residuals + (size_t)worker * 2 * EQ_PIXELS * out->residual_pitch;
+  float *const buffers = out->residuals + (size_t)worker * 2 * out->pixels * out->residual_pitch;
   float *const row_sum = e->out_mean ? out->row_sums + ((size_t)run->n * out->h + run->y) * out->padded : (float *)0;
   if (row_sum && run->x == 0) fill(row_sum + run->first, (float *)0, 0.0f, run->channels);
+  source sources[2];
+  unsigned count = 0;
+  for (unsigned i = 0; i < 2; i++)
+    if (e->residual[i].data) {
+      sources[count] =
+          residual_source(out, &e->residual[i], run, buffers + (size_t)i * out->pixels * out->residual_pitch);
+      count++;
+    }
   for (uint32_t o = run->first, stop; o < end; o = stop) {
     eq_stage s = {.pixels = run->pixels, .act = e->act, .acc_pitch = run->acc_pitch};
     stop = end;
-    for (int i = 0; i < 2; i++) {
-      if (!e->residual[i].data) continue;
-      const view v = residual_view(out, &e->residual[i], run, o, buffers + (size_t)i * EQ_PIXELS * out->residual_pitch);
-      s.residual[s.residuals] = v.data;
-      s.residual_pitch[s.residuals++] = v.pitch;
-      stop = v.end < stop ? v.end : stop;
+    for (unsigned i = 0; i < count; i++) {
+      const uint32_t covered = add_residual(out, &s, &sources[i], o, end);
+      stop = covered < stop ? covered : stop;
     }
     s.channels = stop - o;
     s.acc_i32 = run->acc_i32 ? run->acc_i32 + (o - run->first) : (const int32_t *)0;
@@ -177,6 +205,31 @@ void eq_output_put(const eq_output *out, const eq_run *run, unsigned worker) {
                         .acc_f32 = run->acc_f32 ? run->acc_f32 + done * run->acc_pitch : (const float *)0,
                         .acc_pitch = run->acc_pitch};
     put_row(out, &row, worker);
+  }
+}
+
+/* Of `channels` floats a pixel, a block of outputs meets `per_block`; from the `blocks`th block on, none that are new.
+ */
+static eq_hint hint_of(const float *pixel, size_t channels, size_t first, size_t per_block, size_t blocks) {
+  return (eq_hint){.at = (uintptr_t)pixel + first * sizeof(float),
+                   .pixel = channels * sizeof(float),
+                   .block = per_block * sizeof(float),
+                   .lines = (uint32_t)(per_block * sizeof(float) / EQ_CACHE_LINE),
+                   .blocks = (uint32_t)blocks};
+}
+
+void eq_output_hints(const eq_output *out, const eq_run *run, eq_hint hints[EQ_HINTS]) {
+  const eq_epilogue *e = out->e;
+  const size_t pixel = ((size_t)run->n * out->h + run->y) * out->w + run->x;
+  for (int i = 0; i < EQ_HINTS; i++) hints[i] = (eq_hint){0};
+  if (e->out) hints[0] = hint_of(e->out + pixel * out->o, out->o, run->first, EQ_BLOCK, UINT32_MAX);
+  for (int i = 0; i < 2; i++) {
+    const eq_residual *r = &e->residual[i];
+    if (!r->data || eq_residual_pools(r, out->h, out->w)) continue;
+    const size_t g = r->c > out->o ? r->c / out->o : 1;
+    if (r->c < out->o && run->first >= r->c) continue;
+    hints[i + 1] =
+        hint_of(r->data + pixel * r->c, r->c, run->first * g, g * EQ_BLOCK, (r->c / g - run->first) / EQ_BLOCK);
   }
 }
 

@@ -14,13 +14,14 @@ typedef struct {
   float *gain;                                     /* [n or 1][o padded] */
   float *row_sums;                                 /* [n][h][o padded] */
   float *zeros;                                    /* [o padded] */
-  float *residuals;                                /* [workers][2][EQ_PIXELS][residual_pitch] */
+  float *residuals;                                /* [workers][2][pixels][residual_pitch] */
   size_t padded, residual_pitch;
+  uint32_t pixels; /* most that one eq_output_put() takes */
 } eq_output;
 
-/* Plans the scratch; block: most channels that one eq_output_put() takes. */
+/* Plans the scratch; channels, pixels: most that one eq_output_put() takes. */
 void eq_output_plan(eq_output *out, eq_arena *arena, const eq_kernels *kernels, const eq_epilogue *e, uint32_t n,
-                    uint32_t h, uint32_t w, uint32_t o, uint32_t block, unsigned workers);
+                    uint32_t h, uint32_t w, uint32_t o, uint32_t channels, uint32_t pixels, unsigned workers);
 /* Fills the parameters; before the first put. */
 void eq_output_begin(const eq_output *out);
 
@@ -34,6 +35,8 @@ typedef struct {
   size_t acc_pitch;
 } eq_run;
 void eq_output_put(const eq_output *out, const eq_run *run, unsigned worker);
+/* What eq_output_put(run) will read and write, for kernels to fetch ahead. */
+void eq_output_hints(const eq_output *out, const eq_run *run, eq_hint hints[EQ_HINTS]);
 /* Closes out_mean; after the last put. */
 void eq_output_end(const eq_output *out);
 

@@ -1,5 +1,7 @@
 #include "tiled.h"
 
+enum { ACC_ELEMENTS = 8192 + 512 }; /* of one block of accumulators: 34 KiB, most of a first-level cache */
+
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static uint32_t divide_up(uint32_t a, uint32_t b) { return (a - 1) / b + 1; }
 
@@ -11,38 +13,40 @@ void eq_share(const eq_threads *threads, eq_task task, void *arg, size_t count) 
 }
 
 void eq_tiled_plan(eq_tiled *t, eq_arena *arena, const eq_kernels *kernels, const eq_epilogue *e, uint32_t n,
-                   uint32_t h, uint32_t w, uint32_t o, uint32_t block, uint32_t spill, const eq_threads *threads) {
+                   uint32_t h, uint32_t w, uint32_t o, uint32_t channels, uint32_t spill, const eq_threads *threads) {
   const bool single = h == 1 && w == 1;
   const unsigned workers = eq_workers(threads);
   t->images = single ? 1 : n;
   t->lines = single ? n : h;
   t->width = w;
-  t->block = least(block, o);
-  t->lines_per_unit = w >= EQ_PIXELS ? 1 : least(EQ_PIXELS / w, t->lines);
-  t->pitch = (size_t)eq_round_up(t->block, EQ_BLOCK) + spill;
-  eq_output_plan(&t->output, arena, kernels, e, n, h, w, o, t->block, workers);
-  t->acc = eq_take(arena, (uint64_t)workers * EQ_PIXELS * t->pitch * sizeof(int32_t));
+  t->block = least(channels, o);
+  t->pitch = (size_t)eq_round_up(t->block, EQ_BLOCK) + spill + EQ_LANES; /* odd, lest rows share cache sets */
+  const uint32_t fitting = (uint32_t)(ACC_ELEMENTS / t->pitch) / EQ_STRIP * EQ_STRIP;
+  t->pixels = fitting < EQ_STRIP ? EQ_STRIP : least(fitting, EQ_PIXELS);
+  t->lines_per_unit = w >= t->pixels ? 1 : least(t->pixels / w, t->lines);
+  t->piece = least((uint32_t)eq_round_up(divide_up(w, divide_up(w, t->pixels)), EQ_STRIP), t->pixels);
+  eq_output_plan(&t->output, arena, kernels, e, n, h, w, o, t->block, t->pixels, workers);
+  t->acc = eq_take(arena, (uint64_t)workers * t->pixels * t->pitch * sizeof(int32_t));
 }
 
-static void put(const eq_tiled *t, const eq_tile *tile, const void *acc) {
+static eq_run run_of(const eq_tiled *t, const eq_tile *tile, const void *acc) {
   const bool single = t->output.h == 1 && t->output.w == 1;
-  const eq_run run = {.n = single ? tile->line : tile->image,
-                      .y = single ? 0 : tile->line,
-                      .x = tile->x,
-                      .pixels = tile->lines * tile->pixels,
-                      .first = tile->first,
-                      .channels = tile->outputs,
-                      .acc_i32 = t->integer ? acc : (const void *)0,
-                      .acc_f32 = t->integer ? (const void *)0 : acc,
-                      .acc_pitch = t->pitch};
-  eq_output_put(&t->output, &run, tile->worker);
+  return (eq_run){.n = single ? tile->line : tile->image,
+                  .y = single ? 0 : tile->line,
+                  .x = tile->x,
+                  .pixels = tile->lines * tile->pixels,
+                  .first = tile->first,
+                  .channels = tile->outputs,
+                  .acc_i32 = t->integer ? acc : (const void *)0,
+                  .acc_f32 = t->integer ? (const void *)0 : acc,
+                  .acc_pitch = t->pitch};
 }
 
 /* Units count through channel blocks first, then lines, then images. */
 static void work(void *arg, size_t begin, size_t end, unsigned worker) {
   const eq_tiled *t = arg;
   const uint32_t o = t->output.o, blocks = divide_up(o, t->block), units = divide_up(t->lines, t->lines_per_unit);
-  void *acc = (uint8_t *)t->acc + (size_t)worker * EQ_PIXELS * t->pitch * sizeof(int32_t);
+  void *acc = (uint8_t *)t->acc + (size_t)worker * t->pixels * t->pitch * sizeof(int32_t);
   for (size_t i = begin; i < end; i++) {
     const uint32_t line = (uint32_t)(i / blocks % units) * t->lines_per_unit, first = (uint32_t)(i % blocks) * t->block;
     eq_tile tile = {.image = (uint32_t)(i / blocks / units),
@@ -52,9 +56,11 @@ static void work(void *arg, size_t begin, size_t end, unsigned worker) {
                     .outputs = least(t->block, o - first),
                     .worker = worker};
     for (; tile.x < t->width; tile.x += tile.pixels) {
-      tile.pixels = least(EQ_PIXELS, t->width - tile.x);
+      tile.pixels = least(t->piece, t->width - tile.x);
+      const eq_run run = run_of(t, &tile, acc);
+      eq_output_hints(&t->output, &run, tile.hint);
       t->accumulate(t->operands, &tile, acc, t->pitch);
-      put(t, &tile, acc);
+      eq_output_put(&t->output, &run, worker);
     }
   }
 }

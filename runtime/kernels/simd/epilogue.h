@@ -48,8 +48,11 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
   if (s->out_bits)
     for (uint32_t i = 0; i < pixels; i++) {
       uint8_t *to = s->out_bits + (p + i) * s->bits_pitch + c / 8;
-      uint32_t bits = v16_ge(y[i], v16_set(0.0f));
-      if (!full) bits &= (1u << lanes) - 1;
+      if (full) {
+        v16_store_signs(to, y[i]);
+        continue;
+      }
+      const uint32_t bits = v16_ge(y[i], v16_set(0.0f)) & ((1u << lanes) - 1);
       to[0] = (uint8_t)bits;
       if (lanes > 8) to[1] = (uint8_t)(bits >> 8);
     }

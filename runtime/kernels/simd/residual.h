@@ -30,22 +30,32 @@ void EQ_NAME(eq_shrink)(const float *r, size_t r_pitch, uint32_t g, uint32_t pix
   }
 }
 
+/* The mean over `taps` pixels; a missing tap is left out, the divisor stays 9. */
+INLINE void average(const float *const tap[9], uint32_t taps, uint32_t channels, float *out) {
+  const v16 ninth = v16_set(1.0f / 9.0f);
+  for (uint32_t c = 0; c < channels; c += EQ_LANES) {
+    const uint32_t lanes = channels - c < EQ_LANES ? channels - c : EQ_LANES;
+    v16 sum = v16_set(0.0f);
+    for (uint32_t t = 0; t < taps; t++)
+      sum = v16_add(sum, lanes == EQ_LANES ? v16_load(tap[t] + c) : v16_load_n(tap[t] + c, lanes));
+    v16_store(out + c, v16_mul(sum, ninth));
+  }
+}
+
 void EQ_NAME(eq_pool)(const eq_pool *p, float *out, size_t out_pitch) {
   const eq_taps v = eq_taps_inside(p->y, 2, 3, p->h % 2, p->h);
-  const v16 ninth = v16_set(1.0f / 9.0f);
   for (uint32_t i = 0; i < p->pixels; i++, out += out_pitch) {
-    const uint32_t x = p->x + i;
-    const eq_taps h = eq_taps_inside(x, 2, 3, p->w % 2, p->w);
-    for (uint32_t c = 0; c < p->channels; c += EQ_LANES) {
-      const uint32_t lanes = p->channels - c < EQ_LANES ? p->channels - c : EQ_LANES;
-      v16 sum = v16_set(0.0f);
-      for (uint32_t ky = v.begin; ky < v.end; ky++)
-        for (uint32_t kx = h.begin; kx < h.end; kx++) {
-          const size_t iy = (size_t)2 * p->y + ky - p->h % 2, ix = (size_t)2 * x + kx - p->w % 2;
-          const float *from = p->image + (iy * p->w + ix) * p->c + c;
-          sum = v16_add(sum, lanes == EQ_LANES ? v16_load(from) : v16_load_n(from, lanes));
-        }
-      v16_store(out + c, v16_mul(sum, ninth));
-    }
+    const eq_taps h = eq_taps_inside(p->x + i, 2, 3, p->w % 2, p->w);
+    const float *tap[9];
+    uint32_t taps = 0;
+    for (uint32_t ky = v.begin; ky < v.end; ky++)
+      for (uint32_t kx = h.begin; kx < h.end; kx++) {
+        const size_t y = (size_t)2 * p->y + ky - p->h % 2, x = (size_t)2 * (p->x + i) + kx - p->w % 2;
+        tap[taps++] = p->image + (y * p->w + x) * p->c;
+      }
+    if (taps == 9)
+      average(tap, 9, p->channels, out);
+    else
+      average(tap, taps, p->channels, out);
   }
 }

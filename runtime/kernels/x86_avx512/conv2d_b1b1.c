@@ -80,11 +80,14 @@ INLINE void block(const eq_bit_patches *p, const uint8_t *x, int pixels, int pan
 
 INLINE void all_pixels(const eq_bit_patches *p, uint32_t pixels, int panels, const uint32_t *w, int32_t *acc,
                        size_t pitch) {
-  const uint8_t *x = p->x;
-  for (; pixels >= PIXELS; pixels -= PIXELS, x += PIXELS * p->pixel, acc += PIXELS * pitch)
-    block(p, x, PIXELS, panels, w, acc, pitch);
-  for (; pixels >= 3; pixels -= 3, x += 3 * p->pixel, acc += 3 * pitch) block(p, x, 3, panels, w, acc, pitch);
-  for (; pixels; pixels--, x += p->pixel, acc += pitch) block(p, x, 1, panels, w, acc, pitch);
+  uint32_t i = 0;
+  for (; i + PIXELS <= pixels; i += PIXELS) {
+    eq_prefetch(p->hint, i, PIXELS);
+    block(p, p->x + i * p->pixel, PIXELS, panels, w, acc + i * pitch, pitch);
+  }
+  eq_prefetch(p->hint, i, pixels - i);
+  for (; i + 3 <= pixels; i += 3) block(p, p->x + i * p->pixel, 3, panels, w, acc + i * pitch, pitch);
+  for (; i < pixels; i++) block(p, p->x + i * p->pixel, 1, panels, w, acc + i * pitch, pitch);
 }
 
 void eq_accumulate_b1_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define EQ_NAME(name) name##_avx512
-enum { V16_PIXELS = 4, V16_ROWS = 7 }; /* pixels an epilogue, and a float product, hold in registers */
+enum { V16_PIXELS = 2, V16_ROWS = 7 }; /* pixels an epilogue, and a float product, hold in registers */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -44,6 +44,11 @@ INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
 INLINE uint32_t v16_ge(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 INLINE uint32_t v16_gt(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 INLINE uint32_t v16_ne(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+/* Two bytes: bit i = (a[i] >= 0). */
+INLINE void v16_store_signs(uint8_t *to, v16 a) {
+  const __mmask16 bits = _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GE_OQ);
+  __builtin_memcpy(to, &bits, sizeof bits);
+}
 /* test >= 0 ? a : b */
 INLINE v16 v16_choose(v16 test, v16 a, v16 b) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(test, _mm512_setzero_ps(), _CMP_GE_OQ), b, a);

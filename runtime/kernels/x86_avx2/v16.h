@@ -1,0 +1,129 @@
+/* Sixteen floats in two registers: the vocabulary of kernels/simd for AVX2. */
+#ifndef EQ_AVX2_V16_H
+#define EQ_AVX2_V16_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EQ_NAME(name) name##_avx2
+enum { V16_PIXELS = 2, V16_ROWS = 4 }; /* pixels an epilogue, and a float product, hold in registers */
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef struct {
+  __m256 lo, hi;
+} v16;
+
+/* Mask of the first n - from lanes of eight. */
+INLINE __m256i v16_first(uint32_t n, int from) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n - from), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+INLINE v16 v16_load(const float *p) { return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+INLINE v16 v16_load_n(const float *p, uint32_t n) {
+  return (v16){_mm256_maskload_ps(p, v16_first(n, 0)),
+               n > 8 ? _mm256_maskload_ps(p + 8, v16_first(n, 8)) : _mm256_setzero_ps()};
+}
+INLINE v16 v16_of_i32(const int32_t *p) {
+  return (v16){_mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)p)),
+               _mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)(p + 8)))};
+}
+INLINE v16 v16_of_i32_n(const int32_t *p, uint32_t n) {
+  return (v16){_mm256_cvtepi32_ps(_mm256_maskload_epi32(p, v16_first(n, 0))),
+               n > 8 ? _mm256_cvtepi32_ps(_mm256_maskload_epi32(p + 8, v16_first(n, 8))) : _mm256_setzero_ps()};
+}
+INLINE v16 v16_of_bytes(__m128i b) {
+  return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
+               _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(b, b)))};
+}
+INLINE v16 v16_of_i8(const int8_t *p) { return v16_of_bytes(_mm_loadu_si128((const void *)p)); }
+/* Sixteen codes of four bits, low nibble first, meaning code - 8. */
+INLINE v16 v16_of_i4(const uint8_t *p) {
+  const __m128i bytes = _mm_loadl_epi64((const void *)p), low = _mm_set1_epi8(15);
+  const __m128i even = _mm_and_si128(bytes, low), odd = _mm_and_si128(_mm_srli_epi16(bytes, 4), low);
+  return v16_of_bytes(_mm_sub_epi8(_mm_unpacklo_epi8(even, odd), _mm_set1_epi8(8)));
+}
+INLINE void v16_store(float *p, v16 a) {
+  _mm256_storeu_ps(p, a.lo);
+  _mm256_storeu_ps(p + 8, a.hi);
+}
+INLINE void v16_store_n(float *p, v16 a, uint32_t n) {
+  _mm256_maskstore_ps(p, v16_first(n, 0), a.lo);
+  if (n > 8) _mm256_maskstore_ps(p + 8, v16_first(n, 8), a.hi);
+}
+INLINE v16 v16_set(float x) { return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+INLINE v16 v16_add(v16 a, v16 b) { return (v16){_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
+INLINE v16 v16_sub(v16 a, v16 b) { return (v16){_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
+INLINE v16 v16_mul(v16 a, v16 b) { return (v16){_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
+INLINE v16 v16_div(v16 a, v16 b) { return (v16){_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+INLINE v16 v16_floor(v16 a) { return (v16){_mm256_floor_ps(a.lo), _mm256_floor_ps(a.hi)}; }
+/* a > b ? a : b and a < b ? a : b, so that NaN in a gives b */
+INLINE v16 v16_max(v16 a, v16 b) { return (v16){_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+INLINE v16 v16_min(v16 a, v16 b) { return (v16){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
+INLINE uint32_t v16_bits(__m256 lo, __m256 hi) {
+  return (uint32_t)_mm256_movemask_ps(lo) | (uint32_t)_mm256_movemask_ps(hi) << 8;
+}
+INLINE uint32_t v16_ge(v16 a, v16 b) {
+  return v16_bits(_mm256_cmp_ps(a.lo, b.lo, _CMP_GE_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_GE_OQ));
+}
+INLINE uint32_t v16_gt(v16 a, v16 b) {
+  return v16_bits(_mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ));
+}
+INLINE uint32_t v16_ne(v16 a, v16 b) {
+  return v16_bits(_mm256_cmp_ps(a.lo, b.lo, _CMP_NEQ_UQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_NEQ_UQ));
+}
+/* Two bytes: bit i = (a[i] >= 0). */
+INLINE void v16_store_signs(uint8_t *to, v16 a) {
+  const uint16_t bits = (uint16_t)v16_ge(a, v16_set(0.0f));
+  __builtin_memcpy(to, &bits, sizeof bits);
+}
+/* test >= 0 ? a : b */
+INLINE v16 v16_choose(v16 test, v16 a, v16 b) {
+  const __m256 zero = _mm256_setzero_ps();
+  return (v16){_mm256_blendv_ps(b.lo, a.lo, _mm256_cmp_ps(test.lo, zero, _CMP_GE_OQ)),
+               _mm256_blendv_ps(b.hi, a.hi, _mm256_cmp_ps(test.hi, zero, _CMP_GE_OQ))};
+}
+
+/* p[lane[i]], lanes rising from 0 by at most 1 each: every half then reads within eight floats. */
+typedef struct {
+  __m256i lo, hi;
+  uint32_t base;
+} v16_lanes;
+INLINE v16_lanes v16_lanes_of(const uint32_t lane[16]) {
+  const __m256i hi = _mm256_loadu_si256((const void *)(lane + 8));
+  return (v16_lanes){_mm256_loadu_si256((const void *)lane), _mm256_sub_epi32(hi, _mm256_set1_epi32((int)lane[8])),
+                     lane[8]};
+}
+INLINE v16 v16_pick(const float *p, v16_lanes lanes) {
+  return (v16){_mm256_permutevar8x32_ps(_mm256_loadu_ps(p), lanes.lo),
+               _mm256_permutevar8x32_ps(_mm256_loadu_ps(p + lanes.base), lanes.hi)};
+}
+
+/* Lane i of the results: p[4 * i + 0..3], p[2 * i + 0..1]. */
+INLINE void v16_half_fours(const float *p, __m256 r[4]) {
+  const __m256 a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + 8);
+  const __m256 c = _mm256_loadu_ps(p + 16), d = _mm256_loadu_ps(p + 24);
+  const __m256 r0 = _mm256_permute2f128_ps(a, c, 0x20), r1 = _mm256_permute2f128_ps(a, c, 0x31);
+  const __m256 r2 = _mm256_permute2f128_ps(b, d, 0x20), r3 = _mm256_permute2f128_ps(b, d, 0x31);
+  const __m256 lo01 = _mm256_unpacklo_ps(r0, r1), hi01 = _mm256_unpackhi_ps(r0, r1);
+  const __m256 lo23 = _mm256_unpacklo_ps(r2, r3), hi23 = _mm256_unpackhi_ps(r2, r3);
+  r[0] = _mm256_shuffle_ps(lo01, lo23, 0x44);
+  r[1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
+  r[2] = _mm256_shuffle_ps(hi01, hi23, 0x44);
+  r[3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
+}
+INLINE void v16_load_fours(const float *p, v16 r[4]) {
+  __m256 lo[4], hi[4];
+  v16_half_fours(p, lo);
+  v16_half_fours(p + 32, hi);
+  for (int i = 0; i < 4; i++) r[i] = (v16){lo[i], hi[i]};
+}
+INLINE __m256 v16_in_order(__m256 a) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xd8)); }
+INLINE void v16_load_twos(const float *p, v16 r[2]) {
+  const __m256 a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + 8);
+  const __m256 c = _mm256_loadu_ps(p + 16), d = _mm256_loadu_ps(p + 24);
+  r[0] = (v16){v16_in_order(_mm256_shuffle_ps(a, b, 0x88)), v16_in_order(_mm256_shuffle_ps(c, d, 0x88))};
+  r[1] = (v16){v16_in_order(_mm256_shuffle_ps(a, b, 0xdd)), v16_in_order(_mm256_shuffle_ps(c, d, 0xdd))};
+}
+
+#endif
