@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgeq.cli import bench, deploy, devices, doctor, keygen, profile, pull, push, train, verify, zoo
+from edgeq.cli import bench, deploy, devices, doctor, keygen, package, profile, pull, push, train, verify, zoo
 from edgeq.cli import compile as compile_verb
 from edgeq.cli import eval as eval_verb
 from edgeq.cli._options import examples
@@ -23,7 +23,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(zoo.app, name="zoo")
-for verb in (pull, push, verify, keygen, train, compile_verb, deploy, bench, eval_verb, profile, devices, doctor):
+for verb in (
+    pull,
+    push,
+    verify,
+    keygen,
+    train,
+    package,
+    compile_verb,
+    deploy,
+    bench,
+    eval_verb,
+    profile,
+    devices,
+    doctor,
+):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
 
 

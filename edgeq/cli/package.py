@@ -1,0 +1,38 @@
+"""`edgeq package`: a finished training run to a signed package folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeq.cli._options import Json, examples
+from edgeq.cli._output import print_json
+
+EPILOG = examples("edgeq package out/pokebnn-fashion -o my-model --key me", "edgeq package RUN -o next --version 2")
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `edgeq train` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The package folder; new or empty.")],
+    key: Annotated[
+        str | None, typer.Option("--key", help="Sign with this key of `edgeq keygen`, or this file; else unsigned.")
+    ] = None,
+    version: Annotated[int, typer.Option("--version", min=1, help="Grows with every change; receivers insist.")] = 1,
+    json: Json = False,
+) -> None:
+    """Pack the trained weights, write card and manifest, and sign them."""
+    from edgeq import _paths, keys, release
+
+    trained = release.read_trained(run / "model.safetensors")
+    signer = None
+    if key is not None:
+        named = _paths.keys() / f"{key}.key"
+        signer = keys.load_private(named if named.is_file() else Path(key))
+    manifest = release.release(trained, output, version=version, key=signer)
+    if json:
+        files = {name: entry.size for name, entry in manifest.files.items()}
+        print_json({"path": str(output), "name": manifest.name, "version": manifest.version, "files": files})
+    else:
+        print(f"{manifest.name} version {manifest.version}: {output} ({'signed' if signer else 'NOT SIGNED'})")
