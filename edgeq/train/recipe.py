@@ -66,26 +66,31 @@ def read_recipe(path: Path) -> Recipe:
         raise NotFoundError(f"{path}: no such recipe") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise FormatError(f"{path}: not readable as TOML: {error}") from error
+    return recipe_from(document, str(path))
+
+
+def recipe_from(document: dict[str, Any], where: str) -> Recipe:
+    """A recipe from its document, as read from TOML or from the metadata of trained weights; errors as above."""
     for key in document:
         if key not in ("name", "model", "data", "training"):
-            raise FormatError(f"{path}: unknown key {key}; known: name, model, data, training")
+            raise FormatError(f"{where}: unknown key {key}; known: name, model, data, training")
     model = document.get("model")
     if not isinstance(model, dict) or model.pop("family", None) != "pokebnn":
-        raise FormatError(f'{path}: model.family must be "pokebnn"')
+        raise FormatError(f'{where}: model.family must be "pokebnn"')
     try:
         recipe = Recipe(
-            name=str(_typed(f"{path}: name", document.get("name"), str)),
-            model=_record(path, "model", model, PokeBNNConfig),
-            data=_record(path, "data", document.get("data"), DataRecipe),
-            training=_record(path, "training", document.get("training"), TrainingRecipe),
+            name=str(_typed(f"{where}: name", document.get("name"), str)),
+            model=_record(where, "model", model, PokeBNNConfig),
+            data=_record(where, "data", document.get("data"), DataRecipe),
+            training=_record(where, "training", document.get("training"), TrainingRecipe),
         )
     except UsageError as error:
-        raise FormatError(f"{path}: model: {error}") from error
-    _check_ranges(path, recipe)
+        raise FormatError(f"{where}: model: {error}") from error
+    _check_ranges(where, recipe)
     return recipe
 
 
-def _check_ranges(path: Path, recipe: Recipe) -> None:
+def _check_ranges(where: str, recipe: Recipe) -> None:
     t, d = recipe.training, recipe.data
     epochs = float(t.epochs)
     ranges = {
@@ -106,28 +111,28 @@ def _check_ranges(path: Path, recipe: Recipe) -> None:
     }
     for key, (value, low, high) in ranges.items():
         if not low <= value <= high:
-            raise FormatError(f"{path}: {key} must be between {low} and {high}, got {value}")
+            raise FormatError(f"{where}: {key} must be between {low} and {high}, got {value}")
     if d.name != "fashion-mnist":
-        raise FormatError(f'{path}: data.name must be "fashion-mnist", got {d.name!r}')
+        raise FormatError(f'{where}: data.name must be "fashion-mnist", got {d.name!r}')
 
 
 Record = TypeVar("Record", PokeBNNConfig, DataRecipe, TrainingRecipe)
 
 
-def _record(path: Path, table: str, values: object, record: type[Record]) -> Record:
+def _record(where: str, table: str, values: object, record: type[Record]) -> Record:
     """An instance of the dataclass from a TOML table whose keys are its fields."""
     if not isinstance(values, dict):
-        raise FormatError(f"{path}: {table} must be a table")
+        raise FormatError(f"{where}: {table} must be a table")
     members = {member.name: member for member in fields(record)}
     for key in values:
         if key not in members:
-            raise FormatError(f"{path}: unknown key {table}.{key}; known: {', '.join(members)}")
+            raise FormatError(f"{where}: unknown key {table}.{key}; known: {', '.join(members)}")
     arguments: dict[str, Any] = {}
     for key, member in members.items():
         if key in values:
-            arguments[key] = _typed(f"{path}: {table}.{key}", values[key], member.type)
+            arguments[key] = _typed(f"{where}: {table}.{key}", values[key], member.type)
         elif member.default is MISSING:
-            raise FormatError(f"{path}: {table}.{key} is missing")
+            raise FormatError(f"{where}: {table}.{key} is missing")
     return record(**arguments)
 
 

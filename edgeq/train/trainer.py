@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from edgeq._errors import FormatError, UsageError
@@ -19,6 +18,7 @@ from edgeq.train import fashion_mnist
 from edgeq.train._memory import keep_freed_memory
 from edgeq.train.augment import Augmenter
 from edgeq.train.recipe import Recipe, read_recipe
+from edgeq.train.weights import save_trained
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
@@ -90,7 +90,8 @@ def run(
     validation = trainer.validate()
     tested = trainer.evaluate(loader("test")) if test else None
     result = TrainResult(out_dir / WEIGHTS, not twin, trainer.epoch, validation, tested, trainer.wall_s, trainer.cpu_s)
-    _save_weights(result, recipe, trainer.model)
+    facts = {key: value for key, value in asdict(result).items() if key != "weights"}
+    save_trained(result.weights, trainer.model, recipe, facts)
     return result
 
 
@@ -189,10 +190,6 @@ class Trainer:
             elif step == bounds:
                 self.model.freeze_bounds()
 
-    def recipe_as_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(json.dumps(self.recipe.as_dict()))
-        return document
-
     def save(self, path: Path) -> None:
         """Write the checkpoint beside `path` and move it into place."""
         state = {
@@ -222,10 +219,7 @@ class Trainer:
             state: dict[str, Any] = torch.load(path, weights_only=True)
             stored = json.loads(state["recipe"])
             epoch, quantised = int(state["epoch"]), bool(state["quantised"])
-            own = self.recipe_as_json()
-            decay_start = min(_pop_decay_start(stored["training"]), _pop_decay_start(own["training"]))
-            changed = stored != own or quantised != self.quantised
-            if changed or (json.loads(state["recipe"]) != self.recipe_as_json() and epoch > decay_start):
+            if quantised != self.quantised or not _same_until(epoch, stored, self._recipe_as_json()):
                 raise UsageError(f"{path}: belongs to another run; delete it or start without resuming")
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -236,20 +230,20 @@ class Trainer:
             raise FormatError(f"{path}: not a checkpoint of this network: {error}") from error
         self.epoch = epoch
 
+    def _recipe_as_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(json.dumps(self.recipe.as_dict()))
+        return document
 
-def _pop_decay_start(training: dict[str, Any]) -> float:
-    return float(training.pop("epochs")) - float(training.pop("decay_epochs"))
+
+def _same_until(epoch: int, one: dict[str, Any], two: dict[str, Any]) -> bool:
+    """Whether two recipes describe the same first `epoch` epochs. Changes both arguments."""
+    if one == two:
+        return True
+    starts = [float(recipe["training"].pop("epochs")) - recipe["training"].pop("decay_epochs") for recipe in (one, two)]
+    return one == two and epoch <= min(starts)
 
 
 def _tensors(split: Split) -> tuple[Tensor, Tensor]:
     if split.x.ndim != 3:
         raise UsageError(f"{split.dataset}: the trainer takes grey pictures (n, h, w), got shape {split.x.shape}")
     return torch.from_numpy(split.x.copy()), torch.from_numpy(split.y)
-
-
-def _save_weights(result: TrainResult, recipe: Recipe, model: nn.Module) -> None:
-    facts = {key: value for key, value in asdict(result).items() if key != "weights"}
-    metadata = {"recipe": json.dumps(recipe.as_dict()), "result": json.dumps(facts), "torch": torch.__version__}
-    partial = result.weights.with_name(result.weights.name + ".part")
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial, metadata)
-    os.replace(partial, result.weights)

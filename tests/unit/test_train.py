@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from edgeq._errors import EdgeQError, FormatError, IntegrityError, NotFoundError, UsageError
 from edgeq.data import Split
-from edgeq.train import fashion_mnist, read_recipe, run
+from edgeq.train import fashion_mnist, load_trained, read_recipe, run
 from edgeq.train.augment import Augmenter
 from edgeq.train.recipe import DataRecipe
 
@@ -123,6 +124,39 @@ def test_a_run_learns_and_leaves_weights_with_their_story(recipe, tmp_path):
     bounds = [t for name, t in weights(result.weights).items() if name.endswith("bounds")]
     assert bounds and all((b != -1).any() for b in bounds)
     assert not list(tmp_path.glob("*.part"))
+    model, stored = load_trained(result.weights)
+    assert stored == read_recipe(recipe) and not model.training
+    test = pictures("test")
+    plain = Augmenter(stored.data).plain(torch.from_numpy(test.x))
+    assert float((model(plain).argmax(1).numpy() == test.y).mean()) == result.test_accuracy
+
+
+def test_trained_weights_that_were_tampered_with_are_refused(recipe, tmp_path):
+    result = run(recipe, tmp_path, loader=pictures)
+    with safe_open(result.weights, "pt") as file:
+        metadata = file.metadata()
+    tensors = weights(result.weights)
+
+    def refused(text: str) -> None:
+        with pytest.raises(FormatError, match=text):
+            load_trained(result.weights)
+
+    name = "blocks.0.conv1.bn1.scale"
+    save_file({**tensors, name: torch.full((8,), torch.nan)}, result.weights, metadata)
+    refused(f"{name} holds numbers that are not finite")
+    save_file({**tensors, name: torch.ones(9)}, result.weights, metadata)
+    refused("tensors do not fit the recipe")
+    save_file({key: t for key, t in tensors.items() if key != name}, result.weights, metadata)
+    refused("tensors do not fit the recipe")
+    save_file(tensors, result.weights, {**metadata, "recipe": "{}"})
+    refused("no metadata of a training run")
+    save_file(tensors, result.weights)
+    refused("no metadata of a training run")
+    result.weights.write_bytes(b"\xff" * 100)
+    refused("not a safetensors file")
+    result.weights.unlink()
+    with pytest.raises(NotFoundError):
+        load_trained(result.weights)
 
 
 def test_the_twin_has_no_quantisers_and_the_test_split_can_be_left_alone(recipe, tmp_path):

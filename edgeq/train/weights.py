@@ -1,0 +1,52 @@
+"""Trained weights on disk: one safetensors file with the state of the network and, as metadata, its recipe."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from edgeq._errors import FormatError, NotFoundError
+from edgeq.models.pokebnn import PokeBNN, build
+from edgeq.train.recipe import Recipe, recipe_from
+
+
+def save_trained(path: Path, model: PokeBNN, recipe: Recipe, result: dict[str, object]) -> None:
+    """Write the latents, statistics and bounds of a network, beside `path` first."""
+    metadata = {"recipe": json.dumps(recipe.as_dict()), "result": json.dumps(result), "torch": torch.__version__}
+    partial = path.with_name(path.name + ".part")
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial, metadata)
+    os.replace(partial, path)
+
+
+def load_trained(path: Path) -> tuple[PokeBNN, Recipe]:
+    """The network that `save_trained` wrote, in evaluation mode, with its recipe.
+
+    raises  NotFoundError, or FormatError naming the metadata or tensor that is wrong
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file; edgeq train writes it") from None
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path}: not a safetensors file: {error}") from error
+    try:
+        document, result = json.loads(metadata["recipe"]), json.loads(metadata["result"])
+        document["model"]["family"] = "pokebnn"
+        quantised = bool(result["quantised"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: no metadata of a training run: {error}") from error
+    recipe = recipe_from(document, str(path))
+    model = build(recipe.model, quantised=quantised)
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise FormatError(f"{path}: {name} holds numbers that are not finite")
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise FormatError(f"{path}: tensors do not fit the recipe: {' '.join(str(error).split())[:300]}") from error
+    return model.eval(), recipe
