@@ -14,8 +14,8 @@ from .stream import Stream
 _FIRST_PAYLOAD = 1 << 16  # an INFO is far smaller
 _HELLO_TIMEOUT_S = 10.0
 _LINK_CODES = range(1, 10)
-_SENDS = 3  # how often a request is sent before the link is given up
-_LOSSY_TIMEOUT_S = 3.0
+_MOST_DAMAGED = 5  # frames in a row before the link is given up
+_LOSSY_TIMEOUT_S = 3.0  # before a request is sent again, at first
 
 
 class Refusal(RefusedError):
@@ -77,17 +77,22 @@ class Agent:
             raise UsageError(f"{self.name}: {request} of {len(payload)} bytes, largest is {self._parser.max_payload}")
         self._seq = self._seq % 0xFFFF + 1  # 0 belongs to errors of the link
         frame = frames.seal(kind.number, self._seq, payload)
-        for attempt in range(_SENDS):
-            last = attempt == _SENDS - 1
-            patience_s = min(timeout_s, _LOSSY_TIMEOUT_S) if self._stream.lossy and not last else timeout_s
+        deadline = time.monotonic() + timeout_s
+        patience_s = _LOSSY_TIMEOUT_S if self._stream.lossy else timeout_s
+        damaged = 0
+        while damaged < _MOST_DAMAGED:
+            left_s = deadline - time.monotonic()
             try:
-                self._stream.write(frame, timeout_s)
-                answer = self._await(patience_s)
+                self._stream.write(frame, left_s)
+                answer = self._await(min(patience_s, left_s))
             except NoReplyError:
-                if last or not self._stream.lossy:
+                if patience_s >= left_s:
                     raise
+                self._parser.drop()  # a damaged length may have made it wait for what never comes
+                patience_s *= 2  # a busy device answers every repetition later, so there should be few
                 continue
             if answer is None:
+                damaged += 1
                 continue
             if answer.number == self._protocol.constants["ERROR"]:
                 raise self._refusal(request, answer.payload)
@@ -97,7 +102,7 @@ class Agent:
                 return self._protocol.unpack(kind.answer, answer.payload)
             except FormatError as error:
                 raise DeviceError(f"{self.name}: answer to {request}: {error}") from error
-        raise DeviceError(f"{self.name}: {request} or its answer arrived damaged {_SENDS} times; check the cable")
+        raise DeviceError(f"{self.name}: {request} or its answer arrived damaged {damaged} times; check the cable")
 
     def _await(self, timeout_s: float) -> Frame | None:
         """The frame that answers the current seq; None when the request or its answer was damaged on the way."""

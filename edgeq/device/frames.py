@@ -185,6 +185,10 @@ class Parser:
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
+    def drop(self) -> None:
+        """Forget a frame that is not complete."""
+        self._buffer.clear()
+
     def next(self) -> Frame | None:
         """The next frame, or None when more bytes are needed."""
         magic = protocol().magic

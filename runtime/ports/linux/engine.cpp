@@ -2,10 +2,12 @@
 
 #include <executorch/devtools/etdump/etdump_flatcc.h>
 #include <executorch/extension/threadpool/threadpool_guard.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "system.h"
@@ -83,6 +85,7 @@ bool Engine::survives(const std::string &path, const char *method, eq_failure *f
   if (::pipe(pipe_ends) != 0) return eq_fail(failure, EQ_CODE_NO_MEMORY, "cannot make a pipe for the trial run");
   const pid_t child = ::fork();
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::alarm(kTrialSeconds);
     const executorch::extension::threadpool::NoThreadPoolGuard alone; // the pool's threads were not forked
     eq_failure result{};

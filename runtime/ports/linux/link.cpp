@@ -5,7 +5,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,27 +20,13 @@ constexpr int kIdleMs = 2000; // a sender that pauses for longer inside a frame 
 
 std::runtime_error failed(const std::string &what) { return std::runtime_error(what + ": " + std::strerror(errno)); }
 
-int listen_unix(const std::string &path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path)
-    throw std::runtime_error("unix socket path is empty or too long");
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  ::unlink(path.c_str());
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0 || ::bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) != 0 || ::listen(fd, 1) != 0)
-    throw failed("cannot listen on " + path);
-  std::printf("listening unix:%s\n", path.c_str());
-  return fd;
-}
-
-int listen_tcp(const std::string &text) {
+int listen_on(const std::string &text) {
   const size_t colon = text.rfind(':');
   sockaddr_in address{};
   address.sin_family = AF_INET;
   const std::string host = colon == std::string::npos ? "" : text.substr(0, colon);
   if (::inet_pton(AF_INET, host == "localhost" ? "127.0.0.1" : host.c_str(), &address.sin_addr) != 1)
-    throw std::runtime_error("--listen takes 127.0.0.1:PORT or unix:PATH, got " + text);
+    throw std::runtime_error("--listen takes 127.0.0.1:PORT, got " + text);
   if (ntohl(address.sin_addr.s_addr) >> 24 != 127)
     throw std::runtime_error(
         "the protocol has no authentication: listen on 127.0.0.1 and forward it through ssh or adb");
@@ -96,15 +81,14 @@ void Link::serve(eq_agent &agent, int in, int out) {
 }
 
 void Link::serve_clients(eq_agent &agent, const std::string &address) {
-  const int listener = address.rfind("unix:", 0) == 0 ? listen_unix(address.substr(5)) : listen_tcp(address);
+  const int listener = listen_on(address);
   std::fflush(stdout);
   for (;;) {
     const int client = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     if (client < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
     if (client < 0) throw failed("cannot accept a client");
     const int yes = 1;
-    ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes,
-                 sizeof yes); // fails on a unix socket, where nothing waits anyway
+    ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     serve(agent, client, client);
     ::close(client);
   }

@@ -15,7 +15,7 @@ public:
   // Serves until the other side closes.
   void serve(eq_agent &agent, int in, int out);
 
-  // Listens on "127.0.0.1:port" (port 0: any free one) or "unix:path", writes "listening <url>\n" to standard output
+  // Listens on "127.0.0.1:port" (port 0: any free one), writes "listening <url>\n" to standard output
   // and serves one client after the other, without end. Throws std::runtime_error when the address cannot be used.
   void serve_clients(eq_agent &agent, const std::string &address);
 

@@ -23,8 +23,7 @@ namespace {
 constexpr uint32_t kPayload = 1 << 20;
 
 const char kHelp[] =
-    "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT | --listen unix:PATH] [--threads N] [--memory-limit "
-    "BYTES]\n"
+    "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT] [--threads N] [--memory-limit BYTES]\n"
     "Speaks EdgeQ's device protocol on standard input and output, or to clients that connect.\n"
     "  --store DIR           where programs are kept (made when missing)\n"
     "  --listen ADDRESS      serve connections; prints the address, port 0 takes a free one\n"
