@@ -170,8 +170,8 @@ class HubClient:
             return HubError(f"{where}: HF_HUB_OFFLINE forbids asking {hub}")
         if isinstance(error, _transport_error()):
             return HubError(f"{where}: {hub} cannot be reached: {_first_line(error)}")
-        if isinstance(error, ValueError):
-            return HubError(f"{where}: {_first_line(error)}")
+        if isinstance(error, ValueError):  # a card, for one, whose metadata the Hub does not take
+            return HubError(f"{where}: {_first_line(' '.join(str(error).split()))}")
         return None
 
 

@@ -33,12 +33,14 @@ class Fault:
     drop     the whole length promised, half of what was asked for sent, connection closed
     busy     503 with Retry-After
     etag     the ETag of other content
+    astray   a revision that stands for a path instead of a commit
+    gated    403: terms to accept first
     weird    HTTP 418 and a text that would clear the terminal
     missing  404 for a file that the commit holds
     stall    half of the file, then nothing until the server closes
     """
 
-    kind: Literal["corrupt", "short", "drop", "busy", "etag", "missing", "stall", "weird"]
+    kind: Literal["corrupt", "short", "drop", "busy", "etag", "missing", "stall", "astray", "gated", "weird"]
     path: str
     times: int = 1 << 30
 
@@ -185,8 +187,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send(503, b"", {"Retry-After": "3"})
         if fault == "weird":
             return self.json({"error": "\x1b[2Jno\nmore"}, 418)
-        files = [{"rfilename": path} for path in self.hub.repos[repo].commits[commit]]
-        self.json({"id": repo, "sha": commit, "private": False, "tags": [], "siblings": files})
+        if fault == "gated":
+            return self.error(403, "GatedRepo", "Access to this model is restricted")
+        if fault == "astray":
+            commit = "../../../outside"
+        self.json({"id": repo, "sha": commit, "private": False, "tags": [], "siblings": []})
 
     def file(self, repo: str, revision: str, path: str) -> None:
         if not (commit := self.resolve(repo, revision)):
@@ -251,7 +256,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self.json({})
 
     def validate(self) -> None:
-        self.json({"errors": [], "warnings": []})
+        if "base_model: []" in json.loads(self.body)["content"]:
+            return self.json({"errors": [{"message": '"base_model" must not be empty'}], "warnings": []}, 400)
+        return self.json({"errors": [], "warnings": []})
 
     def preupload(self, repo: str, revision: str) -> None:
         if not (commit := self.resolve(repo, revision)):

@@ -194,6 +194,20 @@ def test_endless_manifest_is_cut_off(fake_hub, tmp_path):
     assert installed() == []
 
 
+def test_commit_that_is_a_path_is_refused(fake_hub, demo):
+    fake_hub.faults.append(Fault("astray", "revision"))
+    message = r"answered with commit '\.\./\.\./\.\./outside', expected 40 hex digits$"
+    with pytest.raises(HubError, match=message):
+        pull("edgeq/demo")
+    assert not _paths.cache().exists()
+
+
+def test_gated_model_says_what_to_do(fake_hub, demo):
+    fake_hub.faults.append(Fault("gated", "revision"))
+    with pytest.raises(HubError, match=r"^edgeq/demo@main: gated; accept its terms on http://.*, then set HF_TOKEN$"):
+        pull("edgeq/demo")
+
+
 def test_text_of_a_stranger_is_one_printable_line(fake_hub, demo):
     fake_hub.faults.append(Fault("weird", "revision"))
     with pytest.raises(HubError, match=r"^edgeq/demo@main: http://127\.0\.0\.1:\d+ answered HTTP 418: \?\[2Jno$"):
@@ -250,9 +264,9 @@ def test_pulls_at_the_same_time_do_not_disturb_each_other(fake_hub, demo):
 def test_killed_pull_leaves_nothing_half_installed(fake_hub, demo):
     fake_hub.faults.append(Fault("stall", WEIGHTS))
     child = subprocess.Popen([sys.executable, "-c", "from edgeq.hub import pull; pull('edgeq/demo')"], env=os.environ)
-    assert fake_hub.stalled.wait(60)
+    assert fake_hub.stalled.wait(120)
     child.send_signal(signal.SIGKILL)
-    assert child.wait(60) == -signal.SIGKILL
+    assert child.wait(120) == -signal.SIGKILL
     assert not (_paths.cache() / "packages").exists()
     fake_hub.faults.clear()
     assert pull("edgeq/demo").source == "hub"

@@ -94,6 +94,14 @@ def test_unsigned_package_is_sent_only_on_demand(fake_hub, tmp_path):
     assert "edgeq.sig" not in fake_hub.repos["someone/demo"].commits[commit]
 
 
+def test_card_that_the_hub_does_not_take(fake_hub, tmp_path):
+    files = sample_files() | {"README.md": b"---\nbase_model: []\n---\n"}
+    write_sample(tmp_path / "demo", files=files)
+    message = r'^someone/demo: Invalid metadata in README\.md\. - "base_model" must not be empty$'
+    with pytest.raises(HubError, match=message):
+        push(tmp_path / "demo", "someone/demo")
+
+
 @pytest.mark.parametrize("repo", ["demo", "a/b/demo", "someone/demo@main", ""])
 def test_malformed_repository(demo, repo):
     with pytest.raises(UsageError, match=r"expected OWNER/NAME$"):
