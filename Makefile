@@ -57,6 +57,18 @@ format: $(VENV)/.development
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i $(C_FILES)
 
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
+
+sanitize: $(VENV)/.dependencies fuzz-agent
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S runtime -B build/sanitize -G Ninja -DEDGEQ_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize --target edgeq_check
+	build/sanitize/edgeq_check 400
+
+fuzz-agent:
+	mkdir -p build
+	$(CC) -std=c11 -g -O1 -Wall -Wextra -Werror $(SANITIZERS) runtime/proto/*.c -o build/fuzz_agent
+	build/fuzz_agent 100000
+
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks all
 
