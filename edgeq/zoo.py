@@ -31,4 +31,4 @@ def build(ref: str, *, target: str = "executorch", allow_unsigned: bool = False)
     """
     from edgeq import compile as compiler
 
-    return compiler.build(hub.pull(ref, allow_unsigned=allow_unsigned).path, target, allow_unsigned=allow_unsigned)
+    return compiler.build(hub.pull(ref, allow_unsigned=allow_unsigned), target)

@@ -90,8 +90,9 @@ def npz(split: data.Split) -> bytes:
 
 def predict(package: Path, test: data.Split) -> tuple[compiler.Artefact, np.ndarray]:
     """The compiled program, and its classes (n,) uint8 for every picture, from the local device."""
-    artefact = compiler.build(package, allow_unsigned=True)
-    x = data.preprocess(test.x, verify_package(package, allow_unsigned=True).config())
+    verified = verify_package(package, allow_unsigned=True)
+    artefact = compiler.build(verified)
+    x = data.preprocess(test.x, verified.config())
     with connect("local") as device:
         logits = device.deploy(artefact.path).evaluate((x,)).outputs[0].reshape(len(x), -1)
     return artefact, logits.argmax(1).astype(np.uint8)

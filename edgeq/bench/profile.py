@@ -69,7 +69,7 @@ def run(
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     pictures = choose_data(package, Plan("bench", limit=1))
-    artefact = build(package.path, target, allow_unsigned=allow_unsigned, progress=progress)
+    artefact = build(package, target, progress=progress)
     with connect(url) as device:
         subject = Subject.begin(device.info, url, artefact, package, verb="profile")
         if device.info.tick != "ns":

@@ -85,7 +85,7 @@ def run(
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     pictures = choose_data(package, plan)
-    artefact = build(package.path, plan.target, allow_unsigned=allow_unsigned, progress=progress)
+    artefact = build(package, plan.target, progress=progress)
     with connect(url) as device:
         return measure(device, url, artefact, package, plan, pictures, store=store, progress=progress)
 

@@ -27,7 +27,7 @@ def command(
 
     with Progress() as progress:
         package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
-        artefact = build(package.path, target, allow_unsigned=allow_unsigned, progress=progress)
+        artefact = build(package, target, progress=progress)
     remark(package.note)
     path = artefact.path if output is None else Path(shutil.copyfile(artefact.path, output))
     if json:

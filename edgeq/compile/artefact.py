@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeq import _paths
 from edgeq._errors import UnsupportedError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
 TARGETS = {"executorch": ".pte"}
@@ -34,36 +35,50 @@ class Artefact:
     manifest: dict[str, Any]
 
 
-def build(
-    package: Path,
-    target: str = "executorch",
-    *,
-    allow_unsigned: bool = False,
-    progress: Callable[[str], None] | None = None,
-) -> Artefact:
+class Manifest(Protocol):
+    """What names a package and all its content."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+class Package(Protocol):
+    """A verified package (`edgeq.package.VerifiedPackage`): what it hands out is what was signed."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def signed_by(self) -> str | None: ...
+    def config(self) -> dict[str, object]: ...
+    def tensors(self) -> dict[str, np.ndarray[Any, Any]]: ...
+
+
+def build(package: Package, target: str = "executorch", *, progress: Callable[[str], None] | None = None) -> Artefact:
     """Compile the model of a package, or take the result from the cache.
 
-    package   a package folder; verified here, so that nothing unsigned is compiled
+    package   from `edgeq.hub.pull` or `edgeq.package.verify_package`
     progress  called with one line per stage
-    raises    PackageError when the package does not verify, UnsupportedError for an unknown target, CompileError
+    raises    UnsupportedError for an unknown target or model, FormatError for weights that do not fit, CompileError
     """
     from edgeq import models
-    from edgeq.package import verify_package
 
-    verified = verify_package(package, allow_unsigned=allow_unsigned)
-    name, origin = verified.manifest.name, verified.manifest.sha256
+    name, origin = package.manifest.name, package.manifest.sha256
     file = _cached_file(f"{origin} {target} {fingerprint()}", target, name)
     if (known := _read_cached(file, target)) is not None:
         return known
     if progress:
         progress(f"compiling {name} for {target}")
-    config = verified.config()
-    model = models.from_package(config, verified.tensors())
+    config = package.config()
+    model = models.from_package(config, package.tensors())
     manifest = {
         "model": name,
-        "version": verified.manifest.version,
+        "version": package.manifest.version,
         "package_sha256": origin,
-        "signed_by": verified.signed_by,
+        "signed_by": package.signed_by,
         "target": target,
         "edgeq": metadata.version("edgeq"),
         "executorch": metadata.version("executorch"),

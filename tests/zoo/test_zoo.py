@@ -61,7 +61,7 @@ def test_network_loads_and_runs_in_eager(entry):
 
 def test_program_on_the_local_device_gives_what_was_released(entry, expected):
     package = hub.pull(entry.name)
-    artefact = compiler.build(package.path)
+    artefact = compiler.build(package)
     content = sum(t.nbytes for t in package.tensors().values())
     assert artefact.size_bytes <= PROGRAM * content
     split = data.load_split(package, dataset="bundled")
