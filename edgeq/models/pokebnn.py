@@ -24,6 +24,7 @@ from edgeq.nn.poke_conv import SE_REDUCTION, PokeConv
 STEM_CHANNELS = 64  # not scaled by the width
 STAGE_FEATURES = (64, 128, 256, 512)  # of the bottleneck, before the width multiplier
 EXPANSION = 4
+WeightedLayer = BinaryConv2d | QuantConv2d | QuantLinear
 
 
 @dataclass(frozen=True)
@@ -173,33 +174,36 @@ class Cost:
 
 
 def ace(config: PokeBNNConfig, height: int, width: int) -> Cost:
-    """Count a network on pictures of height x width, by sending an empty picture through an empty network.
+    """Count the layers of an empty network on pictures of height x width.
 
     raises  UsageError if the picture is smaller than the stem's kernel
     """
     if min(height, width) < config.stem_kernel:
         raise UsageError(f"picture {height} x {width} is smaller than the stem kernel {config.stem_kernel}")
     with torch.device("meta"):
-        model = PokeBNN(config, quantised=False).eval()
-        picture = torch.empty(1, height, width, config.in_channels)
-    macs: dict[nn.Module, int] = {}
-
-    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        macs[layer] = output.numel() * layer.get_parameter("weight")[0].numel()
-
-    layers = [m for m in model.modules() if isinstance(m, BinaryConv2d | QuantConv2d | QuantLinear)]
-    for layer in layers:
-        layer.register_forward_hook(count)
-    model(picture)
-    macs_by_bits = {layer.bits: 0 for layer in layers}
-    weights_by_bits = dict(macs_by_bits)
-    for layer in layers:
-        macs_by_bits[layer.bits] += macs[layer]
-        weights_by_bits[layer.bits] += layer.weight.numel()
+        model = PokeBNN(config)
+    macs_by_bits: dict[int, int] = {}
+    weights_by_bits: dict[int, int] = {}
+    conv = dense = 0
+    for layer, positions in _positions(model, height, width):
+        weights = layer.weight.numel()
+        macs_by_bits[layer.bits] = macs_by_bits.get(layer.bits, 0) + positions * weights
+        weights_by_bits[layer.bits] = weights_by_bits.get(layer.bits, 0) + weights
+        cost = positions * weights * layer.bits**2
+        conv, dense = (conv, dense + cost) if layer is model.head else (conv + cost, dense)
     total = sum([parameter.numel() for parameter in model.parameters()])
-    dense = macs[model.head] * model.head.bits**2
-    conv = sum(macs[layer] * layer.bits**2 for layer in layers) - dense
     return Cost(conv, dense, macs_by_bits, weights_by_bits, total - sum(weights_by_bits.values()))
+
+
+def _positions(model: PokeBNN, height: int, width: int) -> Iterator[tuple[WeightedLayer, int]]:
+    """Every layer with weights, and at how many places of a picture each of its weights is used."""
+    first = model.stem.conv
+    height, width = ((n - first.weight.shape[1]) // first.stride + 1 for n in (height, width))
+    yield from ((first, height * width), (model.stem.conv_group, height * width))
+    for poke in (module for module in model.modules() if isinstance(module, PokeConv)):
+        height, width = (-(-n // poke.conv.stride) for n in (height, width))
+        yield from ((poke.conv, height * width), (poke.se.fc1, 1), (poke.se.fc2, 1))
+    yield model.head, 1
 
 
 def build(config: PokeBNNConfig, *, quantised: bool = True) -> PokeBNN:
