@@ -12,8 +12,9 @@ from typing import Literal
 from torch import Tensor
 
 from edgeq._errors import FormatError, UnsupportedError, UsageError
+from edgeq.importers import _state_dict
+from edgeq.importers._state_dict import Entry
 from edgeq.importers.checkpoint import Checkpoint, read_checkpoint
-from edgeq.importers.fill import fill, size_of
 from edgeq.models import _bert, bibert, bit
 from edgeq.models._bert import Bert, BertConfig
 from edgeq.models.bit import BiTConfig
@@ -58,7 +59,7 @@ def build(checkpoint: Checkpoint) -> tuple[Family, Bert]:
     tensors = _modern_names(checkpoint.tensors)
     family = family_of(checkpoint)
     try:
-        sizes = _sizes(checkpoint, tensors)
+        sizes = _sizes(checkpoint)
         bit_config = _bit_config(checkpoint, sizes) if family == "bit" else None
     except UsageError as error:
         raise FormatError(f"config.json: {error}") from None
@@ -69,7 +70,9 @@ def build(checkpoint: Checkpoint) -> tuple[Family, Bert]:
         model = bibert.build(sizes)
     else:
         model = _bert.build(sizes)
-    fill(model, tensors, foreign_name=foreign_name, unused=re.compile(_UNUSED[family]), where=f"{family} checkpoint")
+    used = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(_UNUSED[family], name)}
+    entries = (Entry(foreign_name(name), tensor) for name, tensor in model.state_dict().items())
+    _state_dict.load(f"{family} checkpoint", entries, used)
     return family, model.eval()
 
 
@@ -97,20 +100,20 @@ def foreign_name(name: str) -> str:
     return name
 
 
-def _sizes(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> BertConfig:
+def _sizes(checkpoint: Checkpoint) -> BertConfig:
     activation = checkpoint.text("hidden_act", "gelu")
     if activation not in ("gelu", "relu"):
         raise UnsupportedError(f"config.json: hidden_act {activation!r}; gelu and relu are known")
     word, position = (f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position"))
     return BertConfig(
-        vocabulary=size_of(tensors, word, 0),
-        hidden=size_of(tensors, word, 1),
+        vocabulary=checkpoint.size(word, 0),
+        hidden=checkpoint.size(word, 1),
         heads=checkpoint.integer("num_attention_heads"),
         layers=checkpoint.integer("num_hidden_layers"),
         intermediate=checkpoint.integer("intermediate_size"),
-        positions=size_of(tensors, position, 0),
-        token_types=size_of(tensors, "bert.embeddings.token_type_embeddings.weight", 0),
-        labels=size_of(tensors, "classifier.weight", 0),
+        positions=checkpoint.size(position, 0),
+        token_types=checkpoint.size("bert.embeddings.token_type_embeddings.weight", 0),
+        labels=checkpoint.size("classifier.weight", 0),
         activation="relu" if activation == "relu" else "gelu",
         norm_eps=checkpoint.number("layer_norm_eps", 1e-12),
     )

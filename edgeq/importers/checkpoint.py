@@ -25,6 +25,14 @@ class Checkpoint:
     config: dict[str, object]
     tensors: dict[str, Tensor]
 
+    def size(self, name: str, axis: int) -> int:
+        """The length of one axis of a matrix that must be there."""
+        if name not in self.tensors:
+            raise FormatError(f"checkpoint: missing {name}")
+        if self.tensors[name].dim() != 2:
+            raise FormatError(f"checkpoint: {name}: expected a matrix, got shape {tuple(self.tensors[name].shape)}")
+        return self.tensors[name].shape[axis]
+
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number >= 0 of the configuration; without a default it must be there."""
         value = self.config.get(key, default)

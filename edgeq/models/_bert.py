@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeq._errors import UsageError
+from edgeq.nn.attention import SoftmaxAttention
 from edgeq.nn.heads import merge_heads, split_heads
 
 MASKED = -10000.0  # added to the score of a padded key
@@ -62,14 +63,6 @@ class Features:
     logits: Tensor  # (B, labels)
     hidden: list[Tensor]  # embeddings and every layer, (B, T, H)
     attention: list[AttentionTrace]
-
-
-class SoftmaxAttention(nn.Module):
-    """Float attention: (B, h, T, d) queries, keys and values, (B, 1, 1, T) mask -> context (B, h, T, d), scores."""
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        scores = query @ key.mT * query.shape[-1] ** -0.5 + mask
-        return scores.softmax(-1) @ value, scores
 
 
 class Parts:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from edgeq._errors import UsageError
 from edgeq.models import _bert
 from edgeq.models._bert import Bert, BertConfig, Parts
+from edgeq.nn.attention import LowBitAttention
 from edgeq.nn.elastic import Elastic
 from edgeq.nn.lowbit_embedding import LowBitEmbedding
 from edgeq.nn.lowbit_linear import LowBitLinear
 from edgeq.schemes.around_mean import bit_weights
 from edgeq.schemes.elastic import full_grid
-from edgeq.schemes.quantised import Quantised, product
+from edgeq.schemes.quantised import Quantised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +39,6 @@ class BiTConfig(BertConfig):
 Config = BiTConfig  # what `edgeq.models` calls it
 
 
-class ElasticAttention(nn.Module):
-    """Softmax attention between elastic operands; the context is a sum of integers, scaled once."""
-
-    def __init__(self, bits: int) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (Elastic(full_grid(bits, signed=True)) for _ in range(3))
-        self.probabilities = Elastic(full_grid(bits, signed=False))
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        q, k, v = self.query(query), self.key(key), self.value(value)
-        scores = product(q, k.mT) * query.shape[-1] ** -0.5 + mask
-        return product(self.probabilities(scores.softmax(-1)), v), scores
-
-
 class BiTParts(Parts):
     def __init__(self, config: BiTConfig) -> None:
         self.config = config
@@ -69,13 +56,16 @@ class BiTParts(Parts):
         return self._linear(in_features, out_features, signed=False)
 
     def attention(self) -> nn.Module:
-        return ElasticAttention(self.config.bits)
+        return LowBitAttention(self._elastic, scales_query=False)
+
+    def _elastic(self, signed: bool) -> Elastic:
+        return Elastic(full_grid(self.config.bits, signed=signed))
 
     def _linear(self, in_features: int, out_features: int, *, signed: bool) -> nn.Module:
         return LowBitLinear(
             in_features,
             out_features,
-            quantise_input=Elastic(full_grid(self.config.bits, signed=signed)),
+            quantise_input=self._elastic(signed),
             quantise_weight=partial(bit_weights, per_row=self.config.scale_per_row),
             moves=True,
         )

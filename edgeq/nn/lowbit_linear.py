@@ -39,4 +39,8 @@ class LowBitLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.move is not None:
             x = x + self.move
-        return product(self.quantise_input(x), self.quantise_weight(self.weight).mT) + self.bias
+        return self.product(self.quantise_input(x))
+
+    def product(self, x: Quantised) -> Tensor:
+        """What follows the quantiser of the input."""
+        return product(x, self.quantise_weight(self.weight).mT) + self.bias

@@ -9,7 +9,7 @@ from edgeq.importers import bert_checkpoint
 from edgeq.importers.checkpoint import Checkpoint
 from edgeq.models._bert import Bert
 from edgeq.models.bibert import BooleanAttention
-from edgeq.models.bit import ElasticAttention
+from edgeq.nn.attention import LowBitAttention
 from edgeq.nn.elastic import Elastic
 from edgeq.nn.lowbit_linear import LowBitLinear
 from edgeq.schemes import signs
@@ -77,7 +77,7 @@ def compare_scores(report: Report, name: str, got: Tensor, want: np.ndarray) -> 
 
 def compare_operands(report: Report, fixture: Fixture, model: Bert) -> None:
     """What goes into every product, and what comes out."""
-    kinds = (LowBitLinear, ElasticAttention, BooleanAttention)
+    kinds = (LowBitLinear, LowBitAttention, BooleanAttention)
     for call in calls_of(model, kinds, _inputs(fixture)):
         if isinstance(call.layer, LowBitLinear):
             compare_linear(report, fixture, call)
@@ -103,7 +103,7 @@ def compare_linear(report: Report, fixture: Fixture, call: Call) -> None:
 def compare_attention(report: Report, fixture: Fixture, call: Call) -> None:
     query, key, value, _ = call.inputs
     context, scores = call.output
-    if isinstance(call.layer, ElasticAttention):
+    if isinstance(call.layer, LowBitAttention):
         layer, infix = call.layer, ""
         q, k, v = layer.query(query), layer.key(key), layer.value(value)
         p = layer.probabilities(scores.softmax(-1))
