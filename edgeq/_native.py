@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -414,8 +415,8 @@ def _epilogue(
     unknown = set(e.outputs) - set(OUTPUTS)
     if unknown or not e.outputs:
         raise UsageError(f"epilogue outputs: expected some of {', '.join(OUTPUTS)}, got {e.outputs!r}")
-    if min(leading) < 0 or o < 1:
-        raise UsageError(f"output shape {(*leading, o)}: every extent must be positive")
+    if min((*leading, o)) < 1 or prod(leading) * o >= 2**31:
+        raise UsageError(f"output shape {(*leading, o)}: expected positive extents, fewer than 2^31 values in all")
     results = Outputs(
         acc=np.empty((*leading, o), np.int32) if "acc" in e.outputs else None,
         out=np.empty((*leading, o), np.float32) if "out" in e.outputs else None,

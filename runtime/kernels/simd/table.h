@@ -1,18 +1,20 @@
-/* The kernels of one instruction set, gathered. */
+/* The kernels of one instruction set, gathered; the binary product may be that of a finer set. */
 #include "declare.h"
 
-#define EQ_TABLE                                                                                                       \
-  {.pack_b1 = EQ_NAME(eq_pack_b1),                                                                                     \
-   .pack_t2 = EQ_NAME(eq_pack_t2),                                                                                     \
-   .tile_b1 = EQ_NAME(eq_tile_b1),                                                                                     \
-   .accumulate_b1 = EQ_NAME(eq_accumulate_b1),                                                                         \
-   .dot_b1 = EQ_NAME(eq_dot_b1),                                                                                       \
-   .subtract = EQ_NAME(eq_subtract),                                                                                   \
-   .accumulate_f32 = EQ_NAME(eq_accumulate_f32),                                                                       \
-   .accumulate_depthwise = EQ_NAME(eq_accumulate_depthwise),                                                           \
-   .quantise = EQ_NAME(eq_quantise),                                                                                   \
-   .dot_i8 = EQ_NAME(eq_dot_i8),                                                                                       \
-   .dot_i4 = EQ_NAME(eq_dot_i4),                                                                                       \
-   .shrink = EQ_NAME(eq_shrink),                                                                                       \
-   .pool = EQ_NAME(eq_pool),                                                                                           \
-   .epilogue = EQ_NAME(eq_epilogue)}
+#define EQ_TABLE(binary_product)                                                                                       \
+  {                                                                                                                    \
+      .pack_b1 = EQ_NAME(eq_pack_b1),                                                                                  \
+      .pack_t2 = EQ_NAME(eq_pack_t2),                                                                                  \
+      .tile_b1 = EQ_NAME(eq_tile_b1),                                                                                  \
+      .accumulate_b1 = (binary_product),                                                                               \
+      .dot_b1 = EQ_NAME(eq_dot_b1),                                                                                    \
+      .subtract = EQ_NAME(eq_subtract),                                                                                \
+      .accumulate_f32 = EQ_NAME(eq_accumulate_f32),                                                                    \
+      .accumulate_depthwise = EQ_NAME(eq_accumulate_depthwise),                                                        \
+      .quantise = EQ_NAME(eq_quantise),                                                                                \
+      .dot_i8 = EQ_NAME(eq_dot_i8),                                                                                    \
+      .dot_i4 = EQ_NAME(eq_dot_i4),                                                                                    \
+      .shrink = EQ_NAME(eq_shrink),                                                                                    \
+      .pool = EQ_NAME(eq_pool),                                                                                        \
+      .epilogue = EQ_NAME(eq_epilogue),                                                                                \
+  }

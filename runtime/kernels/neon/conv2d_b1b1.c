@@ -1,0 +1,58 @@
+/* Baseline NEON: bytes are counted for 31 steps, then widened. */
+#include "v16.h"
+
+enum { PIXELS = 4, SAFE = 31 }; /* 31 * 8 <= 255 */
+
+typedef struct {
+  uint32x4_t total;
+  uint8x16_t bytes;
+} SUMS;
+
+INLINE void sums_begin(SUMS (*sum)[4], int pixels) {
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < 4; j++) sum[i][j].bytes = vdupq_n_u8(0);
+}
+INLINE void sums_add(SUMS *s, uint8x16_t counts) { s->bytes = vaddq_u8(s->bytes, counts); }
+INLINE void sums_end(SUMS (*sum)[4], int pixels) {
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < 4; j++) sum[i][j].total = vpadalq_u16(sum[i][j].total, vpaddlq_u8(sum[i][j].bytes));
+}
+
+#include "conv2d_b1b1.h"
+
+void eq_accumulate_b1_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
+                           size_t pitch) {
+  accumulate(p, pixels, tile, outputs, acc, pitch);
+}
+
+void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
+  uint32_t *to = tile;
+  for (uint32_t first = 0; first < EQ_BLOCK; first += EQ_LANES)
+    for (uint32_t step = 0; step < steps; step++) {
+      const size_t at = (size_t)step * sizeof(uint32_t), left = bytes - at;
+      for (uint32_t o = first; o < first + EQ_LANES; o++, to++) {
+        *to = 0;
+        if (o >= outputs) continue;
+        if (left >= sizeof(uint32_t))
+          __builtin_memcpy(to, w + o * bytes + at, sizeof(uint32_t));
+        else
+          __builtin_memcpy(to, w + o * bytes + at, left);
+      }
+    }
+}
+
+void eq_dot_b1_neon(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc) {
+  for (uint32_t o = 0; o < outputs; o++, w += bytes) {
+    uint32x4_t count = vdupq_n_u32(0);
+    size_t b = 0;
+    for (; b + 16 <= bytes; b += 16)
+      count = vpadalq_u16(count, vpaddlq_u8(vcntq_u8(veorq_u8(vld1q_u8(x + b), vld1q_u8(w + b)))));
+    uint32_t ones = vaddvq_u32(count);
+    for (; b < bytes; b++) ones += vaddv_u8(vcnt_u8(vdup_n_u8(x[b] ^ w[b]))) / 8u;
+    acc[o] = k - 2 * (int32_t)ones;
+  }
+}
+
+void eq_subtract_neon(int32_t *acc, const int32_t *x, uint32_t count) {
+  for (uint32_t i = 0; i < count; i += 4) vst1q_s32(acc + i, vsubq_s32(vld1q_s32(acc + i), vld1q_s32(x + i)));
+}

@@ -1,0 +1,46 @@
+/* Binary convolution and matrix product: 16 outputs of 32-bit words in four registers, activation words broadcast, CNT
+ * counts bytes. Tile: [4][steps][16] words. The including file says how counted bytes are gathered: SUMS       what a
+ * block keeps per four outputs sums_add   adds the counts of one step;  sums_total  gives the four totals */
+#include "v16.h"
+
+#include "kernels/simd/declare.h"
+
+enum { QUADS = EQ_LANES / 4 };
+
+INLINE void block(const eq_bit_patches *p, const uint8_t *x, int pixels, const uint32_t *w, int32_t *acc,
+                  size_t pitch) {
+  SUMS sum[PIXELS][QUADS] = {0};
+  for (uint32_t row = 0; row < p->rows; row++, x += p->row)
+    for (uint32_t q = 0; q < p->words;) {
+      const uint32_t end = q + SAFE < p->words ? q + SAFE : p->words;
+      sums_begin(sum, pixels);
+      for (; q < end; q++, w += EQ_LANES) {
+        uint8x16_t weights[QUADS];
+        for (int j = 0; j < QUADS; j++) weights[j] = vreinterpretq_u8_u32(vld1q_u32(w + 4 * j));
+        for (int i = 0; i < pixels; i++) {
+          uint32_t word;
+          __builtin_memcpy(&word, x + (size_t)i * p->pixel + (size_t)q * 4, sizeof word);
+          const uint8x16_t a = vreinterpretq_u8_u32(vdupq_n_u32(word));
+          for (int j = 0; j < QUADS; j++) sums_add(&sum[i][j], vcntq_u8(veorq_u8(a, weights[j])));
+        }
+      }
+      sums_end(sum, pixels);
+    }
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < QUADS; j++) {
+      const int32x4_t twice = vreinterpretq_s32_u32(vshlq_n_u32(sum[i][j].total, 1));
+      vst1q_s32(acc + (size_t)i * pitch + 4 * j, vsubq_s32(vdupq_n_s32(p->k), twice));
+    }
+}
+
+static void accumulate(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
+                       size_t pitch) {
+  const uint32_t *w = (const uint32_t *)tile + (size_t)p->first * EQ_LANES;
+  eq_prefetch(p->hint, 0, pixels);
+  for (uint32_t o = 0; o < outputs; o += EQ_LANES, w += (size_t)p->steps * EQ_LANES) {
+    uint32_t i = 0;
+    for (; i + PIXELS <= pixels; i += PIXELS) block(p, p->x + i * p->pixel, PIXELS, w, acc + i * pitch + o, pitch);
+    for (; i + 3 <= pixels; i += 3) block(p, p->x + i * p->pixel, 3, w, acc + i * pitch + o, pitch);
+    for (; i < pixels; i++) block(p, p->x + i * p->pixel, 1, w, acc + i * pitch + o, pitch);
+  }
+}

@@ -1,0 +1,5 @@
+#include "v16.h"
+
+#include "kernels/simd/table.h"
+
+const eq_kernels eq_kernels_neon = EQ_TABLE(eq_accumulate_b1_neon);

@@ -1,0 +1,23 @@
+/* NEON with the dot product extension: UDOT with ones adds four counted bytes to a 32-bit lane. */
+#include "kernels/neon/v16.h"
+
+enum { PIXELS = 4, SAFE = INT32_MAX }; /* 32-bit lanes never overflow: a patch has fewer than 2^31 bits */
+
+typedef struct {
+  uint32x4_t total;
+} SUMS;
+
+INLINE void sums_begin(SUMS (*sum)[4], int pixels) { (void)sum, (void)pixels; }
+INLINE void sums_add(SUMS *s, uint8x16_t counts) { s->total = vdotq_u32(s->total, counts, vdupq_n_u8(1)); }
+INLINE void sums_end(SUMS (*sum)[4], int pixels) { (void)sum, (void)pixels; }
+
+#include "kernels/neon/conv2d_b1b1.h"
+
+static void accumulate_dotprod(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                               int32_t *acc, size_t pitch) {
+  accumulate(p, pixels, tile, outputs, acc, pitch);
+}
+
+#include "kernels/simd/table.h"
+
+const eq_kernels eq_kernels_neon_dotprod = EQ_TABLE(accumulate_dotprod);

@@ -1,0 +1,340 @@
+/* Compares every instruction set of this machine with the reference, bit for bit, on random problems.
+ * Buffers end at guard bytes. Prints "N passed, N failed"; arguments: [problems [seed]]. */
+#include <edgeq/ops.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+/* ---- random values ---- */
+
+static uint64_t state;
+
+static uint32_t bits32(void) { /* splitmix64 */
+  uint64_t z = state += 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return (uint32_t)(z >> 32);
+}
+static uint32_t below(uint32_t n) { return bits32() % n; }
+static bool chance(uint32_t percent) { return below(100) < percent; }
+static uint32_t one_of(const uint32_t *values, size_t count) { return values[below((uint32_t)count)]; }
+#define ONE_OF(...) one_of((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+/* ---- guarded memory, freed together after each problem ---- */
+
+enum { GUARD = 64, PATTERN = 0xa5, MOST = 128 };
+typedef struct {
+  uint8_t *raw;
+  size_t bytes;
+} area;
+static area areas[MOST];
+static size_t areas_used;
+
+static void *take(size_t bytes) {
+  const size_t whole = (bytes + 63) / 64 * 64;
+  uint8_t *raw = aligned_alloc(64, whole + 2 * GUARD);
+  if (!raw || areas_used == MOST) abort();
+  memset(raw, PATTERN, whole + 2 * GUARD);
+  areas[areas_used++] = (area){raw, bytes};
+  return raw + GUARD;
+}
+
+static bool guards_whole(void) {
+  for (size_t i = 0; i < areas_used; i++) {
+    const area *a = &areas[i];
+    const size_t end = (a->bytes + 63) / 64 * 64 + 2 * GUARD;
+    for (size_t k = 0; k < end; k++)
+      if ((k < GUARD || k >= GUARD + a->bytes) && a->raw[k] != PATTERN) return false;
+  }
+  return true;
+}
+
+static void release_all(void) {
+  while (areas_used) free(areas[--areas_used].raw);
+}
+
+static float *floats(size_t count) {
+  float *p = take(count * sizeof(float));
+  for (size_t i = 0; i < count; i++)
+    p[i] = chance(5) ? 0.0f : chance(5) ? -0.0f : (float)((int32_t)bits32() >> 8) * (1.0f / 4194304.0f);
+  return p;
+}
+static float *maybe(size_t count) { return chance(60) ? floats(count) : NULL; }
+static uint8_t *bytes(size_t count) {
+  uint8_t *p = take(count);
+  const uint32_t kind = below(10); /* now and then the extremes: all equal, all different */
+  for (size_t i = 0; i < count; i++) p[i] = kind == 0 ? 0 : kind == 1 ? 0xff : (uint8_t)bits32();
+  return p;
+}
+static uint8_t *packed(size_t rows, uint32_t k) {
+  const size_t row = eq_row_bytes(k);
+  uint8_t *p = bytes(rows * row);
+  for (size_t r = 0; r < rows; r++)
+    for (size_t b = 0; b < 8 * row; b++)
+      if (b >= k) p[r * row + b / 8] &= (uint8_t)~(1u << (b % 8));
+  return p;
+}
+
+/* ---- threads: shares handed out last first, on this thread ---- */
+
+static void run(void *context, eq_task task, void *arg, size_t count) {
+  const unsigned workers = *(const unsigned *)context;
+  for (unsigned i = workers; i-- > 0;)
+    if (count * i / workers < count * (i + 1) / workers) task(arg, count * i / workers, count * (i + 1) / workers, i);
+}
+
+/* ---- problems ---- */
+
+typedef enum {
+  CONV_B1B1,
+  LINEAR_B1B1,
+  CONV_I8F32,
+  LINEAR_I8F32,
+  LINEAR_I4F32,
+  EPILOGUE_I32,
+  MEAN_HW,
+  PACK,
+  KINDS
+} kind;
+static const char *const names[KINDS] = {"conv2d_b1b1",  "linear_b1b1",  "conv2d_i8f32", "linear_i8f32",
+                                         "linear_i4f32", "epilogue_i32", "mean_hw",      "pack"};
+
+typedef struct {
+  kind kind;
+  eq_conv2d conv;
+  eq_linear linear;
+  uint32_t n, h, w, o; /* of the output */
+  const void *x, *weights;
+  eq_quant q;
+  eq_epilogue e;
+} problem;
+
+static eq_residual random_residual(const problem *p) {
+  eq_residual r = {.h = p->h, .w = p->w, .mode = chance(50) ? EQ_RES_TILE : EQ_RES_PAD};
+  if (chance(40)) {
+    r.h = 2 * p->h - below(2);
+    r.w = 2 * p->w - below(2);
+  }
+  switch (below(4)) {
+  case 0: r.c = p->o; break;
+  case 1: r.c = p->o * (1 + below(5)) + below(p->o); break;
+  default:
+    r.c = 1 + below(p->o);
+    if (chance(50) && p->o > 16) r.c = 16 * (1 + below(p->o / 16));
+    if (p->o % r.c) r.mode = EQ_RES_PAD;
+  }
+  r.data = floats((size_t)p->n * r.h * r.w * r.c);
+  return r;
+}
+
+static void random_epilogue(problem *p, bool integer) {
+  const size_t o = p->o, pixels = (size_t)p->n * p->h * p->w;
+  eq_epilogue *e = &p->e;
+  *e = (eq_epilogue){.scale = maybe(o), .bias = maybe(o), .act = (eq_act)below(4)};
+  for (int i = 0; i < 2; i++)
+    if (chance(45)) e->residual[i] = random_residual(p);
+  if (e->act == EQ_ACT_DPRELU) {
+    e->pos = floats(o);
+    e->neg = floats(o);
+    e->shift = floats(o);
+  }
+  e->gain = maybe(p->n * o);
+  e->scale2 = maybe(o);
+  e->bias2 = maybe(o);
+  if (chance(60)) e->out = take(pixels * o * sizeof(float));
+  if (chance(60)) e->out_mean = take(p->n * o * sizeof(float));
+  if (integer && chance(30)) e->out_acc = take(pixels * o * sizeof(int32_t));
+  if (chance(60) || (!e->out && !e->out_mean && !e->out_acc)) e->out_bits = take(pixels * eq_row_bytes(p->o));
+}
+
+static eq_quant random_quant(uint32_t c) {
+  eq_quant q = {.kind = (eq_quant_kind)below(3)};
+  if (q.kind == EQ_QUANT_NONE) return q;
+  q.top = q.kind == EQ_QUANT_SYM ? 127.0f : 15.0f;
+  float *scale = floats(c), *step = floats(c);
+  for (uint32_t i = 0; i < c; i++) {
+    scale[i] = q.top / (0.5f + scale[i] * scale[i]);
+    step[i] = 1.0f / scale[i];
+  }
+  q.scale = scale;
+  q.step = step;
+  return q;
+}
+
+static eq_conv2d random_conv(bool whole_bytes) {
+  for (;;) {
+    eq_conv2d c = {.n = 1 + below(3),
+                   .h = 1 + below(11),
+                   .w = chance(10) ? 60 + below(80) : 1 + below(11),
+                   .c = ONE_OF(1, 3, 8, 9, 16, 17, 24, 32, 33, 64, 65, 128, 130),
+                   .o = ONE_OF(1, 5, 8, 16, 20, 31, 32, 48, 64, 65, 96, 144),
+                   .kh = ONE_OF(1, 1, 2, 3, 3, 5, 7),
+                   .kw = ONE_OF(1, 1, 2, 3, 3, 5, 7),
+                   .stride_h = 1 + below(3),
+                   .stride_w = 1 + below(3),
+                   .groups = 1};
+    if (chance(40)) {
+      c.groups = 1 + below(c.c);
+      const uint32_t per_group = c.c / c.groups;
+      if (c.c % c.groups || (whole_bytes && c.groups > 1 && per_group > 1 && per_group % 8)) continue;
+      c.o = c.groups * (1 + below(c.groups > 16 ? 4 : 20));
+    }
+    if (chance(60))
+      eq_conv2d_same(&c);
+    else
+      eq_conv2d_valid(&c);
+    if (c.out_h && c.out_w && (uint64_t)c.n * c.out_h * c.out_w * c.o * c.kh * c.kw * (c.c / c.groups) < 30000000)
+      return c;
+  }
+}
+
+static problem random_problem(void) {
+  problem p = {.kind = (kind)below(KINDS)};
+  const bool binary = p.kind == CONV_B1B1 || p.kind == LINEAR_B1B1;
+  if (p.kind == CONV_B1B1 || p.kind == CONV_I8F32) {
+    p.conv = random_conv(binary);
+    const eq_conv2d *c = &p.conv;
+    const size_t in = (size_t)c->n * c->h * c->w, taps = (size_t)c->o * c->kh * c->kw;
+    p.x = binary ? (const void *)packed(in, c->c) : floats(in * c->c);
+    p.weights = binary ? packed(taps, c->c / c->groups) : bytes(taps * (c->c / c->groups));
+    p.q = random_quant(c->c);
+    p.n = c->n, p.h = c->out_h, p.w = c->out_w, p.o = c->o;
+  } else if (p.kind < EPILOGUE_I32) {
+    p.linear = (eq_linear){.m = chance(50) ? 1 + below(4) : 1 + below(70), .k = 1 + below(600), .o = 1 + below(150)};
+    const eq_linear *l = &p.linear;
+    p.x = binary ? (const void *)packed(l->m, l->k) : floats((size_t)l->m * l->k);
+    p.weights = binary                   ? packed(l->o, l->k)
+                : p.kind == LINEAR_I8F32 ? bytes((size_t)l->o * l->k)
+                                         : bytes(l->o * eq_row_bytes(4 * l->k));
+    p.q = random_quant(l->k);
+    p.n = l->m, p.h = 1, p.w = 1, p.o = l->o;
+  } else {
+    p.n = 1 + below(3), p.h = 1 + below(10), p.w = 1 + below(80), p.o = 1 + below(150);
+    const size_t count = (size_t)p.n * p.h * p.w * p.o;
+    p.x = floats(count);
+    if (p.kind == EPILOGUE_I32) {
+      int32_t *acc = take(count * sizeof(int32_t));
+      for (size_t i = 0; i < count; i++) acc[i] = (int32_t)below(9000) - 4500;
+      p.x = acc;
+    }
+  }
+  if (p.kind <= EPILOGUE_I32)
+    random_epilogue(&p, binary || p.kind == EPILOGUE_I32);
+  else if (p.kind == MEAN_HW)
+    p.e.out_mean = take((size_t)p.n * p.o * sizeof(float));
+  else {
+    p.weights = maybe(p.o); /* thresholds */
+    p.e.out_bits = take(3 * (size_t)p.n * p.h * p.w * eq_row_bytes(p.o));
+  }
+  return p;
+}
+
+/* ---- running and comparing ---- */
+
+static eq_status solve(const problem *p, const eq_threads *t) {
+  const size_t rows = (size_t)p->n * p->h * p->w;
+  switch (p->kind) {
+  case CONV_B1B1: {
+    const size_t size = eq_conv2d_b1b1_scratch(&p->conv, &p->e, t);
+    return eq_conv2d_b1b1(&p->conv, p->x, p->weights, &p->e, t, take(size), size);
+  }
+  case LINEAR_B1B1: {
+    const size_t size = eq_linear_b1b1_scratch(&p->linear, &p->e, t);
+    return eq_linear_b1b1(&p->linear, p->x, p->weights, &p->e, t, take(size), size);
+  }
+  case CONV_I8F32: {
+    const size_t size = eq_conv2d_i8f32_scratch(&p->conv, &p->e, t);
+    return eq_conv2d_i8f32(&p->conv, p->x, &p->q, p->weights, &p->e, t, take(size), size);
+  }
+  case LINEAR_I8F32: {
+    const size_t size = eq_linear_i8f32_scratch(&p->linear, &p->e, t);
+    return eq_linear_i8f32(&p->linear, p->x, &p->q, p->weights, &p->e, t, take(size), size);
+  }
+  case LINEAR_I4F32: {
+    const size_t size = eq_linear_i4f32_scratch(&p->linear, &p->e, t);
+    return eq_linear_i4f32(&p->linear, p->x, &p->q, p->weights, &p->e, t, take(size), size);
+  }
+  case EPILOGUE_I32: {
+    const size_t size = eq_epilogue_i32_scratch(p->n, p->h, p->w, p->o, &p->e);
+    return eq_epilogue_i32(p->x, p->n, p->h, p->w, p->o, &p->e, take(size), size);
+  }
+  case MEAN_HW: {
+    const size_t size = eq_mean_hw_scratch(p->n, p->h, p->w, p->o);
+    return eq_mean_hw(p->x, p->n, p->h, p->w, p->o, p->e.out_mean, take(size), size);
+  }
+  default: {
+    const eq_status status = eq_pack_b1(p->x, rows, p->o, p->weights, p->e.out_bits);
+    if (status != EQ_OK) return status;
+    return eq_pack_t2(p->x, rows, p->o, p->weights, p->e.out_bits + rows * eq_row_bytes(p->o));
+  }
+  }
+}
+
+typedef struct {
+  void *at[4];
+  size_t size[4];
+} outputs;
+
+static outputs outputs_of(const problem *p) {
+  const size_t pixels = (size_t)p->n * p->h * p->w;
+  return (outputs){{p->e.out_acc, p->e.out, p->e.out_bits, p->e.out_mean},
+                   {pixels * p->o * 4, pixels * p->o * 4, (p->kind == PACK ? 3 : 1) * pixels * eq_row_bytes(p->o),
+                    (size_t)p->n * p->o * 4}};
+}
+
+static bool agrees(const problem *p, const outputs *wanted, eq_isa isa, unsigned workers) {
+  static const char *const output_names[4] = {"acc", "out", "bits", "mean"};
+  const outputs out = outputs_of(p);
+  const eq_threads threads = {.workers = workers, .run = run, .context = &workers};
+  for (int i = 0; i < 4; i++)
+    if (out.at[i]) memset(out.at[i], 0x5a, out.size[i]);
+  eq_isa_select(isa);
+  const eq_status status = solve(p, workers > 1 ? &threads : NULL);
+  const char *wrong = status != EQ_OK ? eq_status_text(status) : guards_whole() ? NULL : "wrote outside a buffer";
+  for (int i = 0; i < 4 && !wrong; i++)
+    if (out.at[i] && memcmp(out.at[i], wanted->at[i], out.size[i])) wrong = output_names[i];
+  if (wrong)
+    printf("%s on %s with %u workers: %s; output %u x %u x %u x %u, kernel %u x %u, c %u, groups %u, k %u\n",
+           names[p->kind], eq_isa_name(isa), workers, wrong, p->n, p->h, p->w, p->o, p->conv.kh, p->conv.kw, p->conv.c,
+           p->conv.groups, p->linear.k);
+  return !wrong;
+}
+
+int main(int argc, char **argv) {
+  const long problems = argc > 1 ? strtol(argv[1], NULL, 10) : 400;
+  const unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
+  long passed = 0, failed = 0;
+#if defined(__aarch64__) && defined(__linux__)
+  if (getauxval(AT_HWCAP) & (1u << 20)) eq_isa_allow(EQ_ISA_NEON_DOTPROD); /* HWCAP_ASIMDDP */
+#endif
+  for (int isa = 0; isa < EQ_ISA_COUNT; isa++)
+    if (eq_isa_usable((eq_isa)isa)) printf("%s ", eq_isa_name((eq_isa)isa));
+  printf("\n");
+  for (long i = 0; i < problems; i++) {
+    state = seed * 1000003u + (uint64_t)i;
+    const problem p = random_problem();
+    const outputs out = outputs_of(&p);
+    outputs wanted = {0};
+    eq_isa_select(EQ_ISA_REF);
+    if (solve(&p, NULL) != EQ_OK || !guards_whole()) {
+      printf("problem %ld: the reference fails on %s\n", i, names[p.kind]);
+      failed++;
+    }
+    for (int k = 0; k < 4; k++)
+      if (out.at[k]) wanted.at[k] = memcpy(take(out.size[k]), out.at[k], out.size[k]);
+    for (int isa = EQ_ISA_REF + 1; isa < EQ_ISA_COUNT; isa++)
+      for (unsigned workers = 1; workers <= 3 && eq_isa_usable((eq_isa)isa); workers += 2) {
+        if (agrees(&p, &wanted, (eq_isa)isa, workers))
+          passed++;
+        else
+          failed++;
+      }
+    release_all();
+  }
+  printf("%ld passed, %ld failed\n", passed, failed);
+  return failed != 0;
+}

@@ -1,0 +1,102 @@
+"""Every instruction set of this machine gives the reference's bits, on one thread and on three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from cases import differing, epilogue, floats, geometry, packed, quant
+
+from edgeq import _native as native
+from edgeq._native import Conv2d, Epilogue, Outputs
+
+FAST = [name for name in native.usable_isas() if name != "ref"]
+
+pytestmark = pytest.mark.skipif(not FAST, reason="this machine runs the reference kernels only")
+
+
+def assert_same(solve: Callable[[int], Outputs]) -> None:
+    """solve(threads) on every instruction set."""
+    native.select_isa("ref")
+    wanted = solve(1)
+    for isa in FAST:
+        native.select_isa(isa)
+        for threads in (1, 3):
+            assert not differing(wanted, solve(threads)), f"{isa}, {threads} threads"
+
+
+def groups_of_bytes(rng: np.random.Generator, c: int) -> tuple[int, int]:
+    fitting = [g for g in range(1, c + 1) if c % g == 0 and (g in (1, c) or c // g % 8 == 0)]
+    return int(rng.choice(fitting)), int(rng.integers(1, 30))
+
+
+def any_groups(rng: np.random.Generator, c: int) -> tuple[int, int]:
+    return int(rng.choice([g for g in range(1, c + 1) if c % g == 0])), int(rng.integers(1, 20))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_conv2d_b1b1(seed):
+    rng = np.random.default_rng(seed)
+    op = geometry(rng, groups=groups_of_bytes if seed % 2 else None)
+    x, w = packed(rng, op.n, op.h, op.w, op.c), packed(rng, op.o, op.kh, op.kw, op.c // op.groups)
+    e = epilogue(rng, op.n, op.out_h, op.out_w, op.o)
+    assert_same(lambda threads: native.conv2d_b1b1(x, w, op, e, threads=threads))
+
+
+@pytest.mark.parametrize("fill", [0x00, 0xFF])
+@pytest.mark.parametrize(("c", "kernel"), [(64, 1), (256, 3), (1024, 5), (2048, 7)])
+def test_conv2d_b1b1_with_all_bits_different(c, kernel, fill):
+    """Every counter reaches its largest value."""
+    op = Conv2d.same((1, 8, 8, c), 64, (kernel, kernel))
+    x = np.full((1, 8, 8, c // 8), fill, np.uint8)
+    w = np.full((64, kernel, kernel, c // 8), 0xFF - fill, np.uint8)
+    assert_same(lambda threads: native.conv2d_b1b1(x, w, op, Epilogue(outputs=("acc",)), threads=threads))
+    middle = native.conv2d_b1b1(x, w, op, Epilogue(outputs=("acc",))).acc[0, 4, 4]
+    assert (middle == -c * kernel * kernel).all()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_linear_b1b1(seed):
+    rng = np.random.default_rng(seed)
+    m, k, o = (int(v) for v in rng.integers(1, [4 if seed % 2 else 90, 900, 200]))
+    x, w, e = packed(rng, m, k), packed(rng, o, k), epilogue(rng, m, 1, 1, o)
+    assert_same(lambda threads: native.linear_b1b1(x, w, k, e, threads=threads))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_conv2d_i8f32(seed):
+    rng = np.random.default_rng(seed)
+    op = geometry(rng, groups=any_groups if seed % 2 else None)
+    x, q = floats(rng, op.n, op.h, op.w, op.c), quant(rng, op.c)
+    w = rng.integers(-128, 128, (op.o, op.kh, op.kw, op.c // op.groups), dtype=np.int8)
+    e = epilogue(rng, op.n, op.out_h, op.out_w, op.o, integer=False)
+    assert_same(lambda threads: native.conv2d_i8f32(x, q, w, op, e, threads=threads))
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("bits", [4, 8])
+def test_linear_f32(seed, bits):
+    rng = np.random.default_rng(seed)
+    m, k, o = (int(v) for v in rng.integers(1, [9, 300, 150]))
+    x, q, e = floats(rng, m, k), quant(rng, k), epilogue(rng, m, 1, 1, o, integer=False)
+    if bits == 8:
+        w = rng.integers(-128, 128, (o, k), dtype=np.int8)
+        assert_same(lambda threads: native.linear_i8f32(x, q, w, e, threads=threads))
+    else:
+        codes = rng.integers(0, 256, (o, native.row_bytes(4 * k)), dtype=np.uint8)
+        assert_same(lambda threads: native.linear_i4f32(x, q, codes, e, threads=threads))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_epilogue_mean_and_packing(seed):
+    rng = np.random.default_rng(seed)
+    n, h, w, o = (int(v) for v in rng.integers(1, [4, 9, 90, 200]))
+    acc = rng.integers(-5000, 5000, (n, h, w, o), dtype=np.int32)
+    e, x, threshold = epilogue(rng, n, h, w, o), floats(rng, n, h, w, o), floats(rng, o)
+    rows = x.reshape(-1, o)
+    assert_same(lambda _: native.epilogue_i32(acc, e))
+    assert_same(lambda _: Outputs(mean=native.mean_hw(x)))
+    for t in (None, threshold):
+        assert_same(lambda _, t=t: Outputs(bits=native.pack_b1(rows, t)))
+        assert_same(lambda _, t=t: Outputs(bits=native.pack_t2(rows, t)))
