@@ -5,6 +5,7 @@ import io
 import struct
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,6 +162,35 @@ def test_absent_data_names_every_way_to_get_it(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(data, "import_module", no_module)
     with pytest.raises(NotFoundError, match=r"apt-get install dataset-fashion-mnist.*--data FOLDER.*Hub"):
         data.full_test_set("fashion-mnist")
+
+
+def test_the_hubs_copy_counts_only_if_it_hashes_like_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The download and its two readers are stood in for; what they give must be decoded, then compared."""
+
+    class Table:
+        def to_pydict(self) -> dict[str, list[object]]:
+            return {"image": [{"bytes": bytes(16)}] * 3, "label": [1, 2, 3]}
+
+    class Picture:
+        def __init__(self, file: io.BytesIO) -> None:
+            self.raw = file.read()
+
+        def convert(self, mode: str) -> np.ndarray:
+            return np.frombuffer(self.raw, np.uint8).reshape(4, 4)
+
+    stubs = {
+        "pyarrow.parquet": SimpleNamespace(read_table=lambda file: Table()),
+        "PIL.Image": SimpleNamespace(open=Picture),
+    }
+    asked = []
+    monkeypatch.setattr(data, "DEBIAN_ROOT", tmp_path)
+    monkeypatch.setattr(data, "import_module", stubs.__getitem__)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **options: asked.append((args, options)))
+    with pytest.raises(IntegrityError, match=r"zalando-datasets/fashion_mnist: the images are not those"):
+        data.full_test_set("fashion-mnist")
+    assert asked[0][1]["repo_type"] == "dataset"
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian package dataset-fashion-mnist is not installed")
