@@ -1,8 +1,11 @@
-"""Every test has an EdgeQ home of its own; the programs to deploy are made once per session."""
+"""Every test has an EdgeQ home of its own; the programs to deploy are made once."""
 
+import hashlib
 import os
 import subprocess
 import sys
+import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +15,7 @@ import pytest
 from edgeq import _paths
 from edgeq._errors import UnsupportedError
 
+ROOT = Path(__file__).parents[1]
 KEPT = {"EDGEQ_LIBRARY", "EDGEQ_AGENT", "EDGEQ_ISA"}
 
 
@@ -32,12 +36,9 @@ def agent_path():
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory):
+def programs():
     """The function that finds a program by name: path, inputs, outputs as PyTorch computes them."""
-    folder = tmp_path_factory.mktemp("programs")
-    script = Path(__file__).parent / "local" / "programs.py"
-    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    folder = _made_programs()
 
     def find(name):
         with np.load(folder / f"{name}.npz") as arrays:
@@ -45,3 +46,21 @@ def programs(tmp_path_factory):
         return SimpleNamespace(path=folder / f"{name}.pte", inputs=x, outputs=y)
 
     return find
+
+
+def _made_programs():
+    """Lowering is slow: the programs are kept until what they are made from or computed with changes."""
+    script = ROOT / "device_tests" / "local" / "programs.py"
+    sources = [script, *sorted((ROOT / "edgeq" / "ops").glob("*.py")), _paths.native("libedgeq.so", "EDGEQ_LIBRARY")]
+    digest = hashlib.sha256(version("executorch").encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    folder = ROOT / ".cache" / "device_tests" / digest.hexdigest()[:16]
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+            done = subprocess.run([sys.executable, script, fresh], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            os.rename(fresh, folder)
+            os.mkdir(fresh)  # for TemporaryDirectory to remove
+    return folder

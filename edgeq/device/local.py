@@ -18,14 +18,15 @@ _EXIT_S = 10.0
 
 def open_stream(url: str) -> FdStream:
     """Start `edgeq-agent`; raises UnsupportedError when it is not installed."""
-    command = [str(_paths.native("edgeq-agent", "EDGEQ_AGENT")), "--store", str(_paths.home() / "agent")]
-    command += ["--threads", str(_threads(url))]
+    threads = _threads(url)
+    program = _paths.native("edgeq-agent", "EDGEQ_AGENT")
+    command = [str(program), "--store", str(_paths.home() / "agent"), "--threads", str(threads)]
     errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the stream)
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
     except OSError as error:
         errors.close()
-        raise DeviceError(f"{command[0]}: cannot be started: {error.strerror}") from error
+        raise DeviceError(f"{program}: cannot be started: {error.strerror}") from error
     assert process.stdin is not None and process.stdout is not None
     reader, writer = process.stdout, process.stdin
 
