@@ -35,9 +35,9 @@ def references(bits: int) -> int:
 
 def weights(latents: Tensor) -> Tensor:
     """DenseShift weights; latents (N + 1, ...), the sign reference first -> (...)."""
-    sign = _sgn(latents[0])
-    run = torch.zeros_like(latents[0])
-    for reference in latents[1:]:
+    w_sign, *exponent = latents.unbind()  # one gradient for all, instead of zeros around each
+    sign, run = _sgn(w_sign), torch.zeros_like(w_sign)
+    for reference in exponent:
         run = (run + 1) * _step(reference)
     surrogate = sign * (run + 1).sqrt()
     return straight_through(surrogate, values(*weight_codes(latents)).to(latents.dtype))
