@@ -41,6 +41,8 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         a = e.accuracy
         label = f"measured: {a.correct} of {a.n}, {e.dataset} {e.split}; 95 %: {a.low:.2f} to {a.high:.2f} %"
         rows.append(("accuracy (top-1)", f"{a.top1:.2f} %", label))
+    elif report.verb != "bench":
+        rows.append(("accuracy (top-1)", "-", "the package carries no pictures; use --full or --data PATH"))
     if t := report.latency:
         label = f"measured: {t.n} runs after {t.warmup} warm-ups; 95 %: {t.p50_low_ms:.3f} to {t.p50_high_ms:.3f} ms"
         rows.append(("latency p50", f"{t.p50_ms:.3f} ms", label))

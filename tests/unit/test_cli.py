@@ -19,6 +19,7 @@ VERBS = (
     "verify",
     "keygen",
     "train",
+    "package",
     "compile",
     "deploy",
     "bench",

@@ -157,7 +157,6 @@ def test_absent_data_names_every_way_to_get_it(tmp_path: Path, monkeypatch: pyte
         raise ImportError("no such package", name=name)
 
     monkeypatch.setattr(data, "DEBIAN_ROOT", tmp_path)
-    monkeypatch.setenv("EDGEQ_HOME", str(tmp_path))
     monkeypatch.delenv("EDGEQ_DATA", raising=False)
     monkeypatch.setattr(data, "import_module", no_module)
     with pytest.raises(NotFoundError, match=r"apt-get install dataset-fashion-mnist.*--data FOLDER.*Hub"):
@@ -185,6 +184,7 @@ def test_the_hubs_copy_counts_only_if_it_hashes_like_the_original(
         "PIL.Image": SimpleNamespace(open=Picture),
     }
     asked = []
+    monkeypatch.delenv("EDGEQ_DATA", raising=False)
     monkeypatch.setattr(data, "DEBIAN_ROOT", tmp_path)
     monkeypatch.setattr(data, "import_module", stubs.__getitem__)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **options: asked.append((args, options)))
