@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from _parity import bart, bert, bivit, denseshift, pokebnn, quantisers
+from _parity import bart, bert, bivit, denseshift, int4, pokebnn, quantisers
 from _parity.report import Fixture, Report, read_fixture
 
 from edgeq._errors import EdgeQError, FormatError, UnsupportedError
 
-FAMILIES: tuple[ModuleType, ...] = (pokebnn, denseshift, bivit, quantisers, bert, bart)  # recognises(fixture) and PATHS
+FAMILIES: tuple[ModuleType, ...] = (pokebnn, denseshift, bivit, quantisers, bert, bart, int4)  # recognises(fixture) and PATHS
 PATHS = ("float", "packed", "pte")
 
 

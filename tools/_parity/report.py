@@ -44,6 +44,7 @@ class Fixture:
     name: str
     tensors: dict[str, np.ndarray]
     about: dict[str, object]
+    folder: Path = Path()  # where it lies, for files beside it
 
     def under(self, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
         for key, value in self.tensors.items():
@@ -72,7 +73,7 @@ def read_fixture(path: Path) -> Fixture:
         about = json.loads(sidecar.read_text())
     except (ValueError, OSError) as error:
         raise FormatError(f"{path}: not a fixture: {error}") from error
-    return Fixture(path.stem, tensors, about)
+    return Fixture(path.stem, tensors, about, path.parent)
 
 
 Check = Callable[[Fixture, Report], None]  # fills a report; raises UnsupportedError where a path has nothing to say
