@@ -99,7 +99,7 @@ def size(count: int | None) -> str:
         return "-"
     value, unit = float(count), "B"
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
+        if value < 999.5 or unit == "GB":  # three digits are shown
             break
         value /= 1000
     return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"

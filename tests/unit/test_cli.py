@@ -183,3 +183,33 @@ def test_doctor_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_options_repeat_the_protocol_of_the_bench() -> None:
     assert (_options.DEFAULT_WARMUP, _options.DEFAULT_RUNS) == (latency.WARMUP, latency.RUNS)
+
+
+def test_text_from_elsewhere_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgeq.cli._output import print_table, remark
+
+    remark("net\x1b]0;owned\x07\u202e")
+    print_table([("name", "a\x1b[2Jb")])
+    out, err = capsys.readouterr()
+    assert err == "edgeq: net?]0;owned??\n"
+    assert "a?[2Jb" in out and "\x1b" not in out
+
+
+def test_stages_are_one_line_each_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgeq.cli._output import Progress
+
+    with Progress() as progress:
+        progress("compiling")
+        for done in range(3):
+            progress("sending", done, 3)
+    assert capsys.readouterr() == ("", "edgeq: compiling\nedgeq: sending\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "-"), (0, "0 B"), (999, "999 B"), (143_744, "144 kB"), (999_900, "1 MB"), (8_380_000, "8.38 MB")],
+)
+def test_sizes_for_people(count: int | None, text: str) -> None:
+    from edgeq.cli._output import size
+
+    assert size(count) == text
