@@ -6,12 +6,13 @@ passes bits on (convolution). Weights and activations are random: speed does not
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from edgeq._quiet import quiet
 
 from .harness import Engine
 
@@ -36,8 +37,7 @@ def conv2d(size: int, c: int, o: int, kernel: int, *, threads: int, seed: int = 
 
 
 def _torch(threads: int) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         import torch
 
         torch.set_num_threads(threads)
@@ -51,8 +51,7 @@ def _torch_linear(x: Array, w: Array, threads: int) -> list[Engine]:
     tx, tw = torch.from_numpy(x), torch.from_numpy(w)
     layer = torch.nn.Linear(w.shape[1], w.shape[0], bias=False)
     layer.weight.data = tw
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces that torchao will take this over
+    with quiet():  # torch announces that torchao will take this over
         dynamic = torch.ao.quantization.quantize_dynamic(
             torch.nn.Sequential(layer), {torch.nn.Linear}, dtype=torch.qint8
         )
@@ -67,8 +66,7 @@ def _torch_conv2d(x: Array, w: Array, threads: int) -> list[Engine]:
     pad = w.shape[2] // 2
     tx = torch.from_numpy(x).to(memory_format=torch.channels_last)
     tw = torch.from_numpy(w).to(memory_format=torch.channels_last)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         qx = torch.quantize_per_tensor(tx, 0.02, 128, torch.quint8).contiguous(memory_format=torch.channels_last)
         qw = torch.quantize_per_tensor(torch.from_numpy(w), 0.01, 0, torch.qint8)
     packed = torch.ops.quantized.conv2d_prepack(qw, None, [1, 1], [pad, pad], [1, 1], 1)

@@ -8,7 +8,6 @@ seed: time does not depend on them. One description gives all three files; they 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from edgeq import _paths
+from edgeq._quiet import quiet
 
 from ._peers import IR_VERSION, OPSET, onnx_call
+from .harness import WrongResultError
 
 BLOCKS = (3, 4, 6, 3)
 CLASSES = 1000
@@ -79,7 +80,7 @@ def picture(seed: int = 0) -> Array:
 def calls(*, threads: int, say: Callable[[str], None]) -> dict[str, Call]:
     """One inference of `picture()` in each engine, logits (1, 1000) back.
 
-    raises  RuntimeError when the float engines disagree with PyTorch by more than rounding explains
+    raises  WrongResultError when the float engines disagree with PyTorch by more than rounding explains
     """
     files = _built(say)
     x = picture()
@@ -93,7 +94,7 @@ def calls(*, threads: int, say: Callable[[str], None]) -> dict[str, Call]:
     for name, call in found.items():
         error = float(np.abs(np.asarray(call()) - expected).max() / np.abs(expected).max())
         if error > (0.5 if "int8" in name else 1e-4):  # int8: only a check that it is the same network
-            raise RuntimeError(f"{name}: logits differ from PyTorch's by {error:.2g} of the largest")
+            raise WrongResultError(f"{name}: logits differ from PyTorch's by {error:.2g} of the largest")
     return found
 
 
@@ -189,23 +190,23 @@ def _quantise(source: Path, out: Path) -> None:
             seed = next(self.left, None)
             return None if seed is None else {"x": picture(seed)}
 
-    quantization.quantize_static(
-        str(source),
-        str(out),
-        Pictures(),
-        quant_format=quantization.QuantFormat.QDQ,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        per_channel=True,
-    )
+    with quiet():
+        quantization.quantize_static(
+            str(source),
+            str(out),
+            Pictures(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+        )
 
 
 def _lower(file: Path) -> None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         exported = torch.export.export(_network(), (torch.from_numpy(picture()),), strict=False)
         program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
     file.write_bytes(program.buffer)

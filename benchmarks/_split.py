@@ -8,23 +8,21 @@ the accumulators.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from edgeq import _native
-from edgeq.compile import executorch
-from edgeq.ops import Want
 from edgeq.ops.params import split_params
 
 from . import _core
-from ._executorch import OperatorTime
-from .harness import Engine, measure
+from .harness import Engine, WrongResultError, measure
 
 _PAD, _TILE = 0, 1  # eq_residual_mode
+_RESULTS = ("out", "out_bits", "out_mean")
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,7 @@ class Fused:
     block: Tensor | None
     gain: Tensor | None
     want: int
+    expected: tuple[Any, ...]  # map, bits, mean; what is not wanted is empty
 
     @property
     def name(self) -> str:
@@ -72,15 +71,11 @@ class Split:
     def acc_part(self) -> float:
         return min(1.0, self.acc_us / self.full_us)
 
-    def as_json(self, in_network: OperatorTime) -> dict[str, object]:
-        return {**asdict(self), "in_network_us": in_network.median_us}
 
-
-def convolutions(model: nn.Module, picture: Tensor) -> list[Fused]:
-    """The fused binary convolutions of `model` with the inputs that `picture` gives them, in order of execution."""
+def convolutions(graph: fx.GraphModule, picture: Tensor) -> list[Fused]:
+    """The fused binary convolutions of a compiled graph with the inputs that `picture` gives them, in order."""
+    recorder = _Recorder(graph)
     with torch.no_grad():
-        graph = executorch.fused(model, (picture,))
-        recorder = _Recorder(graph)
         recorder.run(picture)
     return recorder.found
 
@@ -110,37 +105,39 @@ class _Recorder(fx.Interpreter):
         self.found: list[Fused] = []
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        result = super().call_function(target, args, kwargs)
         if target == torch.ops.edgeq.conv2d_b1b1_fused.default:
-            self.found.append(Fused(*(a.clone() if isinstance(a, Tensor) else a for a in args)))
-        return super().call_function(target, args, kwargs)
+            given = (a.contiguous() if isinstance(a, Tensor) else a for a in args)
+            self.found.append(Fused(*given, expected=tuple(r.numpy() for r in result)))
+        return result
 
 
 def _call(layer: Fused, kind: str) -> _core.Call:
-    """kind: full, bits or acc."""
-    n, h, w, o = layer.out_shape
-    bits = np.empty((n, h, w, _native.row_bytes(o)), np.uint8)
+    """kind: full (checked against the recorded results), bits or acc."""
+    shape = layer.out_shape
     if kind == "full":
-        e = _true_epilogue(layer, bits)
+        results = {name: np.empty_like(r) for name, r in zip(_RESULTS, layer.expected, strict=True) if r.size}
+        e = _epilogue(layer, results)
+    elif kind == "bits":
+        e = _core.epilogue({"out_bits": np.empty((*shape[:3], _native.row_bytes(shape[3])), np.uint8)})
     else:
-        e = _core.epilogue({"out_bits": bits} if kind == "bits" else {"out_acc": np.empty((n, h, w, o), np.int32)})
-    kernel = (layer.w.shape[1], layer.w.shape[2])
-    op = _core.conv2d(n, *layer.x.shape[1:3], layer.channels, o, kernel, layer.stride, layer.groups)
-    return _core.operator("conv2d_b1b1", op, (layer.x.numpy(), layer.w.numpy()), e)
+        e = _core.epilogue({"out_acc": np.empty(shape, np.int32)})
+    n, h, w, _ = layer.x.shape
+    o, *kernel, _ = layer.w.shape
+    op = _core.conv2d(n, h, w, layer.channels, o, (kernel[0], kernel[1]), layer.stride, layer.groups)
+    call = _core.operator("conv2d_b1b1", op, (layer.x.numpy(), layer.w.numpy()), e)
+    if kind == "full":
+        call()
+        wanted = [r for r in layer.expected if r.size]
+        if not all(np.array_equal(*pair) for pair in zip(results.values(), wanted, strict=True)):
+            raise WrongResultError(f"{layer.name}: the core gives another result than the compiled graph")
+    return call
 
 
-def _true_epilogue(layer: Fused, bits: Any) -> Any:
-    n, h, w, o = layer.out_shape
-    arrays: dict[str, Any] = {
-        name: row.contiguous().numpy() for name, row in split_params(layer.params, layer.act).items()
-    }
+def _epilogue(layer: Fused, results: dict[str, Any]) -> Any:
+    arrays = {name: row.numpy() for name, row in split_params(layer.params, layer.act).items()}
     if layer.gain is not None:
-        arrays["gain"] = layer.gain.contiguous().numpy()
-    if layer.want & Want.MAP:
-        arrays["out"] = np.empty((n, h, w, o), np.float32)
-    if layer.want & Want.BITS:
-        arrays["out_bits"] = bits
-    if layer.want & Want.MEAN:
-        arrays["out_mean"] = np.empty((n, o), np.float32)
+        arrays["gain"] = layer.gain.numpy()
     given = ((layer.local, _PAD), (layer.block, _TILE))
-    residuals = [(data.contiguous().numpy(), mode) for data, mode in given if data is not None]
-    return _core.epilogue(arrays, act=layer.act, residuals=residuals)
+    residuals = [(data.numpy(), mode) for data, mode in given if data is not None]
+    return _core.epilogue({**arrays, **results}, act=layer.act, residuals=residuals)

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeq import _native
-from edgeq._errors import EdgeQError
 
 from . import _conditions, _core, _peers, _probe
-from .harness import Engine, Options, Row, Session, measure, row
+from .harness import Engine, Options, Row, Session, WrongResultError, measure, row
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -69,10 +68,6 @@ CONV = (
     ConvShape(14, 1024, 256, 1),
 )
 QUICK = ("1x384x1536", "16x768x768", "14x14x256->256 k3", "14x14x1024->256 k1")
-
-
-class WrongResultError(EdgeQError):
-    """An engine's result is not the one that numpy computes; it is not timed."""
 
 
 def run(options: Options) -> list[Row]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeq._errors import EdgeQError
 from edgeq.bench.latency import busy_share
 
 UNTIMED_CALLS = 2
@@ -112,6 +113,10 @@ class Row:
     source: str = "measured"
     extra: dict[str, object] = field(default_factory=dict)
     conditions: dict[str, object] = field(default_factory=dict)
+
+
+class WrongResultError(EdgeQError):
+    """An engine's result is not the one that another way of computing gives; it is not timed."""
 
 
 def measure(engines: Sequence[Engine], *, rounds: int, threads: int = 1, cold: bool = False) -> Session:

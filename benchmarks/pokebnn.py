@@ -13,28 +13,27 @@ split_outside_acc_share  likewise, but the convolution proper writes its int32 a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from edgeq import _native, _paths
-from edgeq.compile import artefact
+from edgeq import _native, _paths, ops
+from edgeq.bench import profile
+from edgeq.compile import artefact, executorch
 from edgeq.models import pokebnn
+from edgeq.nn.packed import PackedConv2d, PackedLinear, PackedPokeConv
+from edgeq.results import Layer
 
 from . import _conditions, _core, _executorch, _probe, _resnet50, _split
-from ._executorch import OperatorTime
-from .binary import WrongResultError
-from .harness import Engine, Options, Row, measure, row
+from .harness import Engine, Options, Row, WrongResultError, measure, row
 
 SIZE = 224
 QUICK_SIZE = 64
 CLASSES = 1000
-_CALIBRATION_STEPS = 30
-_CALIBRATION_SIZE = 64
+TRACED_ROUNDS = 3  # executions in the trace for each round of timing: it knows the wall clock only
 _CONVOLUTION, _STEM, _HEAD = "conv2d_b1b1", "conv2d_i8f32", "linear_i8f32"
 
 
@@ -70,11 +69,12 @@ def run(options: Options) -> list[Row]:
     options.say("timing")
     rounds = options.count(3, 21)
     session = measure([*engines, *peers, *probes], rounds=rounds, threads=options.threads, cold=options.cold)
-    layers = _split.convolutions(network.model, network.picture)
+    layers = _split.convolutions(executorch.fused(network.model, (network.picture,)), network.picture)
     operations = 2 * _split.multiply_adds(layers)
     rows = []
     for isa, engine in zip(isas, engines, strict=True):
         options.say(f"splitting the time of {isa}")
+        shares = _shares(network, layers, isa, rounds, session.timings[engine.name].median_us)
         rows.append(
             row(
                 session,
@@ -88,7 +88,7 @@ def run(options: Options) -> list[Row]:
                     "binary_operations": operations,
                     "artefact_sha256": network.sha256,
                     "artefact_bytes": len(network.program),
-                    **_shares(network, layers, isa, rounds),
+                    **shares,
                 },
                 conditions=_conditions.conditions(),
             )
@@ -104,14 +104,12 @@ def _network(size: int, say: Callable[[str], None]) -> Network:
     """Model and program; the program is cached under the hash of everything that makes it."""
     torch.set_num_threads(1)
     say("making PokeBNN-1x")
-    model = pokebnn.PackedPokeBNN.from_trained(_random_network())
+    model = random_network(pokebnn.PokeBNNConfig(width=1.0, classes=CLASSES))
     picture = torch.randn(1, size, size, 3, generator=torch.Generator().manual_seed(7))
     key = hashlib.sha256(Path(__file__).read_bytes() + artefact.fingerprint().encode()).hexdigest()[:16]
     file = _paths.cache() / "benchmarks" / f"pokebnn-1x-{size}-{key}.pte"
     if not file.is_file():
         say("compiling it (once)")
-        from edgeq.compile import executorch
-
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part")
         part.write_bytes(executorch.lower(model, (picture,)))
@@ -119,23 +117,45 @@ def _network(size: int, say: Callable[[str], None]) -> Network:
     return Network(size, model, file.read_bytes(), picture)
 
 
-def _random_network() -> pokebnn.PokeBNN:
-    """Every parameter random, statistics and bounds from random pictures: no branch is trivial, no value denormal."""
-    generator = torch.Generator().manual_seed(1)
-    torch.manual_seed(1)
-    model = pokebnn.build(pokebnn.PokeBNNConfig(width=1.0, classes=CLASSES))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() == 1:  # batch norm, DPReLU, biases
-                around = 1.0 if name.endswith(".scale") else parameter
-                parameter.copy_(around + 0.1 * torch.randn(parameter.shape, generator=generator))
-        model.train()
-        model.start_calibration()
-        for step in range(_CALIBRATION_STEPS):
-            if step == _CALIBRATION_STEPS - 1:
-                model.freeze_bounds()
-            model(torch.randn(2, _CALIBRATION_SIZE, _CALIBRATION_SIZE, 3, generator=generator))
+def random_network(config: pokebnn.PokeBNNConfig) -> pokebnn.PackedPokeBNN:
+    """Every buffer random, scaled so that activations stay near 1: no branch is trivial, no value denormal.
+
+    The width must be a multiple of 0.25: then channels fill their words, and random bytes are valid rows.
+    """
+    random = torch.Generator().manual_seed(1)
+    model = pokebnn.packed(config)
+    for layer in model.modules():
+        if isinstance(layer, PackedPokeConv):
+            _fill_poke_conv(layer, random)
+        elif isinstance(layer, PackedConv2d | PackedLinear):
+            layer.weight.copy_(torch.randint(-127, 128, layer.weight.shape, generator=random))
+            layer.steps.copy_(_steps(layer.steps.shape[1], 127, random))
+            products = layer.weight[0].numel()
+            layer.params.copy_(_vectors(len(layer.params), layer.params.shape[1], 1 / (64 * products**0.5), random))
     return model.eval()
+
+
+def _fill_poke_conv(layer: PackedPokeConv, random: torch.Generator) -> None:
+    o, kernel = layer.weight.shape[:2]
+    c, hidden = layer.channels, layer.hidden
+    for codes in (layer.weight, layer.se_codes):
+        codes.copy_(torch.randint(0, 256, codes.shape, generator=random))
+    layer.params.copy_(_vectors(7, o, 1 / (kernel * kernel * c) ** 0.5, random))
+    parts = [_steps(c, 7, random), _vectors(2, hidden, 1 / (4 * c**0.5), random)]
+    parts += [_steps(hidden, 15, random), _vectors(2, o, 1 / (4 * hidden**0.5), random)]
+    layer.se_params.copy_(torch.cat([part.reshape(-1) for part in parts]))
+
+
+def _vectors(rows: int, channels: int, scale: float, random: torch.Generator) -> Tensor:
+    """scale, bias; then pos, neg, shift; then scale2, bias2 (`ops.stack_params`): the first `rows` of them."""
+    around = torch.tensor([scale, 0.0, 1.0, 0.25, 0.0, 2.0, 0.0])[:rows, None]
+    spread = torch.tensor([0.1 * scale, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])[:rows, None]
+    return around + spread * torch.randn(rows, channels, generator=random)
+
+
+def _steps(channels: int, top: int, random: torch.Generator) -> Tensor:
+    """Input quantisers with bounds from 2 to 4."""
+    return ops.pack_steps(top / (2 + 2 * torch.rand(channels, generator=random)))
 
 
 def _checked(network: Network, isas: Sequence[str]) -> list[Engine]:
@@ -160,54 +180,36 @@ def _selecting(isa: str) -> Callable[[], None]:
     return lambda: _executorch.select_isa(isa)
 
 
-def _shares(network: Network, layers: Sequence[_split.Fused], isa: str, rounds: int) -> dict[str, object]:
-    """Where an inference spends its time; medians, and minima for a machine that is not idle."""
+def _shares(
+    network: Network, layers: Sequence[_split.Fused], isa: str, rounds: int, inference_us: float
+) -> dict[str, object]:
+    """Where an inference of `inference_us` spends its time, by medians.
+
+    The trace knows the wall clock only. Its operators are short enough to be seldom interrupted; a whole inference is
+    not, so the total is the one that was timed beside the peers, and what no operator accounts for counts as outside.
+    """
     _executorch.select_isa(isa)
-    operators, whole = _executorch.profile(network.program, (network.picture,), max(5, rounds))
+    trace = _executorch.trace(network.program, (network.picture,), TRACED_ROUNDS * rounds)
+    operators, traced_ns = profile.read_trace(trace, network.program)
+    convolutions = [_us(operator) for operator in operators if _CONVOLUTION in operator.op]
+    ends = sum(_us(operator) for operator in operators if _STEM in operator.op or _HEAD in operator.op)
     splits = _split.measured(layers, isa, rounds=rounds)
-    found: dict[str, object] = {"operators": _by_kind(operators)}
-    for suffix, microseconds in (("share", _median), ("share_min", _minimum)):
-        total = microseconds(whole)
-        convolutions = [microseconds(time) for time in operators if _CONVOLUTION in time.name]
-        ends = sum(microseconds(time) for time in operators if _STEM in time.name or _HEAD in time.name)
-        if len(convolutions) != len(splits):
-            raise WrongResultError(
-                f"the profile has {len(convolutions)} binary convolutions, the network {len(splits)}"
-            )
-        bits = sum(us * split.bits_part for us, split in zip(convolutions, splits, strict=True))
-        acc = sum(us * split.acc_part for us, split in zip(convolutions, splits, strict=True))
-        found |= {
-            f"outside_{suffix}": 1 - (sum(convolutions) + ends) / total,
-            f"split_outside_{suffix}": 1 - (bits + ends) / total,
-            f"split_outside_acc_{suffix}": 1 - (acc + ends) / total,
-        }
-    found["layers"] = [split.as_json(time) for split, time in zip(splits, _binary(operators), strict=True)]
-    return found
-
-
-def _binary(operators: Sequence[OperatorTime]) -> Iterator[OperatorTime]:
-    return (time for time in operators if _CONVOLUTION in time.name)
-
-
-def _by_kind(operators: Sequence[OperatorTime]) -> dict[str, dict[str, Any]]:
-    """Calls and microseconds of each operator, the longest first."""
-    kinds: dict[str, list[OperatorTime]] = {}
-    for time in operators:
-        kinds.setdefault(time.name.partition("#")[0].strip(), []).append(time)
-    sums = {
-        name: {
-            "calls": len(times),
-            "median_us": sum(time.median_us for time in times),
-            "min_us": sum(time.min_us for time in times),
-        }
-        for name, times in kinds.items()
+    if len(convolutions) != len(splits):
+        raise WrongResultError(f"the trace has {len(convolutions)} binary convolutions, the network {len(splits)}")
+    timed = list(zip(convolutions, splits, strict=True))
+    bits = sum(us * split.bits_part for us, split in timed)
+    acc = sum(us * split.acc_part for us, split in timed)
+    return {
+        "outside_share": 1 - (sum(convolutions) + ends) / inference_us,
+        "split_outside_share": 1 - (bits + ends) / inference_us,
+        "split_outside_acc_share": 1 - (acc + ends) / inference_us,
+        "traced_us": traced_ns / 1e3,
+        "operators": {
+            kind.op: {"calls": kind.count, "us": kind.ns / 1e3} for kind in profile.by_kind(operators, traced_ns)
+        },
+        "layers": [{**asdict(split), "in_network_us": us} for us, split in timed],
     }
-    return dict(sorted(sums.items(), key=lambda item: -item[1]["median_us"]))
 
 
-def _median(time: OperatorTime) -> float:
-    return time.median_us
-
-
-def _minimum(time: OperatorTime) -> float:
-    return time.min_us
+def _us(layer: Layer) -> float:
+    return (layer.ns or 0) / 1e3

@@ -134,7 +134,7 @@ def test_linear_work_is_checked_on_every_instruction_set(shape: binary.LinearSha
         pytest.skip("no compiler for the scalar peer")
     assert work.scalar() is not None
     work.expected[-1, -1] += 1
-    with pytest.raises(binary.WrongResultError, match="1 of"):
+    with pytest.raises(harness.WrongResultError, match="1 of"):
         work.scalar()
 
 
@@ -144,7 +144,7 @@ def test_a_wrong_convolution_is_not_timed(out: str) -> None:
     for isa in _core.isas():
         work.engine(isa, out, 1).run()
     work.expected = -work.expected
-    with pytest.raises(binary.WrongResultError, match="differ from numpy"):
+    with pytest.raises(harness.WrongResultError, match="differ from numpy"):
         work.engine(_core.isas()[0], out, 1)
 
 
@@ -166,6 +166,41 @@ def test_the_floor_is_the_larger_of_counting_and_reading() -> None:
     assert _probe.floor_us(session, "avx2", 20_000 * 4096) == pytest.approx(1000.0)
     assert _probe.floor_us(session, "avx2", 4096) == 5.0
     assert _probe.floor_us(session, "ref", 4096) is None
+
+
+def test_the_split_repeats_what_the_compiled_network_does() -> None:
+    import torch
+
+    from benchmarks import _split
+    from edgeq.ops import Act, Want
+
+    random = torch.Generator().manual_seed(3)
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    weight = torch.randint(0, 256, (16, 3, 3, 1), generator=random, dtype=torch.uint8)
+    params, local, block, gain = (
+        torch.randn(shape, generator=random) for shape in ((7, 16), (1, 8, 6, 8), (1, 4, 3, 4), (1, 16))
+    )
+    constants = {"weight": weight, "params": params, "local": local, "block": block, "gain": gain}
+    node = {name: graph.get_attr(name) for name in constants}
+    vectors = (node["params"], node["local"], node["block"], node["gain"])
+    fused = torch.ops.edgeq.conv2d_b1b1_fused.default
+    graph.output(graph.call_function(fused, (x, node["weight"], 8, 2, 1, int(Act.DPRELU), *vectors, int(Want.ALL))))
+    root = torch.nn.Module()
+    for name, value in constants.items():
+        root.register_buffer(name, value)
+    picture = torch.randint(0, 256, (1, 8, 6, 1), generator=random, dtype=torch.uint8)
+    (layer,) = _split.convolutions(torch.fx.GraphModule(root, graph), picture)
+    assert layer.name == "8x6x8->16 k3 s2"
+    assert _split.multiply_adds([layer]) == 4 * 3 * 16 * 9 * 8
+    isa = _core.isas()[0]
+    (split,) = _split.measured([layer], isa, rounds=1)  # compares with the graph's results first
+    assert 0 < split.bits_part <= 1 and 0 < split.acc_part <= 1
+    for index in range(3):
+        wrong = [result.copy() for result in layer.expected]
+        wrong[index].flat[0] += 1
+        with pytest.raises(harness.WrongResultError, match="another result"):
+            _split.measured([dataclasses.replace(layer, expected=tuple(wrong))], isa, rounds=1)
 
 
 def test_amx_can_be_denied() -> None:
