@@ -34,7 +34,7 @@ private:
 } // namespace
 
 Call::Call(KernelRuntimeContext &context, Span<EValue *> stack, const char *name, size_t arguments, size_t outs)
-    : context_(context), stack_(stack), name_(name) {
+    : context_(context), traced_(context.internal_event_tracer(), name), stack_(stack), name_(name) {
   const size_t expected = arguments + outs;
   require(*edgeq_isa_error() == 0, edgeq_isa_error());
   require(stack.size() == expected || stack.size() == expected + 1, "wrong number of arguments");
@@ -42,7 +42,7 @@ Call::Call(KernelRuntimeContext &context, Span<EValue *> stack, const char *name
 
 bool Call::fail(const char *why) {
   if (good_) {
-    ET_LOG(Error, "edgeq::%s: %s", name_, why);
+    ET_LOG(Error, "%s: %s", name_, why);
     context_.fail(Error::InvalidArgument);
   }
   return good_ = false;

@@ -5,6 +5,7 @@
 // kind and allows a single output.
 #pragma once
 
+#include <executorch/runtime/core/event_tracer_hooks.h>
 #include <executorch/runtime/kernel/kernel_includes.h>
 #include <executorch/runtime/kernel/operator_registry.h>
 
@@ -54,6 +55,7 @@ private:
   void *resize(Tensor &tensor, const executorch::aten::SizesType *sizes, size_t rank, const char *what);
 
   KernelRuntimeContext &context_;
+  executorch::runtime::internal::EventTracerProfileOpScope traced_; // the operator's name in a profile
   Span<EValue *> stack_;
   const char *name_;
   size_t at_ = 0;

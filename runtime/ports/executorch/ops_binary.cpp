@@ -10,7 +10,7 @@ constexpr auto Int = ScalarType::Int;
 
 // pack_sign.out(Tensor x, Tensor? threshold, *, Tensor(a!) out): float [..., k] -> u8 [..., row_bytes(k)]
 void pack_sign(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "pack_sign", 2, 1);
+  Call call(context, stack, "edgeq::pack_sign.out", 2, 1);
   const Tensor *x = call.tensor(Float, "x must be float");
   const Tensor *threshold = call.optional_tensor(Float, "threshold must be float or None");
   if (!call.require(x && x->dim() >= 1, "x must have at least one dimension")) return;
@@ -64,7 +64,7 @@ struct Conv {
 
 // conv2d_b1b1.out(Tensor x, Tensor w, int channels, int stride, int groups, *, Tensor(a!) out): int32 accumulators
 void conv2d_b1b1(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "conv2d_b1b1", 5, 1);
+  Call call(context, stack, "edgeq::conv2d_b1b1.out", 5, 1);
   const Conv conv(call);
   eq_epilogue e{};
   e.out_acc = static_cast<int32_t *>(
@@ -76,7 +76,7 @@ void conv2d_b1b1(KernelRuntimeContext &context, Span<EValue *> stack) {
 // local,
 //   Tensor? block, Tensor? gain, int want, *, Tensor(a!) out, Tensor(b!) bits, Tensor(c!) mean)
 void conv2d_b1b1_fused(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "conv2d_b1b1_fused", 11, 3);
+  Call call(context, stack, "edgeq::conv2d_b1b1_fused.out", 11, 3);
   const Conv conv(call);
   eq_epilogue e{};
   take_activation(call, conv.op.o, &e);
@@ -87,7 +87,7 @@ void conv2d_b1b1_fused(KernelRuntimeContext &context, Span<EValue *> stack) {
 
 // linear_b1b1.out(Tensor x, Tensor w, int k, *, Tensor(a!) out): u8 [..., row], u8 [o][row] -> int32 [..., o]
 void linear_b1b1(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "linear_b1b1", 3, 1);
+  Call call(context, stack, "edgeq::linear_b1b1.out", 3, 1);
   const Tensor *x = call.tensor(Byte, "x must be u8");
   const Tensor *w = call.tensor(Byte, "w must be u8");
   const uint32_t k = call.integer(kMost, "k must be positive");

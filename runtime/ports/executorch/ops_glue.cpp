@@ -7,7 +7,7 @@ namespace {
 // epilogue.out(Tensor acc, int act, Tensor params, Tensor? local, Tensor? block, Tensor? gain, *, Tensor(a!) out):
 //   int32 [n][h][w][o] or [..., o] -> float of the same extents
 void epilogue(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "epilogue", 6, 1);
+  Call call(context, stack, "edgeq::epilogue.out", 6, 1);
   const Tensor *acc = call.tensor(ScalarType::Int, "acc must be int32");
   if (!call.require(acc && acc->dim() >= 1 && rows(*acc) <= kMost, "acc must be [n][h][w][o] or [..., o]")) return;
   const bool image = acc->dim() == 4;
@@ -25,7 +25,7 @@ void epilogue(KernelRuntimeContext &context, Span<EValue *> stack) {
 
 // mean_hw.out(Tensor x, *, Tensor(a!) out): float [n][h][w][c] -> [n][c]
 void mean_hw(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "mean_hw", 1, 1);
+  Call call(context, stack, "edgeq::mean_hw.out", 1, 1);
   const Tensor *x = call.tensor(ScalarType::Float, "x must be float");
   if (!call.require(x && x->dim() == 4, "x must be [n][h][w][c]")) return;
   const uint32_t n = extent(*x, 0), h = extent(*x, 1), w = extent(*x, 2), c = extent(*x, 3);

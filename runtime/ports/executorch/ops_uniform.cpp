@@ -64,7 +64,7 @@ struct Conv {
 // params, *,
 //   Tensor(a!) out)
 void conv2d_i8f32(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "conv2d_i8f32", 9, 1);
+  Call call(context, stack, "edgeq::conv2d_i8f32.out", 9, 1);
   Conv conv(call);
   const eq_conv2d &op = conv.op;
   conv.e.out =
@@ -74,7 +74,7 @@ void conv2d_i8f32(KernelRuntimeContext &context, Span<EValue *> stack) {
 
 // conv2d_i8f32_fused.out(as above, int want, *, Tensor(a!) out, Tensor(b!) bits, Tensor(c!) mean)
 void conv2d_i8f32_fused(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "conv2d_i8f32_fused", 10, 3);
+  Call call(context, stack, "edgeq::conv2d_i8f32_fused.out", 10, 3);
   Conv conv(call);
   take_outs(call, conv.op, &conv.e);
   conv.run(call);
@@ -83,7 +83,7 @@ void conv2d_i8f32_fused(KernelRuntimeContext &context, Span<EValue *> stack) {
 // linear_i8f32.out(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params, *, Tensor(a!) out):
 //   float [..., k], int8 [o][k] -> float [..., o]; linear_i4f32.out: the same with w u8 [o][row_bytes(4 k)]
 void linear(KernelRuntimeContext &context, Span<EValue *> stack, bool four_bits) {
-  Call call(context, stack, four_bits ? "linear_i4f32" : "linear_i8f32", 6, 1);
+  Call call(context, stack, four_bits ? "edgeq::linear_i4f32.out" : "edgeq::linear_i8f32.out", 6, 1);
   const Tensor *x = call.tensor(Float, "x must be float");
   const Tensor *w = call.tensor(four_bits ? Byte : Char, four_bits ? "w must be u8" : "w must be int8");
   if (!call.require(x && w && x->dim() >= 1 && w->dim() == 2 && rows(*x) <= kMost, "x must be [..., k], w [o][...]"))
@@ -112,7 +112,7 @@ void linear_i4f32(KernelRuntimeContext &context, Span<EValue *> stack) { linear(
 //   codes   fc1 [hidden][row_bytes(4 c)], then fc2 [o][row_bytes(4 hidden)]
 //   params  steps of fc1 [2][c], its scale and bias [2][hidden], steps of fc2 [2][hidden], its scale and bias [2][o]
 void squeeze_excite_i4f32(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "squeeze_excite_i4f32", 6, 1);
+  Call call(context, stack, "edgeq::squeeze_excite_i4f32.out", 6, 1);
   const Tensor *mean = call.tensor(Float, "mean must be float");
   const Tensor *codes = call.tensor(Byte, "codes must be u8");
   const Tensor *params = call.tensor(Float, "params must be float");
