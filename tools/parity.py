@@ -18,7 +18,8 @@ from _parity.report import Fixture, Report, read_fixture
 
 from edgeq._errors import EdgeQError, FormatError, UnsupportedError
 
-FAMILIES: tuple[ModuleType, ...] = (pokebnn, denseshift, bivit, quantisers, bert, bart, int4)  # recognises(fixture) and PATHS
+# each has recognises(fixture) and PATHS
+FAMILIES: tuple[ModuleType, ...] = (pokebnn, denseshift, bivit, quantisers, bert, bart, int4)
 PATHS = ("float", "packed", "pte")
 
 

@@ -64,16 +64,21 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     raises  NotFoundError when a file is not there, FormatError for what is not a plain file of tensors
     """
-    config = folder / "config.json"
-    if not config.is_file():
-        raise NotFoundError(f"{config}: no such file; a checkpoint is a folder with config.json and weights")
-    if config.stat().st_size > MAX_CONFIG_BYTES:
-        raise FormatError(f"{config}: {config.stat().st_size} bytes, at most {MAX_CONFIG_BYTES} are read")
-    about = _json.parse(config.read_bytes(), "config.json")
+    if not (folder / "config.json").is_file():
+        raise NotFoundError(f"{folder}: no config.json; a checkpoint is a folder with config.json and weights")
+    about = _read_json(folder / "config.json")
+    if "quantization_config" not in about and (old := folder / "quantize_config.json").is_file():
+        about["quantization_config"] = {"quant_method": "gptq"} | _read_json(old)  # GPTQ, before it moved in
     for name, read in (("model.safetensors", read_safetensors), ("pytorch_model.bin", read_pickle)):
         if (folder / name).is_file():
             return Checkpoint(about, read(folder / name))
     raise NotFoundError(f"{folder}: neither model.safetensors nor pytorch_model.bin")
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    if (size := path.stat().st_size) > MAX_CONFIG_BYTES:
+        raise FormatError(f"{path.name}: {size} bytes, at most {MAX_CONFIG_BYTES} are read")
+    return _json.parse(path.read_bytes(), path.name)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

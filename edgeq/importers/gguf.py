@@ -21,6 +21,7 @@ from edgeq.schemes.grouped import GroupedWeight
 MAGIC = b"GGUF"
 MAX_DIMENSIONS = 4
 MAX_NESTING = 4  # of arrays in metadata
+MAX_ELEMENTS = 1 << 22  # of one array in metadata; a vocabulary has a few hundred thousand
 MAX_ALIGNMENT = 1 << 20
 _FLOATS: dict[int, str] = {0: "<f4", 1: "<f2"}
 _FLOAT_BYTES = {0: 4, 1: 2}
@@ -181,5 +182,9 @@ class _Reader:
             return self.string()
         if kind == _ARRAY and depth < MAX_NESTING:
             element, length = self.number("I"), self.count(1)
+            if length > MAX_ELEMENTS:
+                raise FormatError(
+                    f"{self.where}: an array of {length} in the metadata, at most {MAX_ELEMENTS} are read"
+                )
             return [self.value(element, depth + 1) for _ in range(length)]
         raise FormatError(f"{self.where}: metadata of type {kind} before byte {self.position}")

@@ -4,13 +4,14 @@ Each format is a file of its own beside this one; all give `edgeq.schemes.groupe
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from edgeq._errors import FormatError, UnsupportedError
-from edgeq.importers import awq, compressed_tensors, gptq, hf_bitnet
+from edgeq.importers import awq, compressed_tensors, gptq, hf_bitnet, hqq, torchao
 from edgeq.importers.checkpoint import Checkpoint
 from edgeq.schemes.grouped import Activation, GroupedWeight
 
@@ -118,6 +119,29 @@ def _bitnet(parts: _Parts, settings: Settings) -> GroupedWeight:
     return hf_bitnet.decode(parts["weight"], parts["weight_scale"], linear_class=kind, bias=parts.get("bias"))
 
 
+def _torchao(parts: _Parts, settings: Settings) -> GroupedWeight:
+    scale, zero = parts["_weight_scale"], parts.get("_weight_zero_point")
+    return torchao.decode(parts["_weight_qdata"], scale, zero, bias=parts.get("bias"))
+
+
+def _hqq(parts: _Parts, settings: Settings) -> GroupedWeight:
+    shape = parts["shape"].tolist()
+    if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise FormatError(f"shape: expected two positive numbers, got {shape!r}")
+    group, axis, bits = (_number(parts[name], name) for name in ("group_size", "axis", "nbits"))
+    weight = hqq.decode(
+        parts["W_q"], parts["scale"], parts["zero"], shape=(shape[0], shape[1]), group=group, axis=axis, bits=bits
+    )
+    bias = parts.get("bias")
+    return weight if bias is None else replace(weight, bias=bias.float())
+
+
+def _number(tensor: Tensor, name: str) -> int:
+    if tensor.numel() != 1 or tensor.is_floating_point():
+        raise FormatError(f"{name}: expected one whole number, got {tensor.flatten().tolist()[:3]}")
+    return int(tensor)
+
+
 def _bits(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise FormatError(f"config.json: bits must be a whole number, got {value!r}")
@@ -137,4 +161,6 @@ _FORMATS: dict[str, tuple[str, Callable[[_Parts, Settings], GroupedWeight]]] = {
     "gptq": ("qweight", _gptq),
     "awq": ("qweight", _awq),
     "compressed-tensors": ("weight_packed", _compressed_tensors),
+    "torchao": ("_weight_qdata", _torchao),
+    "hqq": ("W_q", _hqq),
 }

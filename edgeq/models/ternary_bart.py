@@ -321,6 +321,8 @@ class TernaryBart(nn.Module):
     @torch.no_grad()
     def generate(self, ids: Tensor, mask: Tensor, *, longest: int) -> Tensor:
         """Greedy decoding with a cache: (B, up to longest) ids without the start token; padding after the end."""
+        if longest < 1:
+            raise UsageError(f"longest: must be at least 1, got {longest}")
         cache = self.start(self.encode(ids, mask), mask)
         token = torch.full((ids.shape[0], 1), self.config.start)
         ended = torch.zeros_like(token, dtype=torch.bool)

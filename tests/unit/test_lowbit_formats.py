@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from edgeq._errors import EdgeQError, FormatError, UnsupportedError
 from edgeq.importers import awq, compressed_tensors, gguf, gguf_blocks, gptq, hf_bitnet, hqq, lowbit
-from edgeq.importers.checkpoint import Checkpoint
+from edgeq.importers.checkpoint import Checkpoint, read_checkpoint
 from edgeq.schemes.grouped import GroupedWeight, linear_of_tokens, quantise_tokens
 
 ROOT = Path(__file__).parents[2]
@@ -224,6 +225,46 @@ def test_layers_are_found_by_the_format_that_the_configuration_names():
     group = {"weights": {"num_bits": 4}, "input_activations": {"num_bits": 8, "strategy": "token", "symmetric": False}}
     settings = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": group}}
     assert lowbit.layers(_checkpoint(settings, pack))["a"].activation == "int8 per token, asymmetric"
+
+
+def test_torchao_has_one_value_per_byte():
+    parts = {
+        "_weight_qdata": torch.tensor([[-8, 7, 0, 1]], dtype=torch.int8),
+        "_weight_scale": torch.tensor([[0.5, 2.0]]),
+        "_weight_zero_point": torch.tensor([[1, 0]], dtype=torch.int8),
+    }
+    weight = lowbit.layers(_checkpoint({"quant_method": "torchao"}, parts))["a"]
+    assert weight.dequantise().tolist() == [[-4.5, 3, 0, 2]] and int(weight.codes.min()) == 0
+    for bad in (8, -9, -128):
+        parts["_weight_qdata"] = torch.full((1, 4), bad, dtype=torch.int8)
+        with pytest.raises(FormatError, match=r"-8\.\.7"):
+            lowbit.layers(_checkpoint({"quant_method": "torchao"}, parts))
+
+
+def test_hqq_keeps_its_settings_in_tensors():
+    parts = {
+        "W_q": torch.full((4, 8), 0x21, dtype=torch.uint8),  # high nibbles are the first rows
+        "scale": torch.full((8, 1), 0.5),
+        "zero": torch.full((8, 1), 0.5),
+        "shape": torch.tensor([4, 16]),
+        "group_size": torch.tensor(8),
+        "axis": torch.tensor(1),
+        "nbits": torch.tensor(4),
+        "bias": torch.ones(4, dtype=torch.float16),
+    }
+    weight = lowbit.layers(_checkpoint({"quant_method": "hqq"}, parts))["a"]
+    assert weight.dequantise()[:, 0].tolist() == [0.75, 0.75, 0.25, 0.25] and weight.bias.tolist() == [1.0] * 4
+    for change in ({"shape": torch.tensor([4])}, {"axis": torch.tensor([0, 1])}, {"nbits": torch.tensor(4.5)}):
+        with pytest.raises(FormatError, match=next(iter(change))):
+            lowbit.layers(_checkpoint({"quant_method": "hqq"}, parts | change))
+
+
+def test_the_settings_of_old_gptq_files_lie_beside_the_configuration(tmp_path):
+    parts, codes = _gptq_parts()
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "quantize_config.json").write_text('{"bits": 4, "desc_act": false}')
+    save_file({f"a.{name}": tensor for name, tensor in parts.items()}, tmp_path / "model.safetensors")
+    assert np.array_equal(lowbit.layers(read_checkpoint(tmp_path))["a"].codes, codes)
 
 
 @pytest.mark.parametrize(
