@@ -44,3 +44,16 @@ class LowBitLinear(nn.Module):
     def product(self, x: Quantised) -> Tensor:
         """What follows the quantiser of the input."""
         return product(x, self.quantise_weight(self.weight).mT) + self.bias
+
+
+def zero_codes(model: nn.Module) -> dict[str, int]:
+    """How many weights of each LowBitLinear have code 0 in a row whose scale is not 0, where there are any.
+
+    One bit cannot store them: such a layer is packed in two planes, or its importer says how many became +1.
+    """
+    counts = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, LowBitLinear):
+            weight = layer.quantise_weight(layer.weight.detach())
+            counts[name] = int(((weight.codes == 0) & (weight.scale != 0)).sum())
+    return {name: count for name, count in counts.items() if count}

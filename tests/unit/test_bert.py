@@ -13,6 +13,7 @@ from edgeq.importers.checkpoint import Checkpoint, read_checkpoint
 from edgeq.models import bibert, bit
 from edgeq.models._bert import BertConfig
 from edgeq.models.bit import BiTConfig
+from edgeq.nn.lowbit_linear import zero_codes
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / ".." / "shared" / "fixtures" / "nlp"
@@ -103,6 +104,15 @@ def test_alpha_is_set_by_the_first_input_and_survives_loading():
     again.load_state_dict({name: torch.ones_like(t) if name in first else t for name, t in model.state_dict().items()})
     again(IDS, MASK)
     assert all(p == 1.0 for name, p in again.named_parameters() if name in first)  # 1.0 is a value like any other
+
+
+def test_weights_that_one_bit_cannot_store_are_counted():
+    model = _built("bibert")
+    assert zero_codes(model) == {}
+    with torch.no_grad():
+        model.layers[1].up.weight[3] = 0.5  # a constant row: every weight equals the mean
+        model.layers[0].down.weight[0] = 0.0  # a scale of 0: the row is 0 whatever its codes are
+    assert zero_codes(model) == {"layers.1.up": 12}
 
 
 def test_mean_pooling_reads_real_tokens_only():
