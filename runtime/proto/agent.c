@@ -73,10 +73,6 @@ bool eq_on_RESET(eq_agent *agent, eq_reader *r, eq_writer *w) {
 
 static bool handle(eq_agent *agent, uint8_t type, eq_reader *r, eq_writer *w) {
   switch (type) {
-#define EQ_CONST(name, value)
-#define EQ_DTYPE(name, code, bytes)
-#define EQ_STRUCT(name, layout)
-#define EQ_CODE(name, code)
 #define EQ_FRAME(name, number, request, answer)                                                                        \
   case (number): return eq_on_##name(agent, r, w);
 #include "frames.def"

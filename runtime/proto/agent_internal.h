@@ -6,17 +6,8 @@
 
 /* One handler per request. The reader is over the payload; what is given to the writer is the answer's payload. false:
  * refused, agent->failure says why. A handler reads its whole layout and asks eq_read_all() before it acts. */
-#define EQ_CONST(name, value)
-#define EQ_DTYPE(name, code, bytes)
-#define EQ_STRUCT(name, layout)
-#define EQ_CODE(name, code)
 #define EQ_FRAME(name, type, request, answer) bool eq_on_##name(eq_agent *agent, eq_reader *r, eq_writer *w);
 #include "frames.def"
-#undef EQ_CONST
-#undef EQ_DTYPE
-#undef EQ_STRUCT
-#undef EQ_CODE
-#undef EQ_FRAME
 
 /* Did the layout end where the payload ends? */
 bool eq_read_all(eq_agent *agent, const eq_reader *r);

@@ -277,13 +277,8 @@ static uint64_t small_or_huge(uint32_t bound) { return once_in(10) ? next() : be
 /* A request that follows the layout of its type, most of the time with sensible values. */
 static uint8_t plausible(eq_writer *w) {
   static const uint8_t types[] = {
-#define EQ_CONST(name, value)
-#define EQ_DTYPE(name, code, bytes)
-#define EQ_STRUCT(name, layout)
-#define EQ_CODE(name, code)
 #define EQ_FRAME(name, type, request, answer) (type),
 #include "frames.def"
-#undef EQ_FRAME
   };
   uint8_t type = once_in(40) ? (uint8_t)next() : types[below(sizeof types)];
   if (put.open && !once_in(4)) type = put.have < put.entry.size ? EQ_TYPE_PUT_DATA : EQ_TYPE_PUT_COMMIT;
