@@ -99,17 +99,24 @@ INLINE float32x4_t v16_pick_quarter(const float *p, uint8x16_t bytes) {
 }
 INLINE v16 v16_pick(const float *p, v16_lanes lanes) { V16_EACH(v16_pick_quarter(p + lanes.base[i], lanes.bytes[i])); }
 
-/* Lane i of the results: p[4 * i + 0..3], p[2 * i + 0..1]. */
-INLINE void v16_load_fours(const float *p, v16 r[4]) {
-  for (int i = 0; i < 4; i++) {
-    const float32x4x4_t fours = vld4q_f32(p + 16 * i);
-    for (int j = 0; j < 4; j++) r[j].q[i] = fours.val[j];
-  }
+/* Lane i: ((p[4i] + p[4i+1]) + p[4i+2]) + p[4i+3]; p[2i] + p[2i+1]. */
+INLINE float32x4_t v16_sum_quarter_fours(const float *p) {
+  const float32x4x4_t r = vld4q_f32(p);
+  return vaddq_f32(vaddq_f32(vaddq_f32(r.val[0], r.val[1]), r.val[2]), r.val[3]);
 }
-INLINE void v16_load_twos(const float *p, v16 r[2]) {
+INLINE v16 v16_sum_fours(const float *p) { V16_EACH(v16_sum_quarter_fours(p + 16 * i)); }
+INLINE float32x4_t v16_sum_quarter_twos(const float *p) {
+  const float32x4x2_t r = vld2q_f32(p);
+  return vaddq_f32(r.val[0], r.val[1]);
+}
+INLINE v16 v16_sum_twos(const float *p) { V16_EACH(v16_sum_quarter_twos(p + 8 * i)); }
+
+/* The sums of four vectors, their lanes folded in halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1. */
+INLINE void v16_fold_four(const v16 a[4], float *to) {
   for (int i = 0; i < 4; i++) {
-    const float32x4x2_t twos = vld2q_f32(p + 8 * i);
-    for (int j = 0; j < 2; j++) r[j].q[i] = twos.val[j];
+    const float32x4_t quarter = vaddq_f32(vaddq_f32(a[i].q[0], a[i].q[2]), vaddq_f32(a[i].q[1], a[i].q[3]));
+    const float32x2_t pair = vadd_f32(vget_low_f32(quarter), vget_high_f32(quarter));
+    to[i] = vget_lane_f32(pair, 0) + vget_lane_f32(pair, 1);
   }
 }
 

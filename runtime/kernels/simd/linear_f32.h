@@ -3,15 +3,6 @@
 
 enum { ROWS = 4 }; /* outputs that share a read of x and hide each other's latency */
 
-/* Folds the partial sums as linear_i8f32 defines: 8, 4, 2, 1. */
-INLINE float fold(v16 sums) {
-  float p[EQ_LANES];
-  v16_store(p, sums);
-  for (uint32_t half = EQ_LANES / 2; half >= 1; half /= 2)
-    for (uint32_t j = 0; j < half; j++) p[j] += p[j + half];
-  return p[0];
-}
-
 INLINE v16 weights(const uint8_t *row, uint32_t k, bool four_bits) {
   return four_bits ? v16_of_i4(row + k / 2) : v16_of_i8((const int8_t *)row + k);
 }
@@ -31,7 +22,7 @@ INLINE v16 last_weights(const uint8_t *row, uint32_t k, uint32_t end, bool four_
 INLINE void dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uint32_t rows, bool four_bits,
                  float *acc) {
   v16 sum[ROWS];
-  for (uint32_t r = 0; r < rows; r++) sum[r] = v16_set(0.0f);
+  for (uint32_t r = 0; r < ROWS; r++) sum[r] = v16_set(0.0f);
   uint32_t i = 0;
   for (; i + EQ_LANES <= k; i += EQ_LANES) {
     const v16 value = v16_load(x + i);
@@ -40,7 +31,9 @@ INLINE void dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uin
   if (i < k)
     for (uint32_t r = 0; r < rows; r++)
       sum[r] = v16_add(sum[r], v16_mul(v16_load(x + i), last_weights(w + r * w_row, i, k, four_bits)));
-  for (uint32_t r = 0; r < rows; r++) acc[r] = fold(sum[r]);
+  float folded[ROWS];
+  v16_fold_four(sum, folded); /* as linear_i8f32 defines: 8, 4, 2, 1 */
+  for (uint32_t r = 0; r < rows; r++) acc[r] = folded[r];
 }
 
 INLINE void all_dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uint32_t outputs, bool four_bits,

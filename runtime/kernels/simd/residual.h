@@ -12,20 +12,12 @@ void EQ_NAME(eq_shrink)(const float *r, size_t r_pitch, uint32_t g, uint32_t pix
                         size_t out_pitch) {
   for (uint32_t p = 0; p < pixels; p++, r += r_pitch, out += out_pitch) {
     uint32_t c = 0;
-    if (g == 4) {
-      for (; c + EQ_LANES <= channels; c += EQ_LANES) {
-        v16 v[4];
-        v16_load_fours(r + 4 * (size_t)c, v);
-        /* / 4 is exact as * 0.25 */
-        v16_store(out + c, v16_mul(v16_add(v16_add(v16_add(v[0], v[1]), v[2]), v[3]), v16_set(0.25f)));
-      }
-    } else if (g == 2) {
-      for (; c + EQ_LANES <= channels; c += EQ_LANES) {
-        v16 v[2];
-        v16_load_twos(r + 2 * (size_t)c, v);
-        v16_store(out + c, v16_mul(v16_add(v[0], v[1]), v16_set(0.5f)));
-      }
-    }
+    if (g == 4) /* / 4 and / 2 are exact as * 0.25 and * 0.5 */
+      for (; c + EQ_LANES <= channels; c += EQ_LANES)
+        v16_store(out + c, v16_mul(v16_sum_fours(r + 4 * (size_t)c), v16_set(0.25f)));
+    if (g == 2)
+      for (; c + EQ_LANES <= channels; c += EQ_LANES)
+        v16_store(out + c, v16_mul(v16_sum_twos(r + 2 * (size_t)c), v16_set(0.5f)));
     for (; c < channels; c++) out[c] = mean_of_run(r + (size_t)c * g, g);
   }
 }

@@ -99,31 +99,35 @@ INLINE v16 v16_pick(const float *p, v16_lanes lanes) {
                _mm256_permutevar8x32_ps(_mm256_loadu_ps(p + lanes.base), lanes.hi)};
 }
 
-/* Lane i of the results: p[4 * i + 0..3], p[2 * i + 0..1]. */
-INLINE void v16_half_fours(const float *p, __m256 r[4]) {
+/* Lane i: ((p[4i] + p[4i+1]) + p[4i+2]) + p[4i+3]; p[2i] + p[2i+1]. */
+INLINE __m256 v16_sum_half_fours(const float *p) {
   const __m256 a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + 8);
   const __m256 c = _mm256_loadu_ps(p + 16), d = _mm256_loadu_ps(p + 24);
   const __m256 r0 = _mm256_permute2f128_ps(a, c, 0x20), r1 = _mm256_permute2f128_ps(a, c, 0x31);
   const __m256 r2 = _mm256_permute2f128_ps(b, d, 0x20), r3 = _mm256_permute2f128_ps(b, d, 0x31);
   const __m256 lo01 = _mm256_unpacklo_ps(r0, r1), hi01 = _mm256_unpackhi_ps(r0, r1);
   const __m256 lo23 = _mm256_unpacklo_ps(r2, r3), hi23 = _mm256_unpackhi_ps(r2, r3);
-  r[0] = _mm256_shuffle_ps(lo01, lo23, 0x44);
-  r[1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
-  r[2] = _mm256_shuffle_ps(hi01, hi23, 0x44);
-  r[3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
+  const __m256 two = _mm256_add_ps(_mm256_shuffle_ps(lo01, lo23, 0x44), _mm256_shuffle_ps(lo01, lo23, 0xee));
+  return _mm256_add_ps(_mm256_add_ps(two, _mm256_shuffle_ps(hi01, hi23, 0x44)), _mm256_shuffle_ps(hi01, hi23, 0xee));
 }
-INLINE void v16_load_fours(const float *p, v16 r[4]) {
-  __m256 lo[4], hi[4];
-  v16_half_fours(p, lo);
-  v16_half_fours(p + 32, hi);
-  for (int i = 0; i < 4; i++) r[i] = (v16){lo[i], hi[i]};
-}
-INLINE __m256 v16_in_order(__m256 a) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xd8)); }
-INLINE void v16_load_twos(const float *p, v16 r[2]) {
+INLINE v16 v16_sum_fours(const float *p) { return (v16){v16_sum_half_fours(p), v16_sum_half_fours(p + 32)}; }
+INLINE __m256 v16_sum_half_twos(const float *p) {
   const __m256 a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + 8);
-  const __m256 c = _mm256_loadu_ps(p + 16), d = _mm256_loadu_ps(p + 24);
-  r[0] = (v16){v16_in_order(_mm256_shuffle_ps(a, b, 0x88)), v16_in_order(_mm256_shuffle_ps(c, d, 0x88))};
-  r[1] = (v16){v16_in_order(_mm256_shuffle_ps(a, b, 0xdd)), v16_in_order(_mm256_shuffle_ps(c, d, 0xdd))};
+  const __m256 sums = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xd8));
+}
+INLINE v16 v16_sum_twos(const float *p) { return (v16){v16_sum_half_twos(p), v16_sum_half_twos(p + 16)}; }
+
+/* The lanes of a folded in halves: 8 + 8, 4 + 4. */
+INLINE __m128 v16_quarter(v16 a) {
+  const __m256 eight = _mm256_add_ps(a.lo, a.hi);
+  return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+}
+/* The folded sums of four vectors: after the quarters 2 + 2 and 1 + 1. */
+INLINE void v16_fold_four(const v16 a[4], float *to) {
+  __m128 q0 = v16_quarter(a[0]), q1 = v16_quarter(a[1]), q2 = v16_quarter(a[2]), q3 = v16_quarter(a[3]);
+  _MM_TRANSPOSE4_PS(q0, q1, q2, q3);
+  _mm_storeu_ps(to, _mm_add_ps(_mm_add_ps(q0, q2), _mm_add_ps(q1, q3)));
 }
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define EQ_NAME(name) name##_avx512
-enum { V16_PIXELS = 2, V16_ROWS = 7 }; /* pixels an epilogue, and a float product, hold in registers */
+enum { V16_PIXELS = 7, V16_ROWS = 7 }; /* pixels an epilogue, and a float product, hold in registers */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -59,25 +59,36 @@ typedef __m512i v16_lanes;
 INLINE v16_lanes v16_lanes_of(const uint32_t lane[16]) { return _mm512_loadu_si512(lane); }
 INLINE v16 v16_pick(const float *p, v16_lanes lanes) { return _mm512_permutexvar_ps(lanes, _mm512_loadu_ps(p)); }
 
-/* Lane i of the results: p[4 * i + 0..3], p[2 * i + 0..1]. */
-INLINE void v16_load_fours(const float *p, v16 r[4]) {
+/* Lane i: ((p[4i] + p[4i+1]) + p[4i+2]) + p[4i+3]; p[2i] + p[2i+1]. */
+INLINE v16 v16_sum_fours(const float *p) {
   const __m512 a = v16_load(p), b = v16_load(p + 16), c = v16_load(p + 32), d = v16_load(p + 48);
-  const __m512 ab0 = _mm512_unpacklo_ps(a, b), ab1 = _mm512_unpackhi_ps(a, b);
-  const __m512 cd0 = _mm512_unpacklo_ps(c, d), cd1 = _mm512_unpackhi_ps(c, d);
-  /* 128-bit lane l now holds the l-th four of each of a, b, c, d */
+  const __m512d ab0 = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), ab1 = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+  const __m512d cd0 = _mm512_castps_pd(_mm512_unpacklo_ps(c, d)), cd1 = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+  const __m512 first = _mm512_castpd_ps(_mm512_unpacklo_pd(ab0, cd0));
+  const __m512 second = _mm512_castpd_ps(_mm512_unpackhi_pd(ab0, cd0));
+  const __m512 third = _mm512_castpd_ps(_mm512_unpacklo_pd(ab1, cd1));
+  const __m512 fourth = _mm512_castpd_ps(_mm512_unpackhi_pd(ab1, cd1));
+  /* 128-bit lane l holds the l-th four of each of a, b, c, d: put the sums in order */
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const __m512d low0 = _mm512_castps_pd(ab0), low1 = _mm512_castps_pd(ab1);
-  const __m512d high0 = _mm512_castps_pd(cd0), high1 = _mm512_castps_pd(cd1);
-  r[0] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpacklo_pd(low0, high0)));
-  r[1] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpackhi_pd(low0, high0)));
-  r[2] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpacklo_pd(low1, high1)));
-  r[3] = _mm512_permutexvar_ps(order, _mm512_castpd_ps(_mm512_unpackhi_pd(low1, high1)));
+  return _mm512_permutexvar_ps(order, v16_add(v16_add(v16_add(first, second), third), fourth));
 }
-INLINE void v16_load_twos(const float *p, v16 r[2]) {
+INLINE v16 v16_sum_twos(const float *p) {
   const __m512 a = v16_load(p), b = v16_load(p + 16);
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  r[0] = _mm512_permutex2var_ps(a, even, b);
-  r[1] = _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+  return v16_add(_mm512_permutex2var_ps(a, even, b),
+                 _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b));
+}
+
+/* The lanes of a folded in halves: 8 + 8, 4 + 4. */
+INLINE __m128 v16_quarter(v16 a) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+}
+/* The folded sums of four vectors: after the quarters 2 + 2 and 1 + 1. */
+INLINE void v16_fold_four(const v16 a[4], float *to) {
+  __m128 q0 = v16_quarter(a[0]), q1 = v16_quarter(a[1]), q2 = v16_quarter(a[2]), q3 = v16_quarter(a[3]);
+  _MM_TRANSPOSE4_PS(q0, q1, q2, q3);
+  _mm_storeu_ps(to, _mm_add_ps(_mm_add_ps(q0, q2), _mm_add_ps(q1, q3)));
 }
 
 #endif
