@@ -61,7 +61,7 @@ def main() -> int:
         release.release(trained, draft, version=options.version, key=None, extra=extra)
         artefact, predictions = predict(draft, test)
     correct = predictions == test.y
-    accuracy = 100 * float(correct.mean())
+    accuracy = percent(correct.mean())
     metrics = figures(trained, twin, accuracy, len(test), artefact)
     key = keys.load_private(options.key)
     package = options.entry / "package"
@@ -70,15 +70,19 @@ def main() -> int:
         trained, package, version=options.version, key=key, metrics=metrics, card=about, extra=extra
     )
     expected = {
-        "accuracy": {"full": accuracy, "bundled": 100 * float(correct[:BUNDLED_ITEMS].mean())},
+        "accuracy": {"full": accuracy, "bundled": percent(correct[:BUNDLED_ITEMS].mean())},
         "items": {"full": len(test), "bundled": BUNDLED_ITEMS},
         "predictions_sha256": hashlib.sha256(predictions[:BUNDLED_ITEMS].tobytes()).hexdigest(),
         "artefact_bytes": artefact.size_bytes,
-        "twin_accuracy": 100 * float(twin.result["test_accuracy"]),
+        "twin_accuracy": percent(twin.result["test_accuracy"]),
     }
     (options.entry / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
     print(f"{manifest.name} {manifest.version}: {accuracy:.2f} %, twin {expected['twin_accuracy']:.2f} %, {package}")
     return 0
+
+
+def percent(share: float) -> float:
+    return round(100 * float(share), 2)
 
 
 def npz(split: data.Split) -> bytes:
@@ -119,7 +123,7 @@ def figures(
         },
         {
             "name": "accuracy_float_twin",
-            "value": 100 * float(twin.result["test_accuracy"]),
+            "value": percent(twin.result["test_accuracy"]),
             "unit": "%",
             "source": "measured",
             **test,

@@ -78,6 +78,23 @@ def run(
     recipe = read_recipe(recipe_path)
     out_dir.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the order of sums, and so the result, must not depend on the number of cores
+    try:
+        return _train(recipe, out_dir, resume, progress, twin, test, loader)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    recipe: Recipe,
+    out_dir: Path,
+    resume: bool,
+    progress: Callable[[Progress], None] | None,
+    twin: bool,
+    test: bool,
+    loader: Loader,
+) -> TrainResult:
     trainer = Trainer(recipe, loader("train"), quantised=not twin)
     checkpoint = out_dir / CHECKPOINT
     if resume and checkpoint.exists():
