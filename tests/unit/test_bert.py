@@ -35,6 +35,16 @@ def test_parity_with_the_authors_code(name, monkeypatch):
     assert report.ok, {key: report.max_abs_diff[key] for key in report.failed}
 
 
+@pytest.mark.skipif(not NAMES, reason="fixtures of the authors' code are not beside this checkout")
+def test_parity_fails_on_one_changed_weight(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    parity = importlib.import_module("parity")
+    fixture = parity.read_fixture(FIXTURES / "bibert_w1a1_h33_oddheads.npz")
+    fixture.tensors["sd/bert.encoder.layer.0.attention.self.query.weight"][0, 0] *= -1
+    report = parity.run(fixture, "float")
+    assert "act/bert.encoder.layer.0.attention.self.query/linear_weight:codes" in report.failed
+
+
 # -- networks -------------------------------------------------------------------------------------------------------
 
 

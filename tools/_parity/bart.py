@@ -144,9 +144,9 @@ def compare_operands(report: Report, fixture: Fixture, model: TernaryBart) -> No
         if isinstance(layer, LowBitLinear):
             here = bart_checkpoint.foreign_name(f"{name}.weight").removesuffix(".weight")
             x_q, w_q = layer.quantise_input(recorded_input(fixture, here)), layer.quantise_weight(layer.weight)
-            compare_quantised(report, f"act/{here}/linear_input", x_q, _act(fixture, here, "linear_input"), flips=flips)
             compare_quantised(report, f"act/{here}/linear_weight", w_q, _act(fixture, here, "linear_weight"))
-            if not flips:
+            want = _act(fixture, here, "linear_input")
+            if compare_quantised(report, f"act/{here}/linear_input", x_q, want, flips=flips):
                 compare_output(report, f"act/{here}/output", layer.product(x_q), _act(fixture, here, "output"))
         elif isinstance(layer, Attention):
             compare_attention(report, fixture, name, layer, flips)
@@ -172,12 +172,14 @@ def compare_attention(report: Report, fixture: Fixture, name: str, layer: Attent
         scores = scores.masked_fill(padded, -torch.inf)
     q, k, v = core.query(query * query.shape[-1] ** -0.5), core.key(key), core.value(value)
     p = core.probabilities(scores.softmax(-1))
+    same = {}
     for part, operand in (("qk_lhs", q), ("qk_rhs", k.mT), ("av_lhs", p), ("av_rhs", v)):
         want = _act(fixture, here, part).reshape(operand.codes.shape)
-        compare_quantised(report, f"act/{here}/{part}", operand, want, flips=flips)
-    if not flips:
-        for part, got in (("qk_out", product(q, k.mT)), ("av_out", product(p, v))):
-            compare_output(report, f"act/{here}/{part}", got, _act(fixture, here, part).reshape(got.shape))
+        same[part] = compare_quantised(report, f"act/{here}/{part}", operand, want, flips=flips)
+    for part, left, right in (("qk", q, k.mT), ("av", p, v)):
+        if same[f"{part}_lhs"] and same[f"{part}_rhs"]:
+            got = product(left, right)
+            compare_output(report, f"act/{here}/{part}_out", got, _act(fixture, here, f"{part}_out").reshape(got.shape))
 
 
 def recorded_input(fixture: Fixture, here: str) -> Tensor:

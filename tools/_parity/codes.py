@@ -12,16 +12,16 @@ VALUE_RTOL = 5e-6  # of the largest value: the recorded scale was summed in floa
 OUTPUT_ATOL = 5e-6
 
 
-def compare_quantised(report: Report, name: str, got: Quantised, want: np.ndarray, *, flips: float = 0.0) -> None:
-    """flips: which share of the codes may differ by one (8-bit grids, whose dynamic scale is rounded elsewhere)."""
+def compare_quantised(report: Report, name: str, got: Quantised, want: np.ndarray, *, flips: float = 0.0) -> bool:
+    """Whether all codes are the same; a share `flips` of them may differ by one (8-bit grids of a dynamic scale)."""
     codes = codes_of(want, got)
-    if not flips:
+    wrong = np.abs(got.codes.detach().numpy() - codes) > 0
+    report.compare(f"{name}:codes", got.codes, codes, 1.0 if flips else 0.0)
+    if flips:
+        report.compare(f"{name}:share of wrong codes", torch.tensor(wrong.mean()), np.array(0.0), flips)
+    else:
         report.compare(name, got.values, want, VALUE_RTOL * float(np.abs(want).max(initial=0.0)))
-        report.compare(f"{name}:codes", got.codes, codes, 0.0)
-        return
-    wrong = np.abs(got.codes.detach().numpy() - codes)
-    report.compare(f"{name}:codes", got.codes, codes, 1.0)
-    report.compare(f"{name}:share of wrong codes", torch.tensor((wrong > 0).mean()), np.array(0.0), flips)
+    return not wrong.any()
 
 
 def codes_of(recorded: np.ndarray, like: Quantised) -> np.ndarray:
