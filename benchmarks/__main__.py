@@ -58,7 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
             if not chosen.no_store:
                 _store.keep(name, new)
         except EdgeQError as error:
-            console.print(f"[red]{name}: {error}")
+            console.print(f"{name}: {error}", style="red", markup=False)
+            failed = 1
+        except ModuleNotFoundError as error:
+            console.print(f"{name}: {error}; pip install 'edgeq[bench]', or use --no-peers", style="red", markup=False)
             failed = 1
     return failed
 

@@ -85,9 +85,9 @@ def calls(*, threads: int, say: Callable[[str], None]) -> dict[str, Call]:
     files = _built(say)
     x = picture()
     found = {
-        "resnet50 int8 onnxruntime": onnx_call(str(files["int8.onnx"]), x, threads),
-        "resnet50 fp32 onnxruntime": onnx_call(str(files["fp32.onnx"]), x, threads),
-        "resnet50 fp32 executorch/xnnpack": _executorch_call(files["fp32.pte"], x),
+        "resnet50 int8 ort": onnx_call(str(files["int8.onnx"]), x, threads),
+        "resnet50 fp32 ort": onnx_call(str(files["fp32.onnx"]), x, threads),
+        "resnet50 fp32 xnnpack": _executorch_call(files["fp32.pte"], x),
     }
     with torch.no_grad():
         expected = _network()(torch.from_numpy(x)).numpy()

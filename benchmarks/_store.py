@@ -27,7 +27,7 @@ def _record(name: str, row: Row, started: str) -> RunRecord:
     rounds = row.conditions["rounds"]
     versions = dict(row.conditions["versions"])
     return RunRecord(
-        device=DeviceRecord(name="local", kind="host", isa=row.isa, facts=dict(row.conditions)),
+        device=DeviceRecord(name="benchmarks", kind="host", isa=row.isa, facts=dict(row.conditions)),
         model=ModelRecord(
             name=f"benchmark/{name}/{row.work}/{row.shape}",
             revision="",

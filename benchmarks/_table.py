@@ -22,7 +22,7 @@ def show(name: str, rows: Sequence[Row]) -> None:
         out.print(
             f"microseconds a call, minimum / median ({conditions['clock']}, {conditions['rounds']} rounds, "
             f"{conditions['caches']} caches, {rows[0].threads} thread{'s' if rows[0].threads > 1 else ''}); "
-            f"ratio: best peer / EdgeQ, by median\n{conditions['cpu']}, AMX {conditions['amx']}; "
+            f"vs: best peer / EdgeQ, by median\n{conditions['cpu']}, AMX {conditions['amx']}; "
             + (f"machine shared with other programs in {busy} of {len(rows)} rows" if busy else "machine idle")
         )
 
@@ -30,8 +30,9 @@ def show(name: str, rows: Sequence[Row]) -> None:
 def _table(title: str, rows: Sequence[Row]) -> Table:
     peers = list(dict.fromkeys(name for row in rows for name in row.peers))
     extra = [key for key, value in rows[0].extra.items() if isinstance(value, float) and key.endswith("share")]
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row.ratios))
     table = Table(title=title, title_justify="left")
-    for heading in ("shape", "isa", "EdgeQ", *peers, "ratio", "of ceiling", *extra):
+    for heading in ("shape", "isa", "EdgeQ", *peers, *(f"vs {kind}" for kind in kinds), "of ceiling", *extra):
         table.add_column(heading.replace("_", " "), justify="left" if heading in ("shape", "isa") else "right")
     for row in rows:
         cells = [_pair(row.peers_min.get(name), row.peers.get(name)) for name in peers]
@@ -40,7 +41,7 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
             row.isa,
             _pair(row.ours_min_us, row.ours_us),
             *cells,
-            "" if row.ratio_to_best is None else f"{row.ratio_to_best:.2f}x",
+            *(f"{row.ratios[kind]:.2f}x" if kind in row.ratios else "" for kind in kinds),
             _percent(row.roofline_share),
             *(_percent(row.extra.get(key)) for key in extra),
         )

@@ -28,6 +28,7 @@ EVICTED_BYTES = 192 << 20
 SETTLING_CALLS = 3
 SAMPLE_NS = 200_000  # a sample repeats a short call until it lasts about this long
 IDLE_SHARE = 0.05  # of all cores; above it, other programs shared the machine
+PEER_KINDS = ("fp32", "int8")  # a word of a peer's name
 Conditions = Mapping[str, object]
 
 
@@ -93,6 +94,7 @@ class Row:
     """One line of a result. Times are microseconds a call; ratios are peer / ours, so above 1 EdgeQ is faster.
 
     ours_us, peers, ratio_to_best    medians (of thread CPU time at one thread, else of wall time)
+    ratios                           the same against the best peer of each kind: fp32, int8, or its own name
     *_min                            the same of minima: what the machine can do when nobody interferes
     roofline_share                   floor / minimum; the floor is what this core needs at least, from the same rounds
     """
@@ -104,6 +106,7 @@ class Row:
     ours_us: float
     peers: dict[str, float]
     ratio_to_best: float | None
+    ratios: dict[str, float]
     roofline_share: float | None
     ours_min_us: float
     peers_min: dict[str, float]
@@ -179,6 +182,7 @@ def row(
         ours_us=mine.median_us,
         peers=medians,
         ratio_to_best=min(medians.values()) / mine.median_us if medians else None,
+        ratios=_ratios(medians, mine.median_us),
         roofline_share=floor_us / mine.min_us if floor_us else None,
         ours_min_us=mine.min_us,
         peers_min=minima,
@@ -193,6 +197,14 @@ def row(
 def write_json(rows: Sequence[Row], file: Path) -> None:
     """A list with one object a row."""
     file.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def _ratios(peers: Mapping[str, float], ours: float) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for name, us in peers.items():
+        kind = next((kind for kind in PEER_KINDS if kind in name.split()), name)
+        best[kind] = min(us, best.get(kind, us))
+    return {kind: us / ours for kind, us in best.items()}
 
 
 def _calls(engine: Engine) -> int:

@@ -1,6 +1,6 @@
 """PokeBNN-1x at 224x224 beside ResNet-50: whole inferences, and where ours spends its time.
 
-All weights are random: time does not depend on them, accuracy is not compared. EdgeQ's rows hold, as `extra`:
+All weights are random: time does not depend on them, accuracy is not compared. Rows of one thread hold, in `extra`:
 
 outside_share        share of an inference outside binary convolutions, stem and head, operator by operator (ETDump).
                      A fused convolution counts as a whole, its epilogue included.
@@ -73,8 +73,10 @@ def run(options: Options) -> list[Row]:
     operations = 2 * _split.multiply_adds(layers)
     rows = []
     for isa, engine in zip(isas, engines, strict=True):
-        options.say(f"splitting the time of {isa}")
-        shares = _shares(network, layers, isa, rounds, session.timings[engine.name].median_us)
+        shares: dict[str, object] = {}
+        if options.threads == 1:
+            options.say(f"splitting the time of {isa}")
+            shares = _shares(network, layers, isa, rounds, session.timings[engine.name].median_us)
         rows.append(
             row(
                 session,

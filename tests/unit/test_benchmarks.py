@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import __main__ as entry
+from benchmarks import _conditions, _core, _probe, binary, harness
+from benchmarks.harness import Engine, Row, Session, Timing
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import __main__ as entry  # noqa: E402  benchmarks/ is run from the checkout, never installed
-from benchmarks import _conditions, _core, _probe, binary, harness  # noqa: E402
-from benchmarks.harness import Engine, Row, Session, Timing  # noqa: E402
-
 FIELDS = {"work", "shape", "isa", "threads", "ours_us", "peers", "ratio_to_best", "roofline_share"}
 
 
@@ -80,6 +78,17 @@ def test_a_row_compares_medians_and_minima_with_the_best_peer() -> None:
     assert row.ratio_to_best == 3.0
     assert row.ratio_to_best_min == 3.0  # by minima the other peer is the best
     assert row.roofline_share == 0.5
+
+
+def test_a_row_compares_with_the_best_peer_of_each_kind() -> None:
+    timings = {name: Timing((us * 1e3,), (us * 1e3,), 1) for name, us in RIVALS.items()}
+    session = Session(timings, {})
+    row = harness.row(session, work="w", shape="s", isa="ref", ours="edgeq", peers=list(RIVALS)[1:])
+    assert row.ratios == {"fp32": 4.0, "int8": 2.0, "scalar 4x2": 1.5}
+    assert row.ratio_to_best == 1.5
+
+
+RIVALS = {"edgeq": 2.0, "torch fp32": 10.0, "ort fp32": 8.0, "net int8 ort": 4.0, "torch int8": 5.0, "scalar 4x2": 3.0}
 
 
 def test_a_row_without_peers_has_no_ratio() -> None:
