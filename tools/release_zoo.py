@@ -25,6 +25,7 @@ from edgeq.card import Card
 from edgeq.device import connect
 from edgeq.models import pokebnn
 from edgeq.package import Metric, verify_package
+from edgeq.train import Trained, load_trained
 
 BUNDLED_ITEMS = 1000  # the first ones of the test split: what fits into a wheel
 NOTICE = """Fashion-MNIST (the pictures in eval.npz): Copyright 2017 Zalando SE, https://tech.zalando.com
@@ -52,9 +53,9 @@ def main() -> int:
     parser.add_argument("--key", type=Path, required=True)
     parser.add_argument("--version", type=int, required=True)
     options = parser.parse_args()
-    trained = release.read_trained(options.run / "model.safetensors")
-    twin = release.read_trained(options.twin / "model.safetensors")
-    test = data.full_test_set(trained.dataset)
+    trained = load_trained(options.run / "model.safetensors")
+    twin = load_trained(options.twin / "model.safetensors")
+    test = data.full_test_set(trained.recipe.data.name)
     extra = {"eval.npz": npz(test.head(BUNDLED_ITEMS)), "LICENSE.fashion-mnist": NOTICE.encode()}
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft"
@@ -102,14 +103,12 @@ def predict(package: Path, test: data.Split) -> tuple[compiler.Artefact, np.ndar
     return artefact, logits.argmax(1).astype(np.uint8)
 
 
-def figures(
-    trained: release.Trained, twin: release.Trained, accuracy: float, n: int, artefact: compiler.Artefact
-) -> list[Metric]:
+def figures(trained: Trained, twin: Trained, accuracy: float, n: int, artefact: compiler.Artefact) -> list[Metric]:
     """What the manifest and the card tell, each number with its label."""
-    config = models.configuration("pokebnn", trained.recipe["model"])
-    cost = pokebnn.ace(config, *release.PICTURES[trained.dataset])
+    config = trained.recipe.model
+    cost = pokebnn.ace(config, *release.PICTURES[trained.recipe.data.name])
     storage = weight_bytes(trained)
-    test = {"dataset": trained.dataset, "split": "test", "n": n}
+    test = {"dataset": trained.recipe.data.name, "split": "test", "n": n}
     counted = {"method": "counted from the architecture"}
     return [
         {
@@ -119,7 +118,7 @@ def figures(
             "source": "measured",
             **test,
             "device": "local, .pte through ExecuTorch",
-            "training_seed": trained.recipe["training"]["seed"],
+            "training_seed": trained.recipe.training.seed,
         },
         {
             "name": "accuracy_float_twin",
@@ -149,29 +148,29 @@ def figures(
     ]
 
 
-def weight_bytes(trained: release.Trained) -> Mapping[str, int]:
+def weight_bytes(trained: Trained) -> Mapping[str, int]:
     """Bytes of the package's tensors: low-bit weights as stored, and everything kept as float."""
-    network = models.pack(release.FAMILY, trained.recipe["model"], trained.latents)
+    network = models.pack(release.FAMILY, trained.model)
     sizes = {"packed": 0, "float": 0}
     for tensor in network.state_dict().values():
         sizes["float" if tensor.dtype == torch.float32 else "packed"] += tensor.numel() * tensor.element_size()
     return sizes
 
 
-def card(trained: release.Trained, twin: release.Trained) -> Card:
+def card(trained: Trained, twin: Trained) -> Card:
     run: Mapping[str, Any] = trained.result
-    training = trained.recipe["training"]
+    training = trained.recipe.training
     return Card(
-        trained.name,
+        trained.recipe.name,
         release.LICENCE,
         "PokeBNN (arXiv 2112.00133) in a shallow variant of EdgeQ's own: width "
-        f"{trained.recipe['model']['width']}, one bottleneck per stage. Binary weights and activations in all "
+        f"{trained.recipe.model.width}, one bottleneck per stage. Binary weights and activations in all "
         "convolutions but the stem; 28x28 grey pictures of clothing, ten classes.",
         {
-            "Training": f"{run['epochs']} epochs, batch {training['batch']}, seed {training['seed']}; "
+            "Training": f"{run['epochs']} epochs, batch {training.batch}, seed {training.seed}; "
             f"{run['cpu_s'] / 60:.0f} minutes of CPU time on one thread. "
-            f"`edgeq train zoo/{trained.name}/recipe.toml -o OUT` does it again. Choices were made on the last 5,000 "
-            "training pictures; the test set was read after the last epoch. "
+            f"`edgeq train zoo/{trained.recipe.name}/recipe.toml -o OUT` does it again. "
+            "Choices were made on the last 5,000 training pictures; the test set was read after the last epoch. "
             f"The float twin is the same network and recipe without quantisers ({twin.result['epochs']} epochs).",
             "Data": "Fashion-MNIST, Zalando SE, MIT licence (LICENSE.fashion-mnist). `eval.npz` holds the first "
             f"{BUNDLED_ITEMS} pictures of the test split.",

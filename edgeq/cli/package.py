@@ -24,8 +24,9 @@ def command(
 ) -> None:
     """Pack the trained weights, write card and manifest, and sign them."""
     from edgeq import _paths, keys, release
+    from edgeq.train import load_trained
 
-    trained = release.read_trained(run / "model.safetensors")
+    trained = load_trained(run / "model.safetensors")
     signer = None
     if key is not None:
         named = _paths.keys() / f"{key}.key"

@@ -50,25 +50,17 @@ def from_package(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any
     return model.eval()
 
 
-def pack(family: str, network: dict[str, Any], latents: Mapping[str, Tensor]) -> nn.Module:
-    """The packed network of trained latents.
+def pack(family: str, trained: nn.Module) -> nn.Module:
+    """The packed form of a trained network.
 
-    network  the configuration, as in `config.json`
-    latents  state dict of the train face
-    raises   FormatError when they do not fit, or when an input was never calibrated
+    raises  FormatError when an input was never calibrated
     """
     from edgeq.nn.input_quantiser import InputQuantiser
 
-    module = importlib.import_module(f"edgeq.models.{family}")
-    trained = module.build(configuration(family, network))
-    try:
-        trained.load_state_dict(latents)
-    except RuntimeError as error:
-        raise FormatError(f"trained weights do not fit the network: {error}") from error
     for name, layer in trained.named_modules():
         if isinstance(layer, InputQuantiser) and not layer.is_set:
             raise FormatError(f"{name}: its bounds were never set; train past the recipe's bounds_epoch")
-    packed: nn.Module = module.pack(trained)
+    packed: nn.Module = importlib.import_module(f"edgeq.models.{family}").pack(trained)
     return packed
 
 

@@ -2,6 +2,6 @@
 
 from edgeq.train.recipe import Recipe, read_recipe
 from edgeq.train.trainer import Progress, TrainResult, run
-from edgeq.train.weights import load_trained
+from edgeq.train.weights import Trained, load_trained
 
-__all__ = ["Progress", "Recipe", "TrainResult", "load_trained", "read_recipe", "run"]
+__all__ = ["Progress", "Recipe", "TrainResult", "Trained", "load_trained", "read_recipe", "run"]

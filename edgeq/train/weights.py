@@ -2,7 +2,10 @@
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +16,15 @@ from edgeq.models.pokebnn import PokeBNN, build
 from edgeq.train.recipe import Recipe, recipe_from
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A finished training run: the network in evaluation mode, its recipe, and the run's own figures."""
+
+    model: PokeBNN
+    recipe: Recipe
+    result: Mapping[str, Any]
+
+
 def save_trained(path: Path, model: PokeBNN, recipe: Recipe, result: dict[str, object]) -> None:
     """Write the latents, statistics and bounds of a network, beside `path` first."""
     metadata = {"recipe": json.dumps(recipe.as_dict()), "result": json.dumps(result), "torch": torch.__version__}
@@ -21,8 +33,8 @@ def save_trained(path: Path, model: PokeBNN, recipe: Recipe, result: dict[str, o
     os.replace(partial, path)
 
 
-def load_trained(path: Path) -> tuple[PokeBNN, Recipe]:
-    """The network that `save_trained` wrote, in evaluation mode, with its recipe.
+def load_trained(path: Path) -> Trained:
+    """What `save_trained` wrote.
 
     raises  NotFoundError, or FormatError naming the metadata or tensor that is wrong
     """
@@ -49,4 +61,4 @@ def load_trained(path: Path) -> tuple[PokeBNN, Recipe]:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise FormatError(f"{path}: tensors do not fit the recipe: {' '.join(str(error).split())[:300]}") from error
-    return model.eval(), recipe
+    return Trained(model.eval(), recipe, result)

@@ -1,20 +1,19 @@
 """From trained latents to a package and back: the packed network is the trained one."""
 
-import json
-from dataclasses import asdict
-
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from edgeq import keys, models, release
 from edgeq._errors import FormatError
 from edgeq.models import pokebnn
 from edgeq.nn.phases import input_quantisers
 from edgeq.package import verify_package
+from edgeq.train import Trained
+from edgeq.train.recipe import DataRecipe, Recipe, TrainingRecipe
 
 CONFIG = pokebnn.PokeBNNConfig(width=0.125, classes=10, in_channels=1, blocks=(1, 1, 1, 1))
-DATA = {"name": "fashion-mnist", "mean": 0.286, "deviation": 0.353}
+DATA = DataRecipe("fashion-mnist", 5000, 0.286, 0.353, shift_pixels=1, flip=True)
+TRAINING = TrainingRecipe(1, 1, 128, 3e-3, 0.9, 0.99, 0.0, 0.0, 0.1, 0.0, 0.0)
 
 
 @pytest.fixture
@@ -30,20 +29,17 @@ def network() -> pokebnn.PokeBNN:
 
 
 @pytest.fixture
-def weights(network, tmp_path):
-    def write(**result) -> "release.Trained":
+def trained(network):
+    def make(**result) -> Trained:
         about = {"quantised": True, "epochs": 1, "validation_accuracy": 0.5, "test_accuracy": None, **result}
-        recipe = {"name": "tiny", "model": asdict(CONFIG), "data": DATA}
-        metadata = {"recipe": json.dumps(recipe), "result": json.dumps(about)}
-        save_file(network.state_dict(), tmp_path / "model.safetensors", metadata)
-        return release.read_trained(tmp_path / "model.safetensors")
+        return Trained(network, Recipe("tiny", CONFIG, DATA, TRAINING), about)
 
-    return write
+    return make
 
 
-def test_package_holds_the_trained_network(network, weights, tmp_path):
+def test_package_holds_the_trained_network(network, trained, tmp_path):
     key = keys.load_private(keys.keygen("me").private)
-    release.release(weights(), tmp_path / "package", version=1, key=key)
+    release.release(trained(), tmp_path / "package", version=1, key=key)
     package = verify_package(tmp_path / "package")
     model = models.from_package(package.config(), package.tensors())
     x = torch.randn(4, 28, 28, 1)
@@ -53,25 +49,19 @@ def test_package_holds_the_trained_network(network, weights, tmp_path):
     assert package.manifest.metrics[0]["value"] == 50.0
 
 
-def test_card_says_every_figure_with_its_label(weights, tmp_path):
-    release.release(weights(test_accuracy=0.75), tmp_path / "package", version=1, key=None)
+def test_card_says_every_figure_with_its_label(trained, tmp_path):
+    release.release(trained(test_accuracy=0.75), tmp_path / "package", version=1, key=None)
     card = (tmp_path / "package" / "README.md").read_text()
     assert "| accuracy | 75 % | measured | dataset fashion-mnist, split test" in card
     assert card.startswith("---\nlibrary_name: edgeq\n")
 
 
-def test_twin_is_refused(weights, tmp_path):
+def test_twin_is_refused(trained, tmp_path):
     with pytest.raises(FormatError, match="float twin has no low-bit weights"):
-        release.release(weights(quantised=False), tmp_path / "package", version=1, key=None)
+        release.release(trained(quantised=False), tmp_path / "package", version=1, key=None)
 
 
-def test_uncalibrated_network_is_refused(network, weights, tmp_path):
+def test_uncalibrated_network_is_refused(network, trained, tmp_path):
     network.head.input_quantiser.bounds.fill_(-1.0)
     with pytest.raises(FormatError, match=r"head.input_quantiser: its bounds were never set"):
-        release.release(weights(), tmp_path / "package", version=1, key=None)
-
-
-def test_foreign_safetensors_are_refused(tmp_path):
-    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(FormatError, match="not a result of `edgeq train`"):
-        release.read_trained(tmp_path / "model.safetensors")
+        release.release(trained(), tmp_path / "package", version=1, key=None)

@@ -124,7 +124,8 @@ def test_a_run_learns_and_leaves_weights_with_their_story(recipe, tmp_path):
     bounds = [t for name, t in weights(result.weights).items() if name.endswith("bounds")]
     assert bounds and all((b != -1).any() for b in bounds)
     assert not list(tmp_path.glob("*.part"))
-    model, stored = load_trained(result.weights)
+    trained = load_trained(result.weights)
+    model, stored = trained.model, trained.recipe
     assert stored == read_recipe(recipe) and not model.training
     test = pictures("test")
     plain = Augmenter(stored.data).plain(torch.from_numpy(test.x))
