@@ -64,6 +64,7 @@ def test_everything_arrives_once(agent_path, programs, impatient, monkeypatch, t
     assert stream.damaged > 5
 
 
-def test_a_dead_line_is_given_up(agent_path, impatient):
+def test_a_dead_line_is_given_up(agent_path, impatient, monkeypatch):
+    monkeypatch.setattr(agent, "_HELLO_TIMEOUT_S", 1.0)
     with pytest.raises(DeviceError):
         Device(LossyStream(local.open_stream("local"), seed=1, every=1))
