@@ -40,6 +40,13 @@ def fused_empty(like: Tensor, shape: tuple[int, int, int, int], want: int) -> Fu
     )
 
 
+def want_of(arguments: tuple[object, ...]) -> int:
+    """The last argument of every fused operator."""
+    want = arguments[-1]
+    assert isinstance(want, int)
+    return want
+
+
 def fused_tensors(results: _native.Outputs) -> Fused:
     """The core's results in the order of `Fused`; an empty tensor for what was not wanted."""
     arrays = (results.out, results.bits, results.mean)

@@ -8,7 +8,7 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
-from ._views import Fused, epilogue_of, fused_empty, fused_tensors, tensor, view
+from ._views import Fused, epilogue_of, fused_empty, fused_tensors, tensor, view, want_of
 from .params import row_bytes, same_size
 
 _ACCUMULATOR = _native.Epilogue(outputs=("acc",))
@@ -34,7 +34,7 @@ def pack_sign(x: Tensor, threshold: Tensor | None) -> Tensor:
     return tensor(rows).view(_pack_sign_shape(x, threshold).shape)
 
 
-def _acc_shape(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -> Tensor:
+def _acc_shape(x: Tensor, w: Tensor, channels: int, stride: int, *_: object) -> Tensor:
     return x.new_empty(_conv_shape(x, w, stride), dtype=torch.int32)
 
 
@@ -51,20 +51,8 @@ def conv2d_b1b1(x: Tensor, w: Tensor, channels: int, stride: int, groups: int) -
     return tensor(_native.conv2d_b1b1(view(x), view(w), op, _ACCUMULATOR).acc)
 
 
-def _fused_shape(
-    x: Tensor,
-    w: Tensor,
-    channels: int,
-    stride: int,
-    groups: int,
-    act: int,
-    params: Tensor,
-    local: Tensor | None,
-    block: Tensor | None,
-    gain: Tensor | None,
-    want: int,
-) -> Fused:
-    return fused_empty(params, _conv_shape(x, w, stride), want)
+def _fused_shape(x: Tensor, w: Tensor, channels: int, stride: int, *rest: object) -> Fused:
+    return fused_empty(x, _conv_shape(x, w, stride), want_of(rest))
 
 
 @operator(
@@ -91,7 +79,7 @@ def conv2d_b1b1_fused(
     return fused_tensors(_native.conv2d_b1b1(view(x), view(w), op, epilogue))
 
 
-def _linear_shape(x: Tensor, w: Tensor, k: int) -> Tensor:
+def _linear_shape(x: Tensor, w: Tensor, *_: object) -> Tensor:
     return x.new_empty((x.shape[0], w.shape[0]), dtype=torch.int32)
 
 

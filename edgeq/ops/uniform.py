@@ -8,7 +8,7 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
-from ._views import Fused, epilogue_of, fused_empty, fused_tensors, quant_of, tensor, view
+from ._views import Fused, epilogue_of, fused_empty, fused_tensors, quant_of, tensor, view, want_of
 from .params import Act, row_bytes, same_size
 
 
@@ -29,17 +29,7 @@ def _conv_shape(x: Tensor, w: Tensor, stride: int, same: int) -> tuple[int, int,
 _CONV = "Tensor x, Tensor w, Tensor? steps, int quant, int stride, int same, int groups, int act, Tensor params"
 
 
-def _float_shape(
-    x: Tensor,
-    w: Tensor,
-    steps: Tensor | None,
-    quant: int,
-    stride: int,
-    same: int,
-    groups: int,
-    act: int,
-    params: Tensor,
-) -> Tensor:
+def _float_shape(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, stride: int, same: int, *_: object) -> Tensor:
     return x.new_empty(_conv_shape(x, w, stride, same))
 
 
@@ -65,18 +55,9 @@ def conv2d_i8f32(
 
 
 def _fused_shape(
-    x: Tensor,
-    w: Tensor,
-    steps: Tensor | None,
-    quant: int,
-    stride: int,
-    same: int,
-    groups: int,
-    act: int,
-    params: Tensor,
-    want: int,
+    x: Tensor, w: Tensor, steps: Tensor | None, quant: int, stride: int, same: int, *rest: object
 ) -> Fused:
-    return fused_empty(x, _conv_shape(x, w, stride, same), want)
+    return fused_empty(x, _conv_shape(x, w, stride, same), want_of(rest))
 
 
 @operator(f"conv2d_i8f32_fused({_CONV}, int want) -> (Tensor out, Tensor bits, Tensor mean)", _fused_shape)
@@ -101,7 +82,7 @@ def conv2d_i8f32_fused(
 _LINEAR = "(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params)"
 
 
-def _linear_shape(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: int, params: Tensor) -> Tensor:
+def _linear_shape(x: Tensor, w: Tensor, *_: object) -> Tensor:
     return x.new_empty((x.shape[0], w.shape[0]))
 
 
@@ -117,7 +98,7 @@ def linear_i4f32(x: Tensor, w: Tensor, steps: Tensor | None, quant: int, act: in
     return tensor(_native.linear_i4f32(view(x), quant_of(quant, steps), view(w), epilogue_of(params, act)).out)
 
 
-def _gain_shape(mean: Tensor, codes: Tensor, params: Tensor, hidden: int, quant1: int, quant2: int) -> Tensor:
+def _gain_shape(mean: Tensor, codes: Tensor, params: Tensor, hidden: int, *_: object) -> Tensor:
     return mean.new_empty((mean.shape[0], _features(mean.shape[1], params.numel(), hidden)))
 
 
