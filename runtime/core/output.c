@@ -222,14 +222,12 @@ void eq_output_hints(const eq_output *out, const eq_run *run, eq_hint hints[EQ_H
   const eq_epilogue *e = out->e;
   const size_t pixel = ((size_t)run->n * out->h + run->y) * out->w + run->x;
   for (int i = 0; i < EQ_HINTS; i++) hints[i] = (eq_hint){0};
-  if (e->out) hints[0] = hint_of(e->out + pixel * out->o, out->o, run->first, EQ_BLOCK, UINT32_MAX);
   for (int i = 0; i < 2; i++) {
     const eq_residual *r = &e->residual[i];
     if (!r->data || eq_residual_pools(r, out->h, out->w)) continue;
     const size_t g = r->c > out->o ? r->c / out->o : 1;
     if (r->c < out->o && run->first >= r->c) continue;
-    hints[i + 1] =
-        hint_of(r->data + pixel * r->c, r->c, run->first * g, g * EQ_BLOCK, (r->c / g - run->first) / EQ_BLOCK);
+    hints[i] = hint_of(r->data + pixel * r->c, r->c, run->first * g, g * EQ_BLOCK, (r->c / g - run->first) / EQ_BLOCK);
   }
 }
 

@@ -35,7 +35,7 @@ typedef struct {
   size_t acc_pitch;
 } eq_run;
 void eq_output_put(const eq_output *out, const eq_run *run, unsigned worker);
-/* What eq_output_put(run) will read and write, for kernels to fetch ahead. */
+/* The residuals that eq_output_put(run) will read in place or shrink, for kernels to fetch ahead. */
 void eq_output_hints(const eq_output *out, const eq_run *run, eq_hint hints[EQ_HINTS]);
 /* Closes out_mean; after the last put. */
 void eq_output_end(const eq_output *out);

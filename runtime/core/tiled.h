@@ -4,7 +4,7 @@
 
 #include "output.h"
 
-enum { EQ_CHANNELS = 512 }; /* outputs of a unit: whole pixels mostly, so that memory is written in order */
+enum { EQ_CHANNELS = 1024 }; /* outputs of a unit: whole pixels mostly, so that memory is written in order */
 
 /* A block of output pixels: `lines` whole or partial rows of `pixels` each, from (image, line, x) on, against the
  * outputs [first, first + outputs). Images of one pixel are lines of one single image. */

@@ -40,6 +40,8 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
   if (s->out)
     for (uint32_t i = 0; i < pixels; i++) {
       float *to = s->out + (p + i) * s->out_pitch + c;
+      /* the line that the next pixels' store will need */
+      if (full && pixels > 1) __builtin_prefetch((const void *)((uintptr_t)to + pixels * s->out_pitch * sizeof *to), 1);
       if (full)
         v16_store(to, y[i]);
       else
