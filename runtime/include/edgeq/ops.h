@@ -1,5 +1,6 @@
 /* The operators of the core. Every operator exists in a readable _ref version and in versions per instruction set that
- * give the same bits; the plain name dispatches. Scratch is 64-byte aligned memory of at least the asked size. */
+ * give the same bits; the plain name dispatches. Scratch is 64-byte aligned memory of at least the asked size; a size
+ * of 0 means that the operator will refuse these arguments. */
 #ifndef EDGEQ_OPS_H
 #define EDGEQ_OPS_H
 
