@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -9,13 +10,20 @@ from rich.table import Table
 
 from .harness import Row
 
+PIPED_WIDTH = 160
 console = Console(stderr=True)
 
 
 def show(name: str, rows: Sequence[Row]) -> None:
-    out = Console()
+    out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     for work in dict.fromkeys(row.work for row in rows):
         out.print(_table(f"{name}: {work}", [row for row in rows if row.work == work]))
+    for row in rows:
+        shares = [
+            f"{key.replace('_', ' ')} {_percent(value)}" for key, value in row.extra.items() if key.endswith("share")
+        ]
+        if shares:
+            out.print(f"{row.isa}: {', '.join(shares)}")
     if rows:
         conditions = rows[0].conditions
         busy = sum(not row.conditions.get("idle") for row in rows)
@@ -29,11 +37,10 @@ def show(name: str, rows: Sequence[Row]) -> None:
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
     peers = list(dict.fromkeys(name for row in rows for name in row.peers))
-    extra = [key for key, value in rows[0].extra.items() if isinstance(value, float) and key.endswith("share")]
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.ratios))
     table = Table(title=title, title_justify="left")
-    for heading in ("shape", "isa", "EdgeQ", *peers, *(f"vs {kind}" for kind in kinds), "of ceiling", *extra):
-        table.add_column(heading.replace("_", " "), justify="left" if heading in ("shape", "isa") else "right")
+    for heading in ("shape", "isa", "EdgeQ", *peers, *(f"vs {kind}" for kind in kinds), "of ceiling"):
+        table.add_column(heading, justify="left" if heading in ("shape", "isa") else "right")
     for row in rows:
         cells = [_pair(row.peers_min.get(name), row.peers.get(name)) for name in peers]
         table.add_row(
@@ -43,7 +50,6 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
             *cells,
             *(f"{row.ratios[kind]:.2f}x" if kind in row.ratios else "" for kind in kinds),
             _percent(row.roofline_share),
-            *(_percent(row.extra.get(key)) for key in extra),
         )
     return table
 
