@@ -1,0 +1,278 @@
+"""Will this `.pte` run on a microcontroller, and in how much memory? Asked before anything is flashed.
+
+`runtime/micro` executes a program in place from flash. `check` names everything for which it would refuse one;
+`report` gives the bytes that the program takes. What an operator demands of its own arguments is left to the runtime:
+the compiler cannot write a program that breaks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edgeq._errors import CompileError
+from edgeq.ops import Want
+
+# runtime/micro/operators.c
+OPERATORS = frozenset(
+    f"edgeq::{name}.out"
+    for name in (
+        "pack_sign",
+        "conv2d_b1b1",
+        "conv2d_b1b1_fused",
+        "linear_b1b1",
+        "conv2d_i8f32",
+        "conv2d_i8f32_fused",
+        "linear_i8f32",
+        "linear_i4f32",
+        "squeeze_excite_i4f32",
+        "epilogue",
+        "mean_hw",
+    )
+)
+
+IDENTIFIER = b"ET12"
+# runtime/micro/micro.h
+MOST_ARENAS, MOST_DIMS, MOST_ARGS, MOST_ITEMS, MOST_VALUES, MOST_CALLS = 4, 6, 24, 64, 4096, 4096
+MOST_ELEMENTS = 1 << 27
+ELEMENT_BYTES = {0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 2, 6: 4, 11: 1}  # ExecuTorch's scalar types
+VALUE_BYTES, CALL_BYTES, ARGUMENT_BYTES = 16, 4, 2  # of the workspace, on a 32-bit machine
+ALIGNMENT = 16
+_KINDS = ("Null", "Int", "Bool", "Double", "Tensor", "IntList", "TensorList")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Something that the micro runtime refuses. `str` gives one line."""
+
+    method: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.method}: {self.what}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Bytes that a method takes on a 32-bit microcontroller, besides the firmware's own code and stack.
+
+    program_bytes    the file, in flash, executed in place; weight_bytes of it are constants
+    arena_bytes      planned memory, per memory id; the second and later ones hold state
+    floor_bytes      most bytes of tensors alive at the same time: no plan of the first arena can be smaller
+    workspace_bytes  the method's values and calls, made at start-up
+    scratch_bytes    working memory of the operator that asks for most
+    """
+
+    method: str
+    calls: int
+    program_bytes: int
+    weight_bytes: int
+    arena_bytes: tuple[int, ...]
+    floor_bytes: int
+    workspace_bytes: int
+    scratch_bytes: int
+
+    @property
+    def ram_bytes(self) -> int:
+        """All memory, each block rounded up to its alignment."""
+        return sum(-(-size // ALIGNMENT) * ALIGNMENT for size in self._blocks())
+
+    def _blocks(self) -> tuple[int, ...]:
+        return (*self.arena_bytes, self.workspace_bytes, self.scratch_bytes)
+
+
+def check(pte: bytes, method: str | None = None) -> list[Violation]:
+    """What the micro runtime would refuse in a program, or in one method of it; empty: it runs.
+
+    raises  CompileError when the bytes are no program, or there is no such method
+    """
+    return [violation for plan in _plans(pte, method) for violation in _violations(plan)]
+
+
+def report(pte: bytes, method: str = "forward") -> Report:
+    """The memory that a method takes.
+
+    raises  CompileError when the bytes are no program, there is no such method, or `check` finds fault with it
+    """
+    (plan,) = _plans(pte, method)
+    for violation in _violations(plan):
+        raise CompileError(str(violation))
+    calls = _calls(plan)
+    return Report(
+        method=plan.name,
+        calls=len(calls),
+        program_bytes=len(pte),
+        weight_bytes=sum({v.data_buffer_idx: _bytes(v) for v in _tensors(plan) if not v.allocation_info}.values()),
+        arena_bytes=tuple(plan.non_const_buffer_sizes[1:]),
+        floor_bytes=_floor(plan),
+        workspace_bytes=VALUE_BYTES * len(plan.values)
+        + sum(CALL_BYTES + ARGUMENT_BYTES * len(call.args) for call in calls),
+        scratch_bytes=max((_scratch(plan, call) for call in calls), default=0),
+    )
+
+
+def _plans(pte: bytes, method: str | None) -> list[Any]:
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    if pte[4:8] != IDENTIFIER:
+        raise CompileError(f"not an ExecuTorch program: it starts with {pte[:8].hex()}, bytes 4 to 7 should be ET12")
+    try:
+        plans = deserialize_pte_binary(bytes(pte)).program.execution_plan
+    except Exception as error:  # ExecuTorch's reader raises every kind there is
+        raise CompileError(f"damaged ExecuTorch program: {type(error).__name__}") from error
+    if method is None:
+        return list(plans)
+    found = [plan for plan in plans if plan.name == method]
+    if not found:
+        raise CompileError(f'no method "{method}"; the program has: {", ".join(plan.name for plan in plans)}')
+    return found
+
+
+def _violations(plan: Any) -> Iterator[Violation]:
+    for what, remedy in (*_structure(plan), *_instructions(plan), *_values(plan)):
+        yield Violation(plan.name, what, remedy)
+
+
+Finding = tuple[str, str]
+
+
+def _structure(plan: Any) -> Iterator[Finding]:
+    if plan.delegates:
+        yield (
+            f"delegates to {', '.join(sorted({d.id for d in plan.delegates}))}",
+            "replace its layers by EdgeQ's packed ones, there is no delegate on a microcontroller",
+        )
+    if len(plan.chains) != 1:
+        yield f"{len(plan.chains)} chains of instructions", "export one straight graph"
+    arenas = len(plan.non_const_buffer_sizes) - 1
+    if arenas > MOST_ARENAS:
+        yield f"{arenas} memory ids", f"plan at most {MOST_ARENAS}"
+    if len(plan.values) > MOST_VALUES:
+        yield f"{len(plan.values)} values", f"slim the program, or split it: at most {MOST_VALUES} are taken"
+    for kind, numbers in (("input", plan.inputs), ("output", plan.outputs)):
+        if len(numbers) > MOST_ITEMS:
+            yield f"{len(numbers)} {kind}s", f"at most {MOST_ITEMS} are taken"
+        for i, number in enumerate(numbers):
+            value = plan.values[number].val
+            if type(value).__name__ != "Tensor":
+                yield f"{kind} {i} is {type(value).__name__}", "pass it as a tensor"
+            elif 0 in value.sizes:
+                yield f"{kind} {i} is empty, {value.sizes}", "leave it out"
+            elif kind == "input" and not value.allocation_info:
+                yield f"input {i} has no planned memory", "compile with alloc_graph_input=True"
+
+
+def _instructions(plan: Any) -> Iterator[Finding]:
+    instructions = [i.instr_args for chain in plan.chains for i in chain.instructions]
+    if len(instructions) > MOST_CALLS:
+        yield f"{len(instructions)} calls", f"at most {MOST_CALLS} are taken"
+    for kind in sorted({type(i).__name__ for i in instructions} - {"KernelCall", "DelegateCall"}):
+        yield f"instruction {kind}", "remove control flow that depends on data"
+    called = {call.op_index for call in _calls(plan)}
+    for index, operator in enumerate(plan.operators):
+        name = f"{operator.name}.{operator.overload}"
+        if index in called and name not in OPERATORS:
+            yield f"operator {name}", "replace the layer by one of EdgeQ's packed layers"
+    longest = max((len(call.args) for call in _calls(plan)), default=0)
+    if longest > MOST_ARGS:
+        yield f"a call with {longest} arguments", f"at most {MOST_ARGS} are taken"
+
+
+def _values(plan: Any) -> Iterator[Finding]:
+    for number in sorted(_reached(plan)):
+        value = plan.values[number].val
+        kind = type(value).__name__
+        if kind not in _KINDS:
+            yield f"value {number} is {kind}", "pass it as tensors or integers"
+        elif kind == "Tensor":
+            for what, remedy in _tensor(value):
+                yield f"value {number}: {what}", remedy
+        elif kind == "Int" and not -(1 << 31) <= value.int_val < 1 << 31:
+            yield f"value {number} is {value.int_val}", "pass integers of more than 32 bits as int64 tensors"
+        elif kind in ("IntList", "TensorList") and len(value.items) > MOST_ITEMS:
+            yield f"value {number} is a list of {len(value.items)}", f"at most {MOST_ITEMS} items are taken"
+
+
+def _tensor(t: Any) -> Iterator[Finding]:
+    if int(t.scalar_type) not in ELEMENT_BYTES:
+        yield f"element type {t.scalar_type.name}", "use float32, or integers of 8 to 64 bits"
+    if int(t.shape_dynamism) != 0:
+        yield f"dynamic shape {t.sizes}", "export without dynamic_shapes"
+    if list(t.dim_order) != list(range(len(t.sizes))):
+        yield f"dimension order {list(t.dim_order)}", "use contiguous NHWC shapes instead of memory formats"
+    if len(t.sizes) > MOST_DIMS:
+        yield f"{len(t.sizes)} dimensions", f"at most {MOST_DIMS} are taken"
+    if _elements(t) > MOST_ELEMENTS:
+        yield f"{_elements(t)} elements", f"at most {MOST_ELEMENTS} are taken"
+    if t.allocation_info is None and not t.data_buffer_idx:
+        yield "no memory is planned for it", "compile with the default memory planning"
+    if t.allocation_info is None and t.extra_tensor_info is not None and int(t.extra_tensor_info.location) != 0:
+        yield "its data is outside of the file", "compile without external constants"
+
+
+def _calls(plan: Any) -> list[Any]:
+    instructions = [i.instr_args for chain in plan.chains for i in chain.instructions]
+    return [i for i in instructions if type(i).__name__ == "KernelCall"]
+
+
+def _members(plan: Any, number: int) -> list[int]:
+    """A value and, of a list, its items."""
+    value = plan.values[number].val
+    return [number, *value.items] if type(value).__name__ in ("IntList", "TensorList") else [number]
+
+
+def _reached(plan: Any) -> set[int]:
+    """Values that the runtime decodes."""
+    boundary = [*plan.inputs, *plan.outputs]
+    return {m for n in (*boundary, *(a for call in _calls(plan) for a in call.args)) for m in _members(plan, n)}
+
+
+def _tensors(plan: Any) -> list[Any]:
+    values = [plan.values[number].val for number in _reached(plan)]
+    return [value for value in values if type(value).__name__ == "Tensor"]
+
+
+def _elements(t: Any) -> int:
+    count = 1
+    for extent in t.sizes:
+        count *= extent
+    return count
+
+
+def _bytes(t: Any) -> int:
+    return _elements(t) * ELEMENT_BYTES[int(t.scalar_type)]
+
+
+def _floor(plan: Any) -> int:
+    """Most bytes of the first arena's tensors that are alive during one call.
+
+    Backwards: before a call, what it reads is alive and what it writes is not. (Slimming lets tensors of one shape and
+    place share a value, so the first and last use of a value tell nothing.)
+    """
+    most, alive = 0, set(plan.outputs)
+    for call in reversed(_calls(plan)):
+        written = set(_members(plan, call.args[-1]))  # ExecuTorch repeats the outputs at the end
+        touched = {m for a in call.args for m in _members(plan, a)}
+        most = max(most, sum(_arena_bytes(plan.values[number].val) for number in alive | touched))
+        alive = (alive - written) | (touched - written)
+    return most
+
+
+def _arena_bytes(value: Any) -> int:
+    planned = type(value).__name__ == "Tensor" and value.allocation_info and value.allocation_info.memory_id == 1
+    return _bytes(value) if planned else 0
+
+
+def _scratch(plan: Any, call: Any) -> int:
+    """What the operator asks for in runtime/micro/ops_*.c: a row of sums for a mean, a hidden layer."""
+    values = [plan.values[number].val for number in call.args]
+    match plan.operators[call.op_index].name.removeprefix("edgeq::"):
+        case "conv2d_b1b1_fused" | "conv2d_i8f32_fused" if values[-5].int_val & Want.MEAN:
+            return 4 * int(values[1].sizes[0])
+        case "mean_hw":
+            return 4 * int(values[0].sizes[3])
+        case "squeeze_excite_i4f32":
+            return 4 * int(values[0].sizes[0]) * int(values[3].int_val)
+    return 0
