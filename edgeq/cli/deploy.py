@@ -22,7 +22,7 @@ from edgeq.cli._options import (
     examples,
 )
 
-EPILOG = examples("edgeq deploy pokebnn-fashion", "edgeq deploy ./my-package -d ssh://pi@board --full --json")
+EPILOG = examples("edgeq deploy pokebnn-fashion", "edgeq deploy ./my-package -d local --full --json")
 
 
 def command(
