@@ -181,11 +181,11 @@ class Store:
 
     def run_ids(self) -> list[int]:
         """Every run, oldest first."""
-        return [i for row in self._rows("SELECT id AS i FROM run ORDER BY id") if isinstance(i := row["i"], int)]
+        return [i for row in self.select("SELECT id AS i FROM run ORDER BY id") if isinstance(i := row["i"], int)]
 
     def runs(self, *, model: str | None = None, device: str | None = None, limit: int = 100) -> list[Row]:
         """The newest runs first, each as a flat dictionary of its columns with device and model names."""
-        return self._rows(
+        return self.select(
             _RUNS + " WHERE (?1 IS NULL OR model.name = ?1) AND (?2 IS NULL OR device.name = ?2)"
             " ORDER BY run.id DESC LIMIT ?3",
             model,
@@ -195,23 +195,24 @@ class Store:
 
     def run(self, run_id: int) -> Row:
         """One run with its `values` and `layers`; StoreError when there is none."""
-        rows = self._rows(_RUNS + " WHERE run.id = ?", run_id)
+        rows = self.select(_RUNS + " WHERE run.id = ?", run_id)
         if not rows:
             raise StoreError(f"{self.path}: no run {run_id}")
         return rows[0] | {"values": self.values(run_id), "layers": self.layers(run_id)}
 
     def values(self, run_id: int) -> list[Row]:
-        return self._rows(f"SELECT {_VALUE} FROM value WHERE run = ? ORDER BY metric, source", run_id)
+        return self.select(f"SELECT {_VALUE} FROM value WHERE run = ? ORDER BY metric, source", run_id)
 
     def layers(self, run_id: int) -> list[Row]:
-        return self._rows("SELECT name, op, ns, macs, bytes, source FROM layer WHERE run = ? ORDER BY i", run_id)
+        return self.select("SELECT name, op, ns, macs, bytes, source FROM layer WHERE run = ? ORDER BY i", run_id)
 
     def samples(self, run_id: int) -> list[int]:
         """Raw timings in nanoseconds, in the order they were taken."""
-        rows = self._rows("SELECT ns FROM sample WHERE run = ? ORDER BY i", run_id)
+        rows = self.select("SELECT ns FROM sample WHERE run = ? ORDER BY i", run_id)
         return [ns for row in rows if isinstance(ns := row["ns"], int)]
 
-    def _rows(self, sql: str, *args: object) -> list[Row]:
+    def select(self, sql: str, *args: object) -> list[Row]:
+        """The rows of one SELECT, for views that aggregate. Raises StoreError when the file cannot be read."""
         try:
             return [_decode(row) for row in self._db.execute(sql, args)]
         except sqlite3.DatabaseError as error:
@@ -239,7 +240,7 @@ def export_json(store: Store, out: IO[str], *, samples: bool = False) -> int:
 
 def export_csv(store: Store, out: IO[str]) -> int:
     """Write one line per value with the columns a reader needs to judge it; return the count of lines."""
-    rows = store._rows(
+    rows = store.select(
         "SELECT run.id AS run_id, started_utc, verb, device.name AS device, device.kind, run.isa, threads,"
         " model.name AS model, revision, scheme, model.sha256 AS artefact_sha256, backend, target,"
         f" dataset, split, items, {_VALUE}"

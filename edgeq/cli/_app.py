@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from edgeq.cli import bench, deploy, devices, doctor, keygen, package, profile, pull, push, train, verify, zoo
+from edgeq.cli import (
+    bench,
+    dashboard,
+    deploy,
+    devices,
+    doctor,
+    keygen,
+    package,
+    profile,
+    pull,
+    push,
+    train,
+    verify,
+    zoo,
+)
 from edgeq.cli import compile as compile_verb
 from edgeq.cli import eval as eval_verb
 from edgeq.cli._options import examples
@@ -35,6 +49,7 @@ for verb in (
     compile_verb,
     deploy,
     bench,
+    dashboard,
     eval_verb,
     profile,
     devices,

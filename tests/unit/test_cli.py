@@ -23,6 +23,7 @@ VERBS = (
     "compile",
     "deploy",
     "bench",
+    "dashboard",
     "eval",
     "profile",
     "devices",

@@ -1,0 +1,8 @@
+"""The pages that show what was measured: which model to put on which device.
+
+figures  one labelled number per configuration, and the points and bests made of them    queries  runs and devices
+charts   Vega-Lite specifications  labels  marks, quantities, safe text    views/  one page, one file
+app      navigation, what every page shares    server  `edgeq dashboard`: the pages on a loopback port
+
+Only views and app need the extra `edgeq[dashboard]`. The store is opened read-only.
+"""
