@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro_build import OPERATORS, READER, ROOT, RUNTIME, SANITIZERS, compile_c, sanitized
+from micro_build import BOARDS, OPERATORS, READER, ROOT, RUNTIME, SANITIZERS, compile_c, for_board, sanitized
 
 from edgeq.compile import executorch
 from edgeq.models import pokebnn
@@ -24,6 +24,13 @@ def link(built):
         return built / name
 
     return linked
+
+
+@pytest.fixture(scope="session")
+def board_objects(tmp_path_factory):
+    """Objects of sources for a board, made once."""
+    folders = {board: tmp_path_factory.mktemp(board) for board in BOARDS}
+    return lambda board, sources: for_board(folders[board], board, sources)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,12 @@ OPERATORS = [
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"]
 INCLUDES = [f"-I{RUNTIME}", f"-I{RUNTIME / 'include'}"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
-CORTEX_M4 = ["-mthumb", "-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
+FREESTANDING = ["-ffreestanding", "-Os", "-ffunction-sections", "-fdata-sections", "-fstack-usage"]
+BOARDS = {
+    "mps2-an385": ["-mthumb", "-mcpu=cortex-m3"],
+    "mps2-an386": ["-mthumb", "-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"],
+    "mps2-an500": ["-mthumb", "-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"],
+}
 
 
 def compile_c(compiler: str, *arguments: str | Path) -> None:
@@ -40,10 +45,20 @@ def compile_c(compiler: str, *arguments: str | Path) -> None:
 
 def sanitized(folder: Path, sources: Sequence[Path]) -> list[Path]:
     """Objects of `sources` for the host, under ASan and UBSan."""
-    objects = [folder / f"{source.parent.name}_{source.stem}.o" for source in sources]
-    for source, out in zip(sources, objects, strict=True):
-        compile_c("gcc", "-O1", "-D_POSIX_C_SOURCE=200112L", *SANITIZERS, "-c", source, "-o", out)
-    return objects
+    return objects(folder, sources, "gcc", "-O1", "-D_POSIX_C_SOURCE=200112L", *SANITIZERS)
+
+
+def for_board(folder: Path, board: str, sources: Sequence[Path]) -> list[Path]:
+    """Objects of `sources` for a microcontroller; beside each lies a .su file with its stack frames."""
+    return objects(folder, sources, "arm-none-eabi-gcc", *FREESTANDING, *BOARDS[board])
+
+
+def objects(folder: Path, sources: Sequence[Path], compiler: str, *flags: str) -> list[Path]:
+    made = [folder / f"{source.parent.name}_{source.stem}.o" for source in sources]
+    for source, out in zip(sources, made, strict=True):
+        if not out.exists():
+            compile_c(compiler, *flags, "-c", source, "-o", out)
+    return made
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from micro_build import CORTEX_M4, OPERATORS, READER, compile_c
+from micro_build import OPERATORS, READER
 
 READER_LIMIT = 5 * 1024  # text of reader and interpreter, bytes
 ALL_LIMIT = 13 * 1024  # with every operator and its reference kernel, without libgcc
@@ -21,15 +21,8 @@ ENVIRONMENT = {"memcpy", "memset", "memmove"}
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("m4")
-    made = []
-    for source in [*READER, *OPERATORS]:
-        made.append(folder / f"{source.parent.name}_{source.stem}.o")
-        compile_c(
-            "arm-none-eabi-gcc", "-ffreestanding", "-Os", "-fstack-usage", *CORTEX_M4, "-c", source, "-o", made[-1]
-        )
-    return made
+def objects(board_objects) -> list[Path]:
+    return board_objects("mps2-an386", [*READER, *OPERATORS])
 
 
 def sizes(objects: list[Path]) -> list[tuple[int, int, int]]:
