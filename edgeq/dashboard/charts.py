@@ -16,7 +16,7 @@ from edgeq.results import Row
 Spec = dict[str, object]
 COLOURS = ("#0090d0", "#e69f00", "#00a878", "#cc79a7", "#e0602a", "#8a8a8a")  # apart for all eyes, on both themes
 SHAPES = ("circle", "square", "triangle-up")
-HEIGHT = 280
+HEIGHT = 200
 MAX_LAYERS = 60
 
 _COLOUR: Spec = {
@@ -24,14 +24,14 @@ _COLOUR: Spec = {
     "type": "nominal",
     "title": "weights",
     "scale": {"domain": SCHEMES, "range": COLOURS},
-    "legend": {"orient": "bottom", "columns": 3},
+    "legend": {"orient": "bottom", "columns": 3, "symbolOpacity": 1},
 }
 _SHAPE: Spec = {
     "field": "source",
     "type": "nominal",
     "title": "source",
     "scale": {"domain": [labels.marked(source) for source in labels.SOURCES], "range": SHAPES},
-    "legend": {"orient": "bottom", "columns": 3},
+    "legend": None,  # the page says it once: labels.LEGEND
 }
 _TIPS = {
     "label": "model",
@@ -80,7 +80,7 @@ def dots(points: Sequence[Point]) -> Spec:
     }
     return _layers(
         [_point(p) for p in points],
-        100 + 34 * len(names),
+        34 * len(names),
         {
             "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6},
             "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}, "y": y, "color": _COLOUR},
@@ -95,7 +95,7 @@ def distribution(timings: Timings, quantiles: Sequence[tuple[str, float]], scale
     bins: list[Spec] = [{"from": low / scale, "to": high / scale, "count": n} for low, high, n in timings.bins]
     edge = timings.bins[-1][1] / scale
     lines: Spec = {"values": [{"name": name, "x": value} for name, value in quantiles if value <= edge]}
-    x = _number("from", unit) | {"scale": {"zero": False}}
+    x = _number("from", unit) | {"bin": "binned", "scale": {"zero": False}}
     bars: Spec = {
         "mark": {"type": "bar", "color": COLOURS[0]},
         "encoding": {
@@ -153,11 +153,13 @@ def profile(layers: Sequence[Row]) -> Spec:
             "tooltip": [{"field": "layer"}, {"field": "op"}, *_all("us", "macs")],
         },
     }
-    return _layers(rows, 120 + 18 * len(rows), bars)
+    return _layers(rows, 18 * len(rows), bars)
 
 
 def _layers(rows: Sequence[Spec], height: int, *layers: Spec) -> Spec:
-    return {"data": {"values": rows}, "height": height, "layer": layers}
+    """Wide as the page allows; `height` is that of the plot without axis and legend."""
+    fit = {"type": "fit-x", "contains": "padding"}
+    return {"data": {"values": rows}, "height": height, "autosize": fit, "layer": layers}
 
 
 def _number(field: str, title: str) -> Spec:

@@ -52,7 +52,9 @@ def quantity(value: float | None, unit: str) -> str:
         return f"{value:.0f} B"
     if unit == "1":
         return f"{value:,.0f}"
-    return f"{value:.2f} %" if unit == "%" else f"{value:.3g} {unit}"
+    if unit == "%":
+        return f"{value:.2f} %"
+    return f"{value:,.0f} {unit}" if abs(value) >= 999.5 else f"{value:.3g} {unit}"
 
 
 def interval(low: float | None, high: float | None, unit: str) -> str:

@@ -135,7 +135,7 @@ def test_an_axis_is_logarithmic_only_above_zero(path, fill):
 
 
 def test_quantities_read_well():
-    assert labels.quantity(1.5, "ms") == "1.5 ms"
+    assert labels.quantity(1.5, "ms") == "1.5 ms" and labels.quantity(3000, "MHz") == "3,000 MHz"
     assert labels.quantity(999, "B") == "999 B" and labels.quantity(84_000, "B") == "84 kB"
     assert labels.quantity(5_000_000, "1") == "5,000,000"
     assert labels.quantity(None, "mJ") == "-"
