@@ -1,8 +1,8 @@
 #!/bin/sh
-# Debian packages that the tests use: cross-compiler and emulator for the NEON kernels, Fashion-MNIST for accuracy.
+# Debian packages that the tests use: cross-compilers and emulators for NEON and Cortex-M, Fashion-MNIST for accuracy.
 # Installs what is missing when it may (root, apt-get); otherwise says so, and the tests that need it skip with a reason.
 set -u
-packages="gcc-aarch64-linux-gnu qemu-user dataset-fashion-mnist"
+packages="gcc-aarch64-linux-gnu qemu-user gcc-arm-none-eabi qemu-system-arm dataset-fashion-mnist"
 
 missing=""
 for package in $packages; do
