@@ -19,6 +19,7 @@ help:
 
 # ---- environment: dependencies once per change of pyproject.toml, the package once per change of native code
 $(VENV)/.dependencies: pyproject.toml
+	command -v c++ >/dev/null || sh tools/system_packages.sh g++
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check executorch==1.5.1 'scikit-build-core>=0.11' 'cmake>=3.28,<4' ninja

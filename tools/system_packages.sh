@@ -1,8 +1,9 @@
 #!/bin/sh
-# Debian packages that the tests use: cross-compilers and emulators for NEON and Cortex-M, Fashion-MNIST for accuracy.
-# Installs what is missing when it may (root, apt-get); otherwise says so, and the tests that need it skip with a reason.
+# Installs Debian packages: those named, else what the tests use beyond the compiler (cross-compilers and emulators for
+# NEON and Cortex-M, Fashion-MNIST for accuracy). Where it may not (no root, no apt-get) it says what is missing; the
+# tests that need it skip with a reason.
 set -u
-packages="gcc-aarch64-linux-gnu qemu-user gcc-arm-none-eabi qemu-system-arm dataset-fashion-mnist"
+packages="${*:-gcc-aarch64-linux-gnu qemu-user gcc-arm-none-eabi qemu-system-arm dataset-fashion-mnist}"
 
 missing=""
 for package in $packages; do
@@ -11,9 +12,9 @@ done
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
-  echo "not installed:$missing (as root: apt-get install$missing); tests that need them will be skipped" >&2
+  echo "not installed:$missing (as root: apt-get install$missing)" >&2
   exit 0
 fi
 apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $missing >/dev/null || {
-  echo "could not install:$missing; tests that need them will be skipped" >&2
+  echo "could not install:$missing" >&2
 }
