@@ -216,6 +216,16 @@ def test_an_instruction_set_that_is_not_there_is_refused(agent_path, tmp_path, m
     assert "EDGEQ_ISA=mmx cannot be used on this machine; usable are: ref" in done.stderr
 
 
+@pytest.mark.parametrize("threads", ["abc", "0", "257", "2x", ""])
+def test_a_thread_count_that_is_none_is_refused(agent_path, tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("EDGEQ_THREADS", threads)
+    done = subprocess.run([agent_path, "--store", tmp_path], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"edgeq-agent: EDGEQ_THREADS={threads} is not a number from 1 to 256\n",
+    )
+
+
 def test_only_loopback_is_listened_on(agent_path, tmp_path):
     command = [agent_path, "--store", tmp_path, "--listen", "0.0.0.0:0"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)

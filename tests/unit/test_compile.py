@@ -1,6 +1,9 @@
 """Passes keep every value, slimming keeps the program, the cache serves only what it should."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -143,3 +146,19 @@ def test_tensors_that_do_not_fit_are_named(network, change, message):
     change(tensors)
     with pytest.raises(FormatError, match=message):
         models.from_package({"model": "pokebnn", "network": asdict(CONFIG)}, tensors)
+
+
+def test_the_operators_refuse_a_thread_count_that_is_none():
+    code = (
+        "import ctypes; from edgeq.compile import host; library = host._load_operators()\n"
+        "library.edgeq_settings_error.restype = ctypes.c_char_p\n"
+        "print(library.edgeq_settings_error().decode())"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "EDGEQ_THREADS": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert child.stdout == "EDGEQ_THREADS=0 is not a number from 1 to 256\n", child.stderr

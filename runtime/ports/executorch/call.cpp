@@ -36,7 +36,7 @@ private:
 Call::Call(KernelRuntimeContext &context, Span<EValue *> stack, const char *name, size_t arguments, size_t outs)
     : context_(context), traced_(context.internal_event_tracer(), name), stack_(stack), name_(name) {
   const size_t expected = arguments + outs;
-  require(*edgeq_isa_error() == 0, edgeq_isa_error());
+  require(*edgeq_settings_error() == 0, edgeq_settings_error());
   require(stack.size() == expected || stack.size() == expected + 1, "wrong number of arguments");
 }
 

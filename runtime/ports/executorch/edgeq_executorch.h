@@ -13,8 +13,8 @@ extern "C" {
  * machine. */
 EDGEQ_PUBLIC const char *edgeq_isa(void);
 
-/* Empty, or why EDGEQ_ISA cannot be obeyed; every operator fails with this text then. */
-EDGEQ_PUBLIC const char *edgeq_isa_error(void);
+/* Empty, or why EDGEQ_ISA or EDGEQ_THREADS cannot be obeyed; every operator fails with this text then. */
+EDGEQ_PUBLIC const char *edgeq_settings_error(void);
 
 /* Threads of one inference, edgeq:: operators and ExecuTorch's pool (XNNPACK) alike; before the first program is
  * loaded. Without this call edgeq:: operators use EDGEQ_THREADS threads (one unless set) of whatever pool ExecuTorch

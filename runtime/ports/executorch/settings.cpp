@@ -3,8 +3,10 @@
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <string>
+#include <system_error>
 
 #include "edgeq_executorch.h"
 
@@ -26,6 +28,7 @@ namespace edgeq {
 namespace {
 
 constexpr uint64_t kWorthSharing = 1 << 20; // multiply-adds; waking the pool costs some ten microseconds
+constexpr unsigned kMostThreads = 256;
 
 // Each worker takes one run of consecutive indices.
 void share(void *context, eq_task task, void *arg, size_t count) {
@@ -40,11 +43,11 @@ void share(void *context, eq_task task, void *arg, size_t count) {
 
 struct Settings {
   eq_threads threads{1, share, nullptr};
-  std::string isa_error;
+  std::string error; // empty, or which environment variable cannot be obeyed
 
   Settings() {
     threads.context = &threads;
-    if (const char *text = std::getenv("EDGEQ_THREADS")) threads.workers = clamp(std::strtoul(text, nullptr, 10));
+    if (const char *text = std::getenv("EDGEQ_THREADS")) count(text);
 #if defined(__aarch64__)
     if (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
 #endif
@@ -52,7 +55,17 @@ struct Settings {
   }
 
   static unsigned clamp(unsigned long threads) {
-    return static_cast<unsigned>(std::clamp<unsigned long>(threads, 1, 256));
+    return static_cast<unsigned>(std::clamp<unsigned long>(threads, 1, kMostThreads));
+  }
+
+  void count(const std::string &text) {
+    const char *const end = text.data() + text.size();
+    unsigned number = 0;
+    const auto [rest, fault] = std::from_chars(text.data(), end, number);
+    if (fault == std::errc() && rest == end && number >= 1 && number <= kMostThreads)
+      threads.workers = number;
+    else
+      error = "EDGEQ_THREADS=" + text + " is not a number from 1 to " + std::to_string(kMostThreads);
   }
 
   void select(const std::string &name) {
@@ -62,7 +75,7 @@ struct Settings {
       if (name == eq_isa_name(isa) && eq_isa_select(isa) == EQ_OK) return;
       if (eq_isa_usable(isa)) usable += std::string(" ") + eq_isa_name(isa);
     }
-    isa_error = "EDGEQ_ISA=" + name + " cannot be used on this machine; usable are:" + usable;
+    error = "EDGEQ_ISA=" + name + " cannot be used on this machine; usable are:" + usable;
   }
 };
 
@@ -85,7 +98,7 @@ const char *edgeq_isa(void) {
   return eq_isa_name(eq_isa_current());
 }
 
-const char *edgeq_isa_error(void) { return edgeq::settings().isa_error.c_str(); }
+const char *edgeq_settings_error(void) { return edgeq::settings().error.c_str(); }
 
 void edgeq_set_threads(unsigned threads) {
   edgeq::settings().threads.workers = edgeq::Settings::clamp(threads);

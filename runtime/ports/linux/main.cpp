@@ -110,7 +110,7 @@ int main(int argc, char **argv) {
   }
   try {
     const Options options = parse(words);
-    if (*edgeq_isa_error()) throw std::runtime_error(edgeq_isa_error());
+    if (*edgeq_settings_error()) throw std::runtime_error(edgeq_settings_error());
     // What a library prints must not end up between frames: standard output becomes standard error.
     const int out = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (options.listen.empty()) ::dup2(STDERR_FILENO, STDOUT_FILENO);
