@@ -6,6 +6,7 @@ into place in one step; whatever interrupts a pull, nothing half-installed is le
 """
 
 import contextlib
+import difflib
 import re
 import secrets
 import shutil
@@ -135,14 +136,23 @@ def pull(
         if kept is not None and kept.manifest.version >= offered.manifest.version:
             return kept
         return _pulled(offered, "bundled", None)
-    revision = revision or "main"
+    try:
+        return _from_hub(shelf, revision or "main", terms, is_offline() if offline is None else offline, progress)
+    except (NotFoundError, HubError) as error:
+        if bundled is not None or "/" in str(ref):
+            raise
+        raise type(error)(f"{_not_in_zoo(str(ref))}; {error}") from error
+
+
+def _from_hub(shelf: "_Shelf", revision: str, terms: _Terms, offline: bool, progress: Progress | None) -> PulledPackage:
+    """The package that a Hub, or the cache in its place, holds under a revision."""
     if _COMMIT.fullmatch(revision) and (known := shelf.find(revision, terms)) is not None:
         return known
-    if is_offline() if offline is None else offline:
+    if offline:
         return shelf.last(revision, terms, "offline")
     client = HubClient()
     try:
-        commit = client.resolve(repo, revision)
+        commit = client.resolve(shelf.repo, revision)
     except HubError as error:
         return shelf.last(revision, terms, str(error), otherwise=error)
     found = shelf.find(commit, terms) if shelf.has(commit) else None
@@ -344,6 +354,16 @@ def _bundled(repo: str) -> Path | None:
     if owner != OWNER or zoo is None or not (zoo / name / "package" / MANIFEST).is_file():
         return None
     return zoo / name / "package"
+
+
+def _not_in_zoo(ref: str) -> str:
+    """Says so, and what was perhaps meant."""
+    zoo = _paths.bundled_zoo()
+    names = sorted(path.parent.parent.name for path in zoo.glob(f"*/package/{MANIFEST}")) if zoo else []
+    name = ref.partition("@")[0]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
+    return f"{name}: not in the bundled zoo ({hint})"
 
 
 def _check_name(repo: str, manifest: Manifest) -> None:

@@ -198,6 +198,8 @@ def verify_package(
     minimum_version  refuse anything older
     raises           NotFoundError, FormatError or IntegrityError: one line that says which file and why
     """
+    if folder.is_file() or not os.path.lexists(folder):
+        raise NotFoundError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     raw = _read_capped(folder, MANIFEST, MAX_MANIFEST_BYTES)
     try:
         signature = _read_capped(folder, SIGNATURE, keys.SIGNATURE_BYTES)
@@ -312,9 +314,14 @@ def _signed_manifest(
     return {MANIFEST: raw} | ({} if key is None else {SIGNATURE: keys.sign(key, FORMAT, raw)})
 
 
-def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+def check_new(folder: Path) -> None:
+    """Raises PackageError unless a package can be written there: no such folder yet, or an empty one."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PackageError(f"{folder}: exists already; choose a new folder or remove it first")
+
+
+def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    check_new(folder)
     staging = folder.parent / f".{folder.name}.{secrets.token_hex(8)}"
     try:
         for name, data in contents.items():

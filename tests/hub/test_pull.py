@@ -373,7 +373,7 @@ def test_folder_is_verified_where_it_lies(tmp_path, monkeypatch):
     assert pull("demo").source == pull("./demo").source == "folder"
     with pytest.raises(UsageError, match="a folder has no revision"):
         pull("./demo", revision="main")
-    with pytest.raises(NotFoundError, match=r"^edgeq\.json: missing from nowhere$"):
+    with pytest.raises(NotFoundError, match=r"^nowhere: no such folder$"):
         pull("./nowhere")
 
 
