@@ -1,11 +1,12 @@
-"""Where EdgeQ keeps its things. Nothing here creates a folder; whoever writes does."""
+"""Where EdgeQ keeps its things. Only `writable_home` creates a folder; else whoever writes does."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import platformdirs
 
-from ._errors import UnsupportedError
+from ._errors import StoreError, UnsupportedError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -15,6 +16,21 @@ def home() -> Path:
     if chosen := os.environ.get("EDGEQ_HOME"):
         return Path(chosen).expanduser().absolute()
     return platformdirs.user_data_path("edgeq", appauthor=False)
+
+
+def writable_home() -> Path:
+    """`home()`, made if it is missing: to be asked before long work whose result belongs there.
+
+    raises  StoreError when it cannot be made or written
+    """
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        why = "not a folder" if folder.exists() and not folder.is_dir() else error.strerror
+        raise StoreError(f"EDGEQ_HOME: {folder} cannot be written: {why}; set EDGEQ_HOME to another folder") from None
 
 
 def cache() -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeq import hub
+from edgeq import _paths, hub
 from edgeq._errors import DeviceError, UnsupportedError
 from edgeq._quiet import quiet
 from edgeq.bench.record import Subject, store_report
@@ -64,6 +64,8 @@ def run(
 
     raises  what `session.run` raises; UnsupportedError for a device without a tracer
     """
+    _paths.writable_home()
+
     from edgeq.compile import build
     from edgeq.device import connect
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from edgeq import data, hub
+from edgeq import _paths, data, hub
 from edgeq._errors import EnergyError, NotFoundError, UsageError
 from edgeq.bench import accuracy, energy, host, latency
 from edgeq.bench.energy import estimate
-from edgeq.bench.record import Subject, store_report
+from edgeq.bench.record import Subject, is_local, store_report
 from edgeq.bench.report import Energy, Evaluation, Memory, Report
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ def run(
     store   the results store; None is the usual place
     raises  whatever the step that failed raises; nothing is stored then
     """
+    _paths.writable_home()
+    named_provider(plan, url)
+
     from edgeq.compile import build
     from edgeq.device import connect
 
@@ -102,6 +105,7 @@ def measure(
     progress: Progress = lambda stage, done=0, total=0, /: None,
 ) -> Report:
     """Deploy an artefact to a connected device, measure what the plan asks for, store and return it."""
+    provider = named_provider(plan, url)
     subject = Subject.begin(device.info, url, artefact, package, verb=plan.verb)
     warnings = [package.note] if package.note else []
     if subject.on_this_host and plan.times and (busy := host.load_warning()):
@@ -120,7 +124,7 @@ def measure(
         if short := latency.protocol_warning(warmup=plan.warmup, runs=plan.runs):
             warnings.append(short)
         progress("measuring energy")
-        report = replace(report, energy=_energy(net, first, subject, report, plan))
+        report = replace(report, energy=_energy(net, first, subject, report, plan, provider))
     if plan.evaluates and pictures is not None:
         stage = f"evaluating {len(pictures)} pictures of {pictures.dataset}"
         x = data.preprocess(pictures.x, package.config())
@@ -156,6 +160,19 @@ def choose_data(package: PulledPackage, plan: Plan) -> data.Split | None:
     return None
 
 
+def named_provider(plan: Plan, url: str) -> energy.EnergyProvider | None:
+    """The energy provider that a plan asks for by name; None for "auto", "none" and verbs that do not time.
+
+    raises  UsageError for an unknown name, EnergyError for a sensor that is silent or watches another machine
+    """
+    if not plan.times or plan.energy in (AUTO, NONE):
+        return None
+    provider = energy.get(plan.energy)
+    if provider.kind == "measured" and not is_local(url):
+        raise EnergyError(f"{plan.energy}: watches this host, and the model runs on {url}")
+    return provider
+
+
 def first_input(net: Net, config: Mapping[str, object], pictures: data.Split | None) -> tuple[Array, ...]:
     """What is timed: the first picture, or noise from a fixed seed where there is none."""
     if pictures is not None:
@@ -176,19 +193,22 @@ def _timed(report: Report, tick: str, samples: Sequence[int], plan: Plan) -> Rep
     )
 
 
-def _energy(net: Net, first: tuple[Array, ...], subject: Subject, report: Report, plan: Plan) -> Energy | None:
+def _energy(
+    net: Net,
+    first: tuple[Array, ...],
+    subject: Subject,
+    report: Report,
+    plan: Plan,
+    provider: energy.EnergyProvider | None,
+) -> Energy | None:
     """Energy of one inference: sensors watch a pass of their own, the model needs only the median time.
 
-    None when the plan wants none, or "auto" finds no provider for this device; a provider asked for by name raises.
+    provider  the one that was asked for by name
+    return    None when the plan wants none, or "auto" finds no provider for this device
     """
     if plan.energy == NONE or report.latency is None:
         return None
-    provider: energy.EnergyProvider
-    if plan.energy != AUTO:
-        provider = energy.get(plan.energy)
-        if provider.kind == "measured" and not subject.on_this_host:
-            raise EnergyError(f"{plan.energy}: watches this host, and the model runs on {subject.url}")
-    else:
+    if provider is None:
         try:
             provider = energy.best_available(
                 on_this_host=subject.on_this_host, isa=subject.arch, threads=report.threads

@@ -62,7 +62,8 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
 
     package   from `edgeq.hub.pull` or `edgeq.package.verify_package`
     progress  called with one line per stage
-    raises    UnsupportedError for an unknown target or model, FormatError for weights that do not fit, CompileError
+    raises    UnsupportedError for an unknown target or model, FormatError for weights that do not fit, CompileError,
+              StoreError when the cache cannot be written
     """
     from edgeq import models
 
@@ -70,6 +71,7 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
     file = _cached_file(f"{origin} {target} {fingerprint()}", target, name)
     if (known := _read_cached(file, target)) is not None:
         return known
+    _paths.writable_home()
     if progress:
         progress(f"compiling {name} for {target}")
     config = package.config()

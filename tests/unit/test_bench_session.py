@@ -185,8 +185,10 @@ def test_energy_none_and_unknown_processor(package: hub.PulledPackage, artefact:
     assert measured(package, artefact, plan, FakeDevice(FakeNet())).energy is None
     odd = FakeDevice(FakeNet(), replace(INFO, arch="riscv64"))
     assert measured(package, artefact, session.Plan("bench"), odd, "tcp://board:1").energy is None
+    net = FakeNet()
     with pytest.raises(UsageError, match="no energy provider 'dream'"):
-        measured(package, artefact, session.Plan("bench", energy="dream"), FakeDevice(FakeNet()))
+        measured(package, artefact, session.Plan("bench", energy="dream"), FakeDevice(net))
+    assert net.benches == 0  # said before anything is timed
 
 
 def test_one_source_of_pictures_and_at_least_one_for_eval(package: hub.PulledPackage, tmp_path: Path) -> None:
