@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,14 +97,25 @@ def _keys() -> Check:
     return _tried("trusted keys", look, f"repair {_paths.trusted()}")
 
 
+_NOT_YET = "no verb of this version uses it; will be for"
 _PROGRAMS = (
     ("gcc", ("gcc", "--version"), "builds the C core", "apt-get install build-essential"),
     ("g++", ("g++", "--version"), "builds the agent", "apt-get install build-essential"),
-    ("aarch64 compiler", ("aarch64-linux-gnu-g++", "--version"), "ARM boards", "apt-get install g++-aarch64-linux-gnu"),
+    (
+        "aarch64 compiler",
+        ("aarch64-linux-gnu-g++", "--version"),
+        "builds for ARM",
+        "apt-get install g++-aarch64-linux-gnu",
+    ),
     ("qemu-aarch64", ("qemu-aarch64", "--version"), "tests of the ARM kernels", "apt-get install qemu-user"),
-    ("ARM MCU compiler", ("arm-none-eabi-gcc", "--version"), "microcontrollers", "apt-get install gcc-arm-none-eabi"),
-    ("adb", ("adb", "version"), "Android devices", "apt-get install adb"),
-    ("ssh", ("ssh", "-V"), "Linux boards", "apt-get install openssh-client"),
+    (
+        "ARM MCU compiler",
+        ("arm-none-eabi-gcc", "--version"),
+        f"{_NOT_YET} microcontrollers",
+        "apt-get install gcc-arm-none-eabi",
+    ),
+    ("adb", ("adb", "version"), f"{_NOT_YET} Android devices", "apt-get install adb"),
+    ("ssh", ("ssh", "-V"), f"{_NOT_YET} Linux boards", "apt-get install openssh-client"),
 )
 
 
@@ -146,11 +158,13 @@ def _data() -> Check:
 
 
 def _tried(name: str, look: Callable[[], str], fix: str, *, needed: bool = False) -> Check:
-    """A check whose finding is what `look` returns, or why it could not."""
+    """A check whose finding is what `look` returns, or why it could not: `fix`, unless a variable is to blame."""
     try:
         return Check(name, True, look(), needed=needed)
     except (EdgeQError, OSError, ImportError, AttributeError) as error:
-        return Check(name, False, " ".join(str(error).split()) or type(error).__name__, fix, needed=needed)
+        detail = " ".join(str(error).split()) or type(error).__name__
+        blamed = [variable for variable in re.findall(r"EDGEQ_[A-Z]+", detail) if variable in os.environ]
+        return Check(name, False, detail, f"unset or change {blamed[0]}" if blamed else fix, needed=needed)
 
 
 def _version(package: str) -> str | None:

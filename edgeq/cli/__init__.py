@@ -29,14 +29,23 @@ def run(args: Sequence[str]) -> int:
     try:
         code = app(args=list(args), prog_name="edgeq", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _unread()
+    except SystemExit as end:  # what the parser and the tables make of a broken pipe
+        if isinstance(end.__context__, BrokenPipeError):
+            return _unread()
+        raise
     except KeyboardInterrupt:
         return _say("interrupted", INTERRUPTED)
     except Exception as error:
         return _explain(error)
     return code if isinstance(code, int) else 0
+
+
+def _unread() -> int:
+    """The reader of our output (head, less) has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _explain(error: Exception) -> int:
@@ -47,7 +56,10 @@ def _explain(error: Exception) -> int:
     if type(error).__name__ == "Abort":
         return _say("interrupted", INTERRUPTED)
     if hasattr(error, "format_message"):  # a wrong command line, as the parser found it
-        return _say(f"{error.format_message()} (try: edgeq --help)", int(getattr(error, "exit_code", 2)))
+        text, code = error.format_message(), int(getattr(error, "exit_code", 2))
+        return _say(f"{text} (try: edgeq --help)", code) if text else code  # no text: the help was printed
+    if isinstance(error, OSError) and error.filename is not None:
+        return _say(f"{os.fsdecode(error.filename)}: {error.strerror}", EdgeQError.exit_code)
     text = f"internal error: {type(error).__name__}: {error} (EDGEQ_DEBUG=1 shows where; please report it)"
     return _say(text, INTERNAL)
 

@@ -26,8 +26,8 @@ from edgeq.cli import eval as eval_verb
 from edgeq.cli._options import examples
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 other error; 2 wrong call; 3 package; 4 Hub; 5 device; 6 compiler; 7 unsupported; "
-    "8 results store; 9 energy sensor; 70 internal error; 130 interrupted."
+    "Exit codes: 0 done, or the reader of a pipe has seen enough; 1 other error; 2 wrong call; 3 package; 4 Hub; "
+    "5 device; 6 compiler; 7 unsupported; 8 results store; 9 energy sensor; 70 internal error; 130 interrupted."
 )
 
 app = typer.Typer(

@@ -23,14 +23,19 @@ def command(
     json: Json = False,
 ) -> None:
     """Pack the trained weights, write card and manifest, and sign them."""
-    from edgeq import _paths, keys, release
-    from edgeq.train import load_trained
+    from edgeq import _paths, keys
+    from edgeq import package as packages
 
-    trained = load_trained(run / "model.safetensors")
     signer = None
     if key is not None:
         named = _paths.keys() / f"{key}.key"
         signer = keys.load_private(named if named.is_file() else Path(key))
+    packages.check_new(output)
+
+    from edgeq import release  # takes seconds, so the arguments come first
+    from edgeq.train import load_trained
+
+    trained = load_trained(run / "model.safetensors")
     manifest = release.release(trained, output, version=version, key=signer)
     if json:
         files = {name: entry.size for name, entry in manifest.files.items()}

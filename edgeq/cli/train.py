@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeq._errors import NotFoundError
 from edgeq.cli._options import Json, examples
 from edgeq.cli._output import Progress, print_json, print_table
 
@@ -28,7 +29,10 @@ def command(
     json: Json = False,
 ) -> None:
     """Train the network of a recipe: deterministic from its seed, resumable after any interruption."""
-    from edgeq import train
+    if not recipe.is_file():
+        raise NotFoundError(f"{recipe}: no such recipe")
+
+    from edgeq import train  # takes seconds, so the argument comes first
 
     with Progress() as progress:
 

@@ -1,13 +1,14 @@
 """The command line as a user sees it: help, exit codes, one line per error, one JSON document."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from edgeq import cli
+from edgeq import cli, doctor
 from edgeq.bench import latency
 from edgeq.cli import _options
 
@@ -73,7 +74,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("args", "code", "message"),
     [
         (["pull", "no/such/name"], 2, "no/such/name"),
-        (["verify", "nowhere"], 3, "edgeq.json"),
+        (["verify", "/nowhere"], 3, "/nowhere: no such folder"),
+        (["verify", __file__], 3, "test_cli.py: not a folder"),
+        (["eval", "pokebnn-fashon"], 3, "not in the bundled zoo (did you mean pokebnn-fashion?); edgeq/pokebnn-fashon"),
+        (["zoo", "show", "nope"], 3, "nope: not in the bundled zoo (there are: pokebnn-fashion); edgeq/nope"),
+        (["bench", "pokebnn-fashion", "--energy", "foo"], 2, "no energy provider 'foo'"),
+        (["package", "run", "-o", "out", "--key", "nobody"], 3, "nobody: no such key"),
         (["deploy"], 2, "MODEL"),
         (["deploy", "x", "--runs", "0"], 2, "--runs"),
         (["frobnicate"], 2, "frobnicate"),
@@ -89,6 +95,46 @@ def test_an_error_is_one_line_on_stderr_with_its_exit_code(
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
     assert out == "" and last.startswith("edgeq: ") and message in last and "Traceback" not in err
+
+
+def test_without_a_verb_there_is_help_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 2
+    out, err = capsys.readouterr()
+    assert "Usage" in out + err and "edgeq: " not in err
+
+
+@pytest.mark.parametrize(("home", "why"), [("/proc/x", "No such file"), (__file__, "not a folder")])
+@pytest.mark.parametrize("verb", ["eval", "profile", "compile"])
+def test_a_home_that_cannot_be_written_is_said_before_the_work(
+    verb: str, home: str, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEQ_HOME", home)
+    assert cli.run([verb, "pokebnn-fashion"]) == 8
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"edgeq: EDGEQ_HOME: {home} cannot be written: {why}") and err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_used_is_no_internal_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EDGEQ_HOME", __file__)
+    assert cli.run(["keygen", "me"]) == 1
+    assert capsys.readouterr().err == f"edgeq: {__file__}/keys: Not a directory\n"
+
+
+def test_arguments_are_checked_before_the_heavy_imports(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    code = (
+        "import sys; from edgeq.cli import run; codes = [run(line.split()) for line in sys.argv[1:]];"
+        "print(codes, [m for m in ('torch', 'executorch') if m in sys.modules])"
+    )
+    lines = ("train none.toml", "package run -o out --key nobody", "package run -o full")
+    child = subprocess.run(
+        [sys.executable, "-c", code, *lines], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert child.stdout == "[3, 3, 3] []\n", child.stderr
+    assert "training" not in child.stderr and child.stderr.count("\n") == 3
 
 
 def test_an_unexpected_error_is_one_line_too_unless_debugging(
@@ -119,14 +165,16 @@ def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert cli.run(["zoo", "list"]) == 130
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    code = "import sys; from edgeq.cli import run; sys.exit(run(['doctor', '--json']))"
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert child.stdout is not None and child.stderr is not None
-    child.stdout.close()
-    assert "Traceback" not in child.stderr.read()
-    child.wait(60)
-    child.stderr.close()
+@pytest.mark.parametrize("args", [["doctor"], ["doctor", "--json"], ["zoo", "list"], ["--help"], ["--version"]])
+def test_a_closed_pipe_is_no_error(args: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "import sys; from edgeq.cli import run; sys.exit(run(sys.argv[1:]))"
+    child = subprocess.run(
+        [sys.executable, "-c", code, *args], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writer)
+    assert (child.returncode, child.stderr) == (0, "")
 
 
 def test_keygen_then_verify_of_a_package_signed_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +228,26 @@ def test_doctor_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> No
     checks = {check["name"]: check for check in document["checks"]}
     assert {"python", "C core", "local device", "ExecuTorch", "qemu-aarch64", "adb", "ssh", "RAPL"} <= checks.keys()
     assert checks["python"]["ok"] and all(c["ok"] or c["fix"] for c in checks.values())
+
+
+def test_doctor_blames_the_variable_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEQ_THREADS", "0")
+    local = next(check for check in doctor.examine() if check.name == "local device")
+    assert (local.ok, local.fix) == (False, "unset or change EDGEQ_THREADS")
+    monkeypatch.setenv("EDGEQ_AGENT", "/nowhere/agent")
+    local = next(check for check in doctor.examine() if check.name == "local device")
+    assert (local.ok, local.fix) == (False, "unset or change EDGEQ_AGENT")
+
+
+def test_doctor_says_which_programs_wait_for_a_later_version() -> None:
+    later = {check.name for check in doctor.examine() if "no verb of this version uses it" in check.detail}
+    assert later == {"ARM MCU compiler", "adb", "ssh"}
+
+
+def test_push_says_that_the_names_must_be_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["push", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "edgeq push ./my-net me/my-net" in out and "NAME is the one in" in out
 
 
 def test_options_repeat_the_protocol_of_the_bench() -> None:
