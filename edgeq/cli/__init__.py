@@ -10,10 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from edgeq._errors import EdgeQError
-from edgeq.cli._app import app
 from edgeq.cli._output import remark
 
-__all__ = ["app", "main", "run"]
+__all__ = ["main", "run"]
 
 INTERRUPTED = 130
 INTERNAL = 70
@@ -27,6 +26,8 @@ def main() -> None:
 def run(args: Sequence[str]) -> int:
     """Run one command line; give back its exit code. Prints, never raises, unless EDGEQ_DEBUG is set."""
     try:
+        from edgeq.cli._app import app  # here, so that Ctrl-C during the imports is told like any other
+
         code = app(args=list(args), prog_name="edgeq", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -39,6 +40,8 @@ def run(args: Sequence[str]) -> int:
         return _say("interrupted", INTERRUPTED)
     except Exception as error:
         return _explain(error)
+    if code == INTERRUPTED:  # how the parser reports it
+        return _say("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

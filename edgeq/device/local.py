@@ -14,6 +14,7 @@ from .records import Found
 from .stream import FdStream
 
 _EXIT_S = 10.0
+_CLOSE_S = 1.0  # an idle agent ends at once; a busy one works on what nobody will read
 
 
 def open_stream(url: str) -> FdStream:
@@ -33,7 +34,7 @@ def open_stream(url: str) -> FdStream:
     def close() -> None:
         writer.close()
         try:
-            process.wait(_EXIT_S)
+            process.wait(_CLOSE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

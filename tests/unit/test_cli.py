@@ -163,6 +163,24 @@ def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
     monkeypatch.setattr(hub, "list_zoo", interrupt)
     assert cli.run(["zoo", "list"]) == 130
+    assert capsys.readouterr() == ("", "edgeq: interrupted\n")
+
+
+@pytest.mark.parametrize("module", ["edgeq.cli._app", "edgeq.device"])
+def test_ctrl_c_during_the_imports_is_130_too(module: str) -> None:
+    code = f"""
+import sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = ["devices"]
+from edgeq.cli import main
+main()
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (child.returncode, child.stdout, child.stderr) == (130, "", "edgeq: interrupted\n")
 
 
 @pytest.mark.parametrize("args", [["doctor"], ["doctor", "--json"], ["zoo", "list"], ["--help"], ["--version"]])

@@ -2,12 +2,13 @@
 
 import os
 import threading
+import time
 
 import pytest
 
 from edgeq import device
 from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageError
-from edgeq.device import agent, frames
+from edgeq.device import agent, frames, local
 from edgeq.device.stream import FdStream
 
 PROTOCOL = frames.protocol()
@@ -54,6 +55,17 @@ def test_agent_that_cannot_be_started_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("EDGEQ_AGENT", str(file))
     with pytest.raises(DeviceError, match="cannot be started"):
         device.connect("local")
+
+
+def test_an_agent_busy_with_what_nobody_will_read_is_not_waited_for(monkeypatch, tmp_path):
+    file = tmp_path / "agent"
+    file.write_text("#!/bin/sh\nexec sleep 60\n")
+    file.chmod(0o700)
+    monkeypatch.setenv("EDGEQ_AGENT", str(file))
+    stream = local.open_stream("local")
+    begin = time.monotonic()
+    stream.close()
+    assert time.monotonic() - begin < 5
 
 
 @pytest.fixture
