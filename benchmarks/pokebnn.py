@@ -76,7 +76,7 @@ def run(options: Options) -> list[Row]:
         shares: dict[str, object] = {}
         if options.threads == 1:
             options.say(f"splitting the time of {isa}")
-            shares = _shares(network, layers, isa, rounds, session.timings[engine.name].median_us)
+            shares = _shares(network, layers, isa, rounds)
         rows.append(
             row(
                 session,
@@ -182,13 +182,10 @@ def _selecting(isa: str) -> Callable[[], None]:
     return lambda: _executorch.select_isa(isa)
 
 
-def _shares(
-    network: Network, layers: Sequence[_split.Fused], isa: str, rounds: int, inference_us: float
-) -> dict[str, object]:
-    """Where an inference of `inference_us` spends its time, by medians.
+def _shares(network: Network, layers: Sequence[_split.Fused], isa: str, rounds: int) -> dict[str, object]:
+    """Where a traced inference spends its time, by medians; what no operator accounts for counts as outside.
 
-    The trace knows the wall clock only. Its operators are short enough to be seldom interrupted; a whole inference is
-    not, so the total is the one that was timed beside the peers, and what no operator accounts for counts as outside.
+    The trace knows the wall clock only: on a busy machine read the shares of several runs.
     """
     _executorch.select_isa(isa)
     trace = _executorch.trace(network.program, (network.picture,), TRACED_ROUNDS * rounds)
@@ -199,6 +196,7 @@ def _shares(
     if len(convolutions) != len(splits):
         raise WrongResultError(f"the trace has {len(convolutions)} binary convolutions, the network {len(splits)}")
     timed = list(zip(convolutions, splits, strict=True))
+    inference_us = max(traced_ns / 1e3, sum(map(_us, operators)))
     bits = sum(us * split.bits_part for us, split in timed)
     acc = sum(us * split.acc_part for us, split in timed)
     return {
