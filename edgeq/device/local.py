@@ -8,7 +8,7 @@ from typing import IO
 from urllib.parse import parse_qs, urlsplit
 
 from edgeq import _paths
-from edgeq._errors import DeviceError, UnsupportedError, UsageError
+from edgeq._errors import DeviceError, StoreError, UnsupportedError, UsageError
 
 from .records import Found
 from .stream import FdStream
@@ -18,10 +18,10 @@ _CLOSE_S = 1.0  # an idle agent ends at once; a busy one works on what nobody wi
 
 
 def open_stream(url: str) -> FdStream:
-    """Start `edgeq-agent`; raises UnsupportedError when it is not installed."""
+    """Start `edgeq-agent`; raises UnsupportedError when it is not installed, StoreError without a home."""
     threads = _threads(url)
     program = _paths.native("edgeq-agent", "EDGEQ_AGENT")
-    command = [str(program), "--store", str(_paths.home() / "agent"), "--threads", str(threads)]
+    command = [str(program), "--store", str(_paths.writable_home() / "agent"), "--threads", str(threads)]
     errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the stream)
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
@@ -54,7 +54,7 @@ def discover() -> list[Found]:
             return [Found("local", "host", "ready", f"{info.cpu}, {info.arch}, {info.isa}")]
     except UnsupportedError as error:
         return [Found("local", "host", "no-runtime", str(error))]
-    except DeviceError as error:
+    except (DeviceError, StoreError) as error:
         return [Found("local", "host", "offline", str(error))]
 
 
