@@ -1,7 +1,11 @@
-"""`local`: this machine, through an agent that lives as long as the connection. `local:?threads=2` sets its threads."""
+"""`local`: this machine, through an agent that lives as long as the connection. `local:?threads=2` sets its threads.
+
+EDGEQ_THREADS sets them where the URL does not.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from typing import IO
@@ -60,10 +64,17 @@ def discover() -> list[Found]:
 
 def _threads(url: str) -> int:
     options = parse_qs(urlsplit(url).query, strict_parsing=bool(urlsplit(url).query))
-    text = options.pop("threads", ["1"])[-1]
-    if options or not text.isdecimal() or not 1 <= int(text) <= 256:
+    preset = os.environ.get("EDGEQ_THREADS", "1")
+    if not _is_count(preset):
+        raise UsageError(f"EDGEQ_THREADS={preset} is not a number from 1 to 256")
+    text = options.pop("threads", [preset])[-1]
+    if options or not _is_count(text):
         raise UsageError(f"{url}: the only option is threads=N, N from 1 to 256")
     return int(text)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 1 <= int(text) <= 256
 
 
 def _why(process: subprocess.Popen[bytes], errors: IO[bytes]) -> str:

@@ -57,6 +57,19 @@ def test_agent_that_cannot_be_started_is_named(monkeypatch, tmp_path):
         device.connect("local")
 
 
+def test_threads_come_from_the_url_or_else_the_environment(monkeypatch):
+    assert [local._threads(url) for url in ("local", "local:?threads=3")] == [1, 3]
+    monkeypatch.setenv("EDGEQ_THREADS", "2")
+    assert [local._threads(url) for url in ("local", "local:?threads=3")] == [2, 3]
+
+
+@pytest.mark.parametrize("threads", ["abc", "0", "257", ""])
+def test_a_thread_count_that_is_none_is_refused(monkeypatch, threads):
+    monkeypatch.setenv("EDGEQ_THREADS", threads)
+    with pytest.raises(UsageError, match=f"^EDGEQ_THREADS={threads} is not a number from 1 to 256$"):
+        device.connect("local")
+
+
 def test_an_agent_busy_with_what_nobody_will_read_is_not_waited_for(monkeypatch, tmp_path):
     file = tmp_path / "agent"
     file.write_text("#!/bin/sh\nexec sleep 60\n")
