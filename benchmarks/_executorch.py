@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import tempfile
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def operators() -> ctypes.CDLL:
     """libedgeq_executorch, loaded: its operators are registered from now on."""
     path = _paths.native("libedgeq_executorch.so", "EDGEQ_EXECUTORCH")
     with quiet():
-        import executorch.runtime  # noqa: F401  loads the library that the operators register with
+        import_module("executorch.runtime")  # loads the library that the operators register with
     return ctypes.CDLL(str(path))
 
 

@@ -182,7 +182,7 @@ def _quantise(source: Path, out: Path) -> None:
     """Static int8 (QDQ): uint8 activations per tensor, int8 weights per channel."""
     from onnxruntime import quantization
 
-    class Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Pictures(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self.left = iter(range(1, _CALIBRATION_PICTURES + 1))
 

@@ -174,8 +174,8 @@ class _Reader:
     def value(self, kind: int, depth: int = 0) -> Value:
         if kind in _SCALARS:
             code = f"<{_SCALARS[kind]}"
-            (number,) = struct.unpack(code, self.take(struct.calcsize(code)))
-            return number  # type: ignore[no-any-return]
+            number: Value = struct.unpack(code, self.take(struct.calcsize(code)))[0]
+            return number
         if kind == _BOOL:
             return bool(self.number("B"))
         if kind == _STRING:

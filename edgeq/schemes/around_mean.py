@@ -6,9 +6,10 @@ double precision, because they decide signs. Scales are constants for the gradie
 source  BiBERT, arXiv 2203.06390; BiT, arXiv 2205.13016
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from edgeq.schemes._function import apply
 from edgeq.schemes.quantised import Quantised, straight_through
@@ -18,13 +19,13 @@ class _CentredRows(torch.autograd.Function):
     """`values`, with the gradient of clip(Wc, -1, 1) where Wc = W - row mean."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, w: Tensor, mean: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, w: Tensor, mean: Tensor, values: Tensor) -> Tensor:
         ctx.save_for_backward(w, mean)
         return values
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
-        w, mean = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        w, mean = ctx.saved_tensors
         passed = grad * ((w - mean).abs() <= 1)
         return passed - passed.mean(-1, keepdim=True), None, None
 

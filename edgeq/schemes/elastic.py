@@ -14,10 +14,10 @@ source  BiT, arXiv 2205.13016; TBT, arXiv 2306.01841
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from edgeq._errors import UsageError
 from edgeq.schemes._function import apply
@@ -76,7 +76,7 @@ class _Elastic(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         x: Tensor,
         alpha: Tensor,
         values: Tensor,
@@ -87,13 +87,13 @@ class _Elastic(torch.autograd.Function):
         takes_sign: bool,
     ) -> Tensor:
         ctx.save_for_backward(codes, u)
-        ctx.grid = low, high, takes_sign  # type: ignore[attr-defined]
+        ctx.grid = low, high, takes_sign
         return values
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        codes, u = ctx.saved_tensors  # type: ignore[attr-defined]
-        low, high, takes_sign = ctx.grid  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        codes, u = ctx.saved_tensors
+        low, high, takes_sign = ctx.grid
         inside = (u >= low) & (u <= high)
         slope = codes if takes_sign else codes - u * inside  # of a value by alpha: rounding error, or end of the grid
         grad_alpha = (grad * slope).sum() * (u.numel() * high) ** -0.5

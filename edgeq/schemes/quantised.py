@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from edgeq.schemes._function import apply
 
@@ -56,14 +56,14 @@ def product(a: Quantised, b: Quantised) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, a: Tensor, b: Tensor, exact: Tensor) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor, exact: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
         return exact
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        a, b = ctx.saved_tensors  # type: ignore[attr-defined]
-        need_a, need_b, _ = ctx.needs_input_grad  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        a, b = ctx.saved_tensors
+        need_a, need_b, _ = ctx.needs_input_grad
         grad_a = grad @ b.mT if need_a else None
         if not need_b:
             return grad_a, None, None
@@ -74,11 +74,11 @@ class _Product(torch.autograd.Function):
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, values: Tensor) -> Tensor:
         return values
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 

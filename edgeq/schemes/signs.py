@@ -5,9 +5,10 @@ The gradient passes where |x| < 1; the bounds themselves pass in front of linear
 source  BiBERT, arXiv 2203.06390; htqin/BiBERT (which thresholds at > 0, strictly)
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from edgeq.schemes._function import apply
 from edgeq.schemes.quantised import Quantised
@@ -17,15 +18,15 @@ class _Window(torch.autograd.Function):
     """`values`, with the gradient of the identity where |x| < 1 (or <= 1)."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, values: Tensor, closed: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, values: Tensor, closed: bool) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.closed = closed  # type: ignore[attr-defined]
+        ctx.closed = closed
         return values
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        inside = x.abs() <= 1 if ctx.closed else x.abs() < 1  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        inside = x.abs() <= 1 if ctx.closed else x.abs() < 1
         return grad * inside, None, None
 
 

@@ -6,9 +6,10 @@ there). Scales are constants for the gradient, which is that of the identity.
 source  Binary and Ternary Natural Language Generation (TBT), arXiv 2306.01841
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from edgeq._errors import UsageError
 from edgeq.schemes._function import apply
@@ -50,15 +51,15 @@ def twn_weights(w: Tensor, *, per_row: bool, clip: float = 2.5) -> Quantised:
 
 class _ClippedStraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, values: Tensor, clip: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, values: Tensor, clip: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.clip = clip  # type: ignore[attr-defined]
+        ctx.clip = clip
         return values
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return grad * (x.abs() < ctx.clip), None, None  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return grad * (x.abs() < ctx.clip), None, None
 
 
 def clipped_straight_through(x: Tensor, values: Tensor, clip: float) -> Tensor:

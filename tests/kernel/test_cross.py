@@ -26,7 +26,10 @@ def check(tmp_path_factory) -> Path:
     return build / "edgeq_check"
 
 
-@pytest.mark.parametrize(("cpu", "sets"), [("cortex-a57", "ref neon"), ("cortex-a76", "ref neon neon-dotprod")])
+@pytest.mark.parametrize(
+    ("cpu", "sets"),
+    [("cortex-a57", "ref neon"), ("cortex-a76", "ref neon neon-dotprod"), ("max", "ref neon neon-dotprod")],
+)
 def test_neon(check, cpu, sets):
     done = subprocess.run(["qemu-aarch64", "-cpu", cpu, check, "60"], capture_output=True, text=True)
     assert done.stdout.splitlines()[0].strip() == sets
