@@ -5,8 +5,10 @@ The network is that of the predecessor S3 (its public code), CIFAR type with a 3
 and a max pool; first convolution, batch norms and classifier are float. `form="s3"` gives S3's weights in it.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -23,6 +25,9 @@ class DenseShiftConfig:
 
     ResNet-8 is the default; ResNet-18 has widths (64, 128, 256, 512), blocks (2, 2, 2, 2), a 7x7 stem of stride 2 and
     the max pool.
+
+    act    between packed layers: float32, or int8 codes of static steps, which also makes stem and classifier int8
+    steps  of those codes, found when a network is packed, in order of execution; empty until then
     """
 
     classes: int
@@ -34,6 +39,8 @@ class DenseShiftConfig:
     stem_kernel: int = 3
     stem_stride: int = 1
     stem_pool: bool = False  # max pool 3x3, stride 2, behind the stem
+    act: Literal["f32", "i8"] = "f32"
+    steps: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.form not in ("denseshift", "s3"):
@@ -47,6 +54,10 @@ class DenseShiftConfig:
                 raise UsageError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if self.stem_kernel % 2 == 0:
             raise UsageError(f"stem_kernel: must be odd, got {self.stem_kernel}")
+        if self.act not in ("f32", "i8"):
+            raise UsageError(f'act: must be "f32" or "i8", got {self.act!r}')
+        if self.steps and (self.act == "f32" or not all(0 < step < math.inf for step in self.steps)):
+            raise UsageError(f"steps: positive numbers, and only with act i8, got {self.steps}")
 
 
 Config = DenseShiftConfig  # what `edgeq.models` calls it
