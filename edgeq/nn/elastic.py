@@ -11,9 +11,10 @@ from edgeq.schemes.quantised import Quantised
 class Elastic(nn.Module):
     """(...) -> (...) on `grid`. `alpha` is NaN until the first input that comes through sets it; a loaded one stays."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, *, per_row: bool = False) -> None:
         super().__init__()
         self.grid = grid
+        self.per_row = per_row  # of the minimum of a shifted grid
         self.alpha = nn.Parameter(torch.tensor(torch.nan))  # ()
 
     def reset(self) -> None:
@@ -25,4 +26,4 @@ class Elastic(nn.Module):
         if bool(self.alpha.isnan()):
             with torch.no_grad():
                 self.alpha.copy_(elastic.initial_alpha(x, self.grid))
-        return elastic.quantise(x, self.alpha, self.grid)
+        return elastic.quantise(x, self.alpha, self.grid, per_row=self.per_row)

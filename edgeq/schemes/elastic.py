@@ -100,10 +100,13 @@ class _Elastic(torch.autograd.Function):
         return grad * inside, grad_alpha, None, None, None, None, None, None
 
 
-def quantise(x: Tensor, alpha: Tensor, grid: Grid) -> Quantised:
-    """x (...) float32 and alpha () -> its grid values."""
+def quantise(x: Tensor, alpha: Tensor, grid: Grid, *, per_row: bool = False) -> Quantised:
+    """x (...) float32 and alpha () -> its grid values.
+
+    per_row  a shifted grid starts at the minimum of each row (last axis), not of the tensor
+    """
     latent, step = x.detach(), alpha.detach().clamp_min(ALPHA_MIN)
-    low = latent.amin() if grid.shifted else None
+    low = None if not grid.shifted else latent.amin(-1, keepdim=True) if per_row else latent.amin()
     u = (latent if low is None else latent - low) / step
     codes = latent.sign() if grid.takes_sign else u.round().clamp_(grid.low, grid.high)
     values = codes * step if low is None else (codes * step).add_(low)
