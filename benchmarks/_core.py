@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from edgeq import _native
 from edgeq._errors import UsageError
+from edgeq._native import _library
+from edgeq._native._operator import team
+from edgeq._native._structures import CConv2d, CEpilogue, CLinear, CQuant, CResidual
 
 Array = npt.NDArray[np.generic]
 Call = Callable[[], None]
@@ -32,7 +35,7 @@ def isas(chosen: Sequence[str] = ()) -> tuple[str, ...]:
 
 def library() -> bytes:
     """The file of the core that is measured."""
-    return Path(_native._library()._name).read_bytes()
+    return Path(_library.library()._name).read_bytes()
 
 
 def epilogue(
@@ -42,14 +45,14 @@ def epilogue(
     residuals: Sequence[tuple[Array, int]] = (),
 ) -> ct.Structure:
     """`eq_epilogue`. arrays: members by name (scale, gain, out_bits, ...); residuals: (n, h, w, c) data and mode."""
-    e = _native._Epilogue(act=act)
+    e = CEpilogue(act=act)
     for name, array in arrays.items():
         if name not in (*_VECTORS, *_RESULTS) or not array.flags.c_contiguous:
             raise ValueError(f"{name}: not a contiguous member of eq_epilogue")
         setattr(e, name, array.ctypes.data)
     for i, (data, mode) in enumerate(residuals):
         _, h, w, c = data.shape
-        e.residual[i] = _native._Residual(data.ctypes.data, h, w, c, mode)
+        e.residual[i] = CResidual(data.ctypes.data, h, w, c, mode)
     e.kept = (tuple(arrays.values()), tuple(data for data, _ in residuals))  # alive as long as the pointers
     return e
 
@@ -58,18 +61,18 @@ def conv2d(
     n: int, h: int, w: int, c: int, o: int, kernel: tuple[int, int], stride: int, groups: int = 1, *, same: bool = True
 ) -> ct.Structure:
     """`eq_conv2d`, padding and output size filled in."""
-    op = _native._Conv2d(n, h, w, c, o, *kernel, stride, stride, 0, 0, 0, 0, groups)
+    op = CConv2d(n, h, w, c, o, *kernel, stride, stride, 0, 0, 0, 0, groups)
     rule = "eq_conv2d_same" if same else "eq_conv2d_valid"
-    getattr(_native._library(), rule)(ct.byref(op))
+    getattr(_library.library(), rule)(ct.byref(op))
     return op
 
 
 def linear(m: int, k: int, o: int) -> ct.Structure:
-    return _native._Linear(m, k, o)
+    return CLinear(m, k, o)
 
 
 def quant(kind: int, top: float, scale: Array, step: Array) -> ct.Structure:
-    q = _native._Quant(kind, top, scale.ctypes.data, step.ctypes.data)
+    q = CQuant(kind, top, scale.ctypes.data, step.ctypes.data)
     q.kept = (scale, step)
     return q
 
@@ -78,8 +81,8 @@ def operator(
     name: str, op: ct.Structure, inputs: Sequence[Array | ct.Structure], e: ct.Structure, *, threads: int = 1
 ) -> Call:
     """A ready call of `eq_NAME`. The scratch is that of the instruction set selected now: select it first."""
-    lib = _native._library()
-    workers = _native._threads(threads)
+    lib = _library.library()
+    workers = team(threads)
     shared = ct.byref(workers) if workers else None
     size = getattr(lib, f"eq_{name}_scratch")(ct.byref(op), ct.byref(e), shared)
     scratch = np.empty(size + 64, np.uint8)
@@ -96,14 +99,14 @@ def pack_b1(x: Array, out: Array) -> Call:
 
 def mean_hw(x: Array, out: Array) -> Call:
     """x (n, h, w, c) -> out (n, c)."""
-    size = _native._library().eq_mean_hw_scratch(*x.shape)
+    size = _library.library().eq_mean_hw_scratch(*x.shape)
     scratch = np.empty(size + 64, np.uint8)
     aligned = scratch.ctypes.data + -scratch.ctypes.data % 64
     return _ready("mean_hw", (x.ctypes.data, *x.shape, out.ctypes.data, aligned, size), (x, out, scratch))
 
 
 def _ready(name: str, arguments: tuple[object, ...], kept: object) -> Call:
-    function = getattr(_native._library(), f"eq_{name}")
+    function = getattr(_library.library(), f"eq_{name}")
 
     def call(_kept: object = kept) -> None:
         if status := function(*arguments):

@@ -1,7 +1,7 @@
 """EdgeQ's operators for PyTorch and ExecuTorch: `edgeq::<op>_<weight type><activation type>`.
 
 Importing this package registers them. Activations are NHWC and contiguous; binary activations are `uint8` rows packed
-along the channels, lowest bit first (`runtime/include/edgeq/ops.h` is the definition of every value).
+along the channels, lowest bit first (`runtime/include/edgeq` is the definition of every value).
 """
 
 from .binary import conv2d_b1b1, conv2d_b1b1_fused, linear_b1b1, pack_sign

@@ -11,6 +11,9 @@ import pytest
 from edgeq import _native as native
 from edgeq._errors import UnsupportedError, UsageError
 from edgeq._native import Conv2d, Epilogue, Residual
+from edgeq._native._arrays import scratch_memory
+from edgeq._native._library import library
+from edgeq._native._structures import CConv2d, CEpilogue
 
 OP = Conv2d.same((1, 5, 6, 16), 8, (3, 3))
 X = np.zeros((1, 5, 6, 2), np.uint8)
@@ -85,11 +88,11 @@ def test_quantiser_needs_its_scales():
 
 def c_call(x=X, w=W, scratch=None, size=None, op=OP, out=None):
     """The C function itself, without the binding's checks."""
-    lib = native._library()
-    c_op = native._Conv2d(*(getattr(op, name) for name, _ in native._Conv2d._fields_))
-    e = native._Epilogue(out=None if out is None else out.ctypes.data)
+    lib = library()
+    c_op = CConv2d(*(getattr(op, name) for name, _ in CConv2d._fields_))
+    e = CEpilogue(out=None if out is None else out.ctypes.data)
     needed = lib.eq_conv2d_b1b1_scratch(ct.byref(c_op), ct.byref(e), None)
-    memory = native._scratch(needed)
+    memory = scratch_memory(needed)
     address = memory.ctypes.data if scratch is None else scratch(memory.ctypes.data)
     pointers = [None if a is None else a.ctypes.data for a in (x, w)]
     return lib.eq_conv2d_b1b1(
@@ -126,7 +129,7 @@ def test_no_output_asked_for():
 
 
 def test_status_texts():
-    lib = native._library()
+    lib = library()
     texts = {lib.eq_status_text(i).decode() for i in range(5)}
     assert len(texts) == 5
     assert all(texts)
@@ -146,7 +149,7 @@ def test_instruction_sets():
 
 def test_missing_library(monkeypatch, tmp_path):
     monkeypatch.setenv("EDGEQ_LIBRARY", str(tmp_path / "libedgeq.so"))
-    native._library.cache_clear()
+    library.cache_clear()
     try:
         with pytest.raises(UnsupportedError, match="EDGEQ_LIBRARY"):
             native.isa()
@@ -155,4 +158,4 @@ def test_missing_library(monkeypatch, tmp_path):
             native.isa()
     finally:
         monkeypatch.undo()
-        native._library.cache_clear()
+        library.cache_clear()

@@ -1,0 +1,61 @@
+"""The only binding to the C core: operators over numpy arrays, one to one with `runtime/include/edgeq/ops.h`.
+
+Arrays are C-contiguous; nothing is converted silently: a wrong dtype, layout or size raises UsageError before C
+sees a pointer. The library is `edgeq/_lib/libedgeq.so`, or the file that EDGEQ_LIBRARY names; EDGEQ_ISA picks the
+instruction set.
+"""
+
+from ._arrays import F32, I8, I32, U8, row_bytes
+from ._library import ISA_NAMES, isa, select_isa, usable_isas
+from .binary import conv2d_b1b1, linear_b1b1, pack_b1, pack_t2
+from .floating import conv2d_i8f32, linear_i4f32, linear_i8f32
+from .glue import epilogue_i32, mean_hw
+from .types import (
+    ACTS,
+    OUTPUTS,
+    QUANT_KINDS,
+    RESIDUAL_MODES,
+    Act,
+    Conv2d,
+    Epilogue,
+    Output,
+    Outputs,
+    Quant,
+    QuantKind,
+    Residual,
+    ResidualMode,
+)
+
+__all__ = [
+    "ACTS",
+    "F32",
+    "I8",
+    "I32",
+    "ISA_NAMES",
+    "OUTPUTS",
+    "QUANT_KINDS",
+    "RESIDUAL_MODES",
+    "U8",
+    "Act",
+    "Conv2d",
+    "Epilogue",
+    "Output",
+    "Outputs",
+    "Quant",
+    "QuantKind",
+    "Residual",
+    "ResidualMode",
+    "conv2d_b1b1",
+    "conv2d_i8f32",
+    "epilogue_i32",
+    "isa",
+    "linear_b1b1",
+    "linear_i4f32",
+    "linear_i8f32",
+    "mean_hw",
+    "pack_b1",
+    "pack_t2",
+    "row_bytes",
+    "select_isa",
+    "usable_isas",
+]

@@ -1,0 +1,102 @@
+"""The shared library of the core: found, loaded once, its functions declared; and its instruction sets."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import os
+import platform
+from functools import cache
+
+from edgeq import _paths
+from edgeq._errors import UnsupportedError, UsageError
+
+ISA_NAMES = ("ref", "avx2", "avx512", "neon", "neon-dotprod")
+
+_POINTER = ct.c_void_p
+_SIZE = ct.c_size_t
+_U32 = ct.c_uint32
+_OPERATORS = ("conv2d_b1b1", "linear_b1b1", "conv2d_i8f32", "linear_i8f32", "linear_i4f32")
+
+
+def _declare(lib: ct.CDLL) -> None:
+    """Argument types of every function, so that a pointer never passes through a C int."""
+    signatures: dict[str, tuple[object, list[object]]] = {
+        "eq_status_text": (ct.c_char_p, [ct.c_int]),
+        "eq_conv2d_same": (None, [_POINTER]),
+        "eq_conv2d_valid": (None, [_POINTER]),
+        "eq_isa_usable": (ct.c_bool, [ct.c_int]),
+        "eq_isa_current": (ct.c_int, []),
+        "eq_isa_select": (ct.c_int, [ct.c_int]),
+        "eq_isa_allow": (None, [ct.c_int]),
+        "eq_pack_b1": (ct.c_int, [_POINTER, _SIZE, _U32, _POINTER, _POINTER]),
+        "eq_pack_t2": (ct.c_int, [_POINTER, _SIZE, _U32, _POINTER, _POINTER]),
+        "eq_epilogue_i32_scratch": (_SIZE, [_U32, _U32, _U32, _U32, _POINTER]),
+        "eq_epilogue_i32": (ct.c_int, [_POINTER, _U32, _U32, _U32, _U32, _POINTER, _POINTER, _SIZE]),
+        "eq_mean_hw_scratch": (_SIZE, [_U32, _U32, _U32, _U32]),
+        "eq_mean_hw": (ct.c_int, [_POINTER, _U32, _U32, _U32, _U32, _POINTER, _POINTER, _SIZE]),
+    }
+    for name in _OPERATORS:
+        inputs = 3 if name.endswith("f32") else 2  # x, w and, for float activations, the quantiser
+        signatures[f"eq_{name}_scratch"] = (_SIZE, [_POINTER] * 3)
+        signatures[f"eq_{name}"] = (ct.c_int, [_POINTER] * (inputs + 4) + [_SIZE])
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+
+
+@cache
+def library() -> ct.CDLL:
+    path = _paths.native("libedgeq.so", "EDGEQ_LIBRARY")
+    try:
+        lib = ct.CDLL(str(path))
+        _declare(lib)
+    except (OSError, AttributeError) as error:
+        raise UnsupportedError(f"{path}: not a usable EdgeQ core library: {error}") from error
+    if platform.machine() == "aarch64" and _linux_hwcap() & (1 << 20):  # HWCAP_ASIMDDP
+        lib.eq_isa_allow(ISA_NAMES.index("neon-dotprod"))
+    wanted = os.environ.get("EDGEQ_ISA")
+    if wanted:
+        _select(lib, wanted, "EDGEQ_ISA")
+    return lib
+
+
+def _linux_hwcap() -> int:
+    getauxval = getattr(ct.CDLL(None), "getauxval", None)
+    if getauxval is None:
+        return 0
+    getauxval.restype, getauxval.argtypes = ct.c_ulong, [ct.c_ulong]
+    return int(getauxval(16))  # AT_HWCAP
+
+
+def _select(lib: ct.CDLL, name: str, origin: str) -> None:
+    if name not in ISA_NAMES:
+        raise UsageError(f"{origin}: unknown instruction set {name!r}; known: {', '.join(ISA_NAMES)}")
+    if lib.eq_isa_select(ISA_NAMES.index(name)):
+        raise UnsupportedError(f"{origin}: this machine cannot run {name!r}; usable: {', '.join(_usable(lib))}")
+
+
+def _usable(lib: ct.CDLL) -> list[str]:
+    return [name for i, name in enumerate(ISA_NAMES) if lib.eq_isa_usable(i)]
+
+
+def isa() -> str:
+    """Name of the instruction set in use."""
+    return ISA_NAMES[library().eq_isa_current()]
+
+
+def usable_isas() -> list[str]:
+    """Names of the instruction sets that this machine and this build can use, plainest first."""
+    return _usable(library())
+
+
+def select_isa(name: str) -> None:
+    """Use that instruction set from now on, process-wide. UnsupportedError when the machine lacks it."""
+    _select(library(), name, "select_isa")
+
+
+def call(name: str, *arguments: object) -> None:
+    """`eq_NAME(arguments)`; UsageError with the core's words when it refuses them."""
+    lib = library()
+    status = getattr(lib, f"eq_{name}")(*arguments)
+    if status:
+        raise UsageError(f"{name}: {lib.eq_status_text(status).decode()}")

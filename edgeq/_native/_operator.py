@@ -1,0 +1,105 @@
+"""What calls of operators have in common: the epilogue, threads, scratch."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import threading
+from collections.abc import Callable
+from dataclasses import astuple
+from math import prod
+
+import numpy as np
+
+from edgeq._errors import UsageError
+
+from ._arrays import address, code, floats, row_bytes, scratch_memory, u32s
+from ._library import call, library
+from ._structures import RUN, CConv2d, CEpilogue, CLinear, CQuant, CResidual, CThreads
+from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Outputs, Quant
+
+
+def convolution(name: str, op: Conv2d, inputs: tuple[object, ...], epilogue: Epilogue, threads: int) -> Outputs:
+    c_op = CConv2d(*u32s(*astuple(op)))
+    spatial = (op.n, op.out_h, op.out_w)
+    return operator(name, c_op, inputs, filled_epilogue(epilogue, (*spatial, op.o), spatial), threads)
+
+
+def linear(
+    name: str, size: tuple[int, int, int], inputs: tuple[object, ...], epilogue: Epilogue, threads: int
+) -> Outputs:
+    m, _, o = size
+    return operator(name, CLinear(*u32s(*size)), inputs, filled_epilogue(epilogue, (m, 1, 1, o), (m,)), threads)
+
+
+def operator(
+    name: str,
+    op: ct.Structure,
+    inputs: tuple[object, ...],
+    epilogue: tuple[CEpilogue, Outputs, list[object]],
+    threads: int,
+) -> Outputs:
+    e, results, _keep = epilogue
+    workers = team(threads)
+    shared = ct.byref(workers) if workers else None
+    size = getattr(library(), f"eq_{name}_scratch")(ct.byref(op), ct.byref(e), shared)
+    scratch = scratch_memory(size)
+    call(name, ct.byref(op), *inputs, ct.byref(e), shared, address(scratch), size)
+    return results
+
+
+def filled_epilogue(
+    e: Epilogue, shape: tuple[int, int, int, int], leading: tuple[int, ...]
+) -> tuple[CEpilogue, Outputs, list[object]]:
+    """The C epilogue, the arrays it will fill, and what must stay alive during the call."""
+    n, _, _, o = shape
+    unknown = set(e.outputs) - set(OUTPUTS)
+    if unknown or not e.outputs:
+        raise UsageError(f"epilogue outputs: expected some of {', '.join(OUTPUTS)}, got {e.outputs!r}")
+    if min((*leading, o)) < 1 or prod(leading) * o >= 2**31:
+        raise UsageError(f"output shape {(*leading, o)}: expected positive extents, fewer than 2^31 values in all")
+    results = Outputs(
+        acc=np.empty((*leading, o), np.int32) if "acc" in e.outputs else None,
+        out=np.empty((*leading, o), np.float32) if "out" in e.outputs else None,
+        bits=np.empty((*leading, row_bytes(o)), np.uint8) if "bits" in e.outputs else None,
+        mean=np.empty((n, o), np.float32) if "mean" in e.outputs else None,
+    )
+    c = CEpilogue(act=code("act", e.act, ACTS))
+    for name in ("scale", "bias", "pos", "neg", "shift", "scale2", "bias2"):
+        setattr(c, name, floats(name, getattr(e, name), (o,)))
+    c.gain = floats("gain", e.gain, (n, o))
+    if len(e.residuals) > 2:
+        raise UsageError(f"epilogue: at most 2 residuals, got {len(e.residuals)}")
+    for i, r in enumerate(e.residuals):
+        if r.data.ndim not in (2, 4) or r.data.shape[0] != n:
+            raise UsageError(f"residual {i}: expected ({n}, h, w, c) or ({n}, c), got {r.data.shape}")
+        h, w = r.data.shape[1:3] if r.data.ndim == 4 else (1, 1)
+        mode = code("residual mode", r.mode, RESIDUAL_MODES)
+        c.residual[i] = CResidual(floats(f"residual {i}", r.data), *u32s(h, w, r.data.shape[-1]), mode)
+    c.out_acc, c.out, c.out_bits, c.out_mean = map(address, (results.acc, results.out, results.bits, results.mean))
+    return c, results, [e, results]
+
+
+def quantiser(q: Quant, channels: int) -> CQuant:
+    kind = code("quant kind", q.kind, QUANT_KINDS)
+    scale, step = floats("quant scale", q.scale, (channels,)), floats("quant step", q.step, (channels,))
+    return CQuant(kind, q.top, scale, step)
+
+
+def team(workers: int) -> CThreads | None:
+    """Plain threads that live for one call: ctypes releases the interpreter while C works."""
+    if workers <= 1:
+        return None
+
+    def run(_context: int, task: Callable[[int | None, int, int, int], None], arg: int | None, count: int) -> None:
+        bounds = [count * i // workers for i in range(workers + 1)]
+        team = [
+            threading.Thread(target=task, args=(arg, bounds[i], bounds[i + 1], i))
+            for i in range(workers)
+            if bounds[i] < bounds[i + 1]
+        ]
+        for thread in team:
+            thread.start()
+        for thread in team:
+            thread.join()
+
+    return CThreads(workers, RUN(run), None)

@@ -1,0 +1,59 @@
+"""The C side of the types, field by field as in `runtime/include/edgeq/types.h`."""
+
+from __future__ import annotations
+
+import ctypes as ct
+
+CONV2D_FIELDS = (
+    *("n", "h", "w", "c", "o", "kh", "kw", "stride_h", "stride_w"),
+    *("pad_top", "pad_left", "out_h", "out_w", "groups"),
+)
+
+
+class CConv2d(ct.Structure):
+    _fields_ = tuple((name, ct.c_uint32) for name in CONV2D_FIELDS)
+
+
+class CLinear(ct.Structure):
+    _fields_ = (("m", ct.c_uint32), ("k", ct.c_uint32), ("o", ct.c_uint32))
+
+
+class CResidual(ct.Structure):
+    _fields_ = (
+        ("data", ct.c_void_p),
+        ("h", ct.c_uint32),
+        ("w", ct.c_uint32),
+        ("c", ct.c_uint32),
+        ("mode", ct.c_int),
+    )
+
+
+class CEpilogue(ct.Structure):
+    _fields_ = (
+        ("scale", ct.c_void_p),
+        ("bias", ct.c_void_p),
+        ("residual", CResidual * 2),
+        ("act", ct.c_int),
+        ("pos", ct.c_void_p),
+        ("neg", ct.c_void_p),
+        ("shift", ct.c_void_p),
+        ("gain", ct.c_void_p),
+        ("scale2", ct.c_void_p),
+        ("bias2", ct.c_void_p),
+        ("out_acc", ct.c_void_p),
+        ("out", ct.c_void_p),
+        ("out_bits", ct.c_void_p),
+        ("out_mean", ct.c_void_p),
+    )
+
+
+class CQuant(ct.Structure):
+    _fields_ = (("kind", ct.c_int), ("top", ct.c_float), ("scale", ct.c_void_p), ("step", ct.c_void_p))
+
+
+TASK = ct.CFUNCTYPE(None, ct.c_void_p, ct.c_size_t, ct.c_size_t, ct.c_uint)
+RUN = ct.CFUNCTYPE(None, ct.c_void_p, TASK, ct.c_void_p, ct.c_size_t)
+
+
+class CThreads(ct.Structure):
+    _fields_ = (("workers", ct.c_uint), ("run", RUN), ("context", ct.c_void_p))

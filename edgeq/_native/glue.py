@@ -1,0 +1,40 @@
+"""What follows an operator, on its own (`edgeq/glue.h`)."""
+
+from __future__ import annotations
+
+import ctypes as ct
+
+import numpy as np
+
+from edgeq._errors import UsageError
+
+from ._arrays import F32, I32, address, check, floats, scratch_memory
+from ._library import call, library
+from ._operator import filled_epilogue
+from .types import Epilogue, Outputs
+
+
+def epilogue_i32(acc: I32, epilogue: Epilogue) -> Outputs:
+    """The epilogue alone over acc (n, h, w, o) int32."""
+    if acc.ndim != 4:
+        raise UsageError(f"acc: expected (n, h, w, o), got {acc.ndim} axes")
+    n, h, w, o = acc.shape
+    check("acc", acc, np.int32, (n, h, w, o))
+    e, results, keep = filled_epilogue(epilogue, (n, h, w, o), (n, h, w))
+    size = library().eq_epilogue_i32_scratch(n, h, w, o, ct.byref(e))
+    scratch = scratch_memory(size)
+    call("epilogue_i32", address(acc), n, h, w, o, ct.byref(e), address(scratch), size)
+    del keep
+    return results
+
+
+def mean_hw(x: F32) -> F32:
+    """x (n, h, w, c) float32 -> (n, c): the mean over each image, rows summed first (types.h, out_mean)."""
+    if x.ndim != 4:
+        raise UsageError(f"x: expected (n, h, w, c), got {x.ndim} axes")
+    n, h, w, c = x.shape
+    out = np.empty((n, c), np.float32)
+    size = library().eq_mean_hw_scratch(n, h, w, c)
+    scratch = scratch_memory(size)
+    call("mean_hw", floats("x", x), n, h, w, c, address(out), address(scratch), size)
+    return out

@@ -1,0 +1,26 @@
+/* What follows an operator, on its own. */
+#ifndef EDGEQ_GLUE_H
+#define EDGEQ_GLUE_H
+
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* The epilogue alone, over an accumulator that an earlier call stored: the unfused twin of the fused operators. acc
+ * [n][h][w][o] int32. */
+size_t eq_epilogue_i32_scratch(uint32_t n, uint32_t h, uint32_t w, uint32_t o, const eq_epilogue *e);
+eq_status eq_epilogue_i32(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w, uint32_t o, const eq_epilogue *e,
+                          void *scratch, size_t scratch_bytes);
+/* out[n][c] = mean over the image in the order that eq_epilogue.out_mean states. */
+size_t eq_mean_hw_scratch(uint32_t n, uint32_t h, uint32_t w, uint32_t c);
+eq_status eq_mean_hw(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_t c, float *out, void *scratch,
+                     size_t scratch_bytes);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif
