@@ -26,6 +26,9 @@ def command(
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in there.")] = True,
     twin: Annotated[bool, typer.Option("--twin", help="Train the float twin: the same without quantisers.")] = False,
     test: Annotated[bool, typer.Option(help="Read the test split once, at the end.")] = True,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", help="Folder of the teacher's run; else it is trained first.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train the network of a recipe: deterministic from its seed, resumable after any interruption."""
@@ -37,22 +40,16 @@ def command(
     with Progress() as progress:
 
         def tell(epoch: Epoch) -> None:
-            text = f"loss {epoch.loss:.4f}, validation {100 * epoch.validation_accuracy:.2f} %, {epoch.wall_s:.0f} s"
-            progress(f"epoch {epoch.epoch}/{epoch.epochs}: {text}", epoch.epoch, epoch.epochs)
+            found = ", ".join(f"validation {name} {100 * value:.2f} %" for name, value in epoch.validation.items())
+            who = "teacher, epoch" if epoch.of_teacher else "epoch"
+            text = f"{who} {epoch.epoch}/{epoch.epochs}: loss {epoch.loss:.4f}, {found}, {epoch.wall_s:.0f} s"
+            progress(text, epoch.epoch, epoch.epochs)
 
         progress(f"training {recipe}")
         folder = output or Path("out", recipe.resolve().parent.name)
-        result = train.run(recipe, folder, resume=resume, progress=tell, twin=twin, test=test)
-    document = {
-        "weights": str(result.weights),
-        "quantised": result.quantised,
-        "epochs": result.epochs,
-        "validation_accuracy": result.validation_accuracy,
-        "test_accuracy": result.test_accuracy,
-        "wall_s": result.wall_s,
-        "cpu_s": result.cpu_s,
-    }
+        result = train.run(recipe, folder, resume=resume, progress=tell, twin=twin, test=test, teacher=teacher)
+    document = {"weights": str(result.weights), **result.facts()}
     if json:
         print_json(document)
     else:
-        print_table([(key, "-" if value is None else str(value)) for key, value in document.items()])
+        print_table([(key, str(value)) for key, value in document.items()])

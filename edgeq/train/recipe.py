@@ -1,56 +1,98 @@
 """recipe.toml: everything a training run depends on. Unknown or missing keys and wrong types are refused."""
 
+import importlib
+import json
 import tomllib
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal
 
-from edgeq._errors import FormatError, NotFoundError, UsageError
-from edgeq.models.pokebnn import PokeBNNConfig
+from edgeq._errors import FormatError, NotFoundError
+from edgeq.train import tasks
+from edgeq.train._record import check_ranges, record, typed
 
 LARGEST_RECIPE_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """The pictures, how they are normalised (0..1 scale), and how training pictures are varied."""
-
-    name: str
-    validation_items: int  # the last ones of the training split; choices are made on them only
-    mean: float
-    deviation: float
-    shift_pixels: int  # random shift of -n..n in both directions, filled with black
-    flip: bool  # mirrored left to right with probability 1/2
+FAMILIES = ("bibert", "bit", "bivit", "denseshift", "pokebnn", "ternary_bart")  # files of edgeq.models with `build`
+TABLES = ("name", "model", "data", "training", "distillation")
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """Adam with a warm-up, a constant rate, and a linear decay to 0 over the last `decay_epochs`."""
+    """Adam with a warm-up, a constant rate, and a decay to 0 over the last `decay_epochs`."""
 
     seed: int
     epochs: int
     batch: int
     learning_rate: float
-    beta1: float
-    beta2: float
-    warmup_epochs: float
-    decay_epochs: float
-    label_smoothing: float
-    bounds_epoch: float  # input bounds are fixed here, from running statistics
-    weights_epoch: float  # weights are quantised from here on; activations are binary from the start
+    beta1: float = 0.9
+    beta2: float = 0.999
+    warmup_epochs: float = 0.0
+    decay_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    bounds_epoch: float = 0.0  # input bounds are fixed here, from running statistics
+    weights_epoch: float = 0.0  # weights are quantised from here on; activations are binary from the start
+    optimiser: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    decay: Literal["linear", "cosine"] = "linear"
+    largest_gradient: float = 0.0  # longer gradients are scaled down to this norm; 0: none are
+    keep: Literal["last", "best"] = "last"  # which epoch's weights: the last one's, or the best on validation
+    rates: dict[str, float] = field(default_factory=dict)  # parameter names, as a pattern with *: factor of the rate
+
+    def __post_init__(self) -> None:
+        epochs = float(self.epochs)
+        check_ranges(
+            {
+                "seed": (self.seed, 0, 2**31 - 1),
+                "epochs": (self.epochs, 1, 100_000),
+                "batch": (self.batch, 2, 65_536),
+                "learning_rate": (self.learning_rate, 0.0, 10.0),
+                "beta1": (self.beta1, 0.0, 0.999999),
+                "beta2": (self.beta2, 0.0, 0.999999),
+                "warmup_epochs": (self.warmup_epochs, 0.0, epochs),
+                "decay_epochs": (self.decay_epochs, 0.0, epochs - self.warmup_epochs),
+                "label_smoothing": (self.label_smoothing, 0.0, 0.999),
+                "bounds_epoch": (self.bounds_epoch, 0.0, epochs),
+                "weights_epoch": (self.weights_epoch, 0.0, epochs),
+                "weight_decay": (self.weight_decay, 0.0, 10.0),
+                "largest_gradient": (self.largest_gradient, 0.0, 1e6),
+                **{f"rates.{pattern}": (factor, 0.0, 1e6) for pattern, factor in self.rates.items()},
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Learning from a teacher's answers beside the labels."""
+
+    teacher: str = "twin"  # or another recipe's path, from this one's folder
+    weight: float = 0.9  # of the teacher's answers in the loss; the labels have the rest
+    temperature: float = 1.0
+    start: bool = False  # begin with the teacher's weights instead of random ones
+
+    def __post_init__(self) -> None:
+        check_ranges({"weight": (self.weight, 0.0, 1.0), "temperature": (self.temperature, 0.01, 100.0)})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run."""
+    """One training run. `model` is the family's Config, `data` the Options of the task that data.name names."""
 
     name: str
-    model: PokeBNNConfig
-    data: DataRecipe
+    family: str
+    model: Any
+    data: Any
     training: TrainingRecipe
+    distillation: Distillation | None = None
 
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
+    def as_dict(self) -> dict[str, Any]:
+        """As `recipe_from` reads it, in plain JSON types."""
+        document = asdict(self)
+        document["model"] = {"family": document.pop("family"), **document["model"]}
+        if self.distillation is None:
+            del document["distillation"]
+        plain: dict[str, Any] = json.loads(json.dumps(document))
+        return plain
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -72,78 +114,28 @@ def read_recipe(path: Path) -> Recipe:
 def recipe_from(document: dict[str, Any], where: str) -> Recipe:
     """A recipe from its document, as read from TOML or from the metadata of trained weights; errors as above."""
     for key in document:
-        if key not in ("name", "model", "data", "training"):
-            raise FormatError(f"{where}: unknown key {key}; known: name, model, data, training")
-    model = document.get("model")
-    if not isinstance(model, dict) or model.pop("family", None) != "pokebnn":
-        raise FormatError(f'{where}: model.family must be "pokebnn"')
-    try:
-        recipe = Recipe(
-            name=str(_typed(f"{where}: name", document.get("name"), str)),
-            model=_record(where, "model", model, PokeBNNConfig),
-            data=_record(where, "data", document.get("data"), DataRecipe),
-            training=_record(where, "training", document.get("training"), TrainingRecipe),
-        )
-    except UsageError as error:
-        raise FormatError(f"{where}: model: {error}") from error
-    _check_ranges(where, recipe)
-    return recipe
+        if key not in TABLES:
+            raise FormatError(f"{where}: unknown key {key}; known: {', '.join(TABLES)}")
+    name = str(typed(f"{where}: name", document.get("name"), str))
+    family, model = _choice(where, "model.family", document.get("model"), FAMILIES)
+    source, data = _choice(where, "data.name", document.get("data"), tasks.MODULES)
+    taught = document.get("distillation")
+    return Recipe(
+        name=name,
+        family=family,
+        model=record(where, "model", model, importlib.import_module(f"edgeq.models.{family}").Config),
+        data=record(where, "data", {"name": source, **data}, tasks.module(source).Options),
+        training=record(where, "training", document.get("training"), TrainingRecipe),
+        distillation=None if taught is None else record(where, "distillation", taught, Distillation),
+    )
 
 
-def _check_ranges(where: str, recipe: Recipe) -> None:
-    t, d = recipe.training, recipe.data
-    epochs = float(t.epochs)
-    ranges = {
-        "data.validation_items": (d.validation_items, 1, 1_000_000),
-        "data.deviation": (d.deviation, 1e-6, 1e6),
-        "data.shift_pixels": (d.shift_pixels, 0, 16),
-        "training.seed": (t.seed, 0, 2**31 - 1),
-        "training.epochs": (t.epochs, 1, 100_000),
-        "training.batch": (t.batch, 2, 65_536),
-        "training.learning_rate": (t.learning_rate, 0.0, 10.0),
-        "training.beta1": (t.beta1, 0.0, 0.999999),
-        "training.beta2": (t.beta2, 0.0, 0.999999),
-        "training.warmup_epochs": (t.warmup_epochs, 0.0, epochs),
-        "training.decay_epochs": (t.decay_epochs, 0.0, epochs - t.warmup_epochs),
-        "training.label_smoothing": (t.label_smoothing, 0.0, 0.999),
-        "training.bounds_epoch": (t.bounds_epoch, 0.0, epochs),
-        "training.weights_epoch": (t.weights_epoch, 0.0, epochs),
-    }
-    for key, (value, low, high) in ranges.items():
-        if not low <= value <= high:
-            raise FormatError(f"{where}: {key} must be between {low} and {high}, got {value}")
-    if d.name != "fashion-mnist":
-        raise FormatError(f'{where}: data.name must be "fashion-mnist", got {d.name!r}')
-
-
-Record = TypeVar("Record", PokeBNNConfig, DataRecipe, TrainingRecipe)
-
-
-def _record(where: str, table: str, values: object, record: type[Record]) -> Record:
-    """An instance of the dataclass from a TOML table whose keys are its fields."""
+def _choice(where: str, key: str, values: object, known: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """The table's entry that says which kind it is, and the other entries."""
+    table, _, entry = key.partition(".")
     if not isinstance(values, dict):
         raise FormatError(f"{where}: {table} must be a table")
-    members = {member.name: member for member in fields(record)}
-    for key in values:
-        if key not in members:
-            raise FormatError(f"{where}: unknown key {table}.{key}; known: {', '.join(members)}")
-    arguments: dict[str, Any] = {}
-    for key, member in members.items():
-        if key in values:
-            arguments[key] = _typed(f"{where}: {table}.{key}", values[key], member.type)
-        elif member.default is MISSING:
-            raise FormatError(f"{where}: {table}.{key} is missing")
-    return record(**arguments)
-
-
-def _typed(where: str, value: object, kind: object) -> object:
-    if kind is float and type(value) is int:
-        return float(value)
-    if isinstance(kind, type):
-        if type(value) is not kind:
-            raise FormatError(f"{where}: expected {kind.__name__}, got {value!r}")
-        return value
-    count = len(get_args(kind))  # the only other kind: tuple[int, ...] of fixed length
-    if not isinstance(value, list) or len(value) != count or any(type(item) is not int for item in value):
-        raise FormatError(f"{where}: expected {count} integers, got {value!r}")
-    return tuple(value)
+    chosen = values.get(entry)
+    if not isinstance(chosen, str) or chosen not in known:
+        raise FormatError(f"{where}: {key} must be one of {', '.join(known)}, got {chosen!r}")
+    return chosen, {name: value for name, value in values.items() if name != entry}

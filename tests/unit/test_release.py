@@ -9,10 +9,11 @@ from edgeq.models import pokebnn
 from edgeq.nn.phases import input_quantisers
 from edgeq.package import verify_package
 from edgeq.train import Trained
-from edgeq.train.recipe import DataRecipe, Recipe, TrainingRecipe
+from edgeq.train.recipe import Recipe, TrainingRecipe
+from edgeq.train.tasks import fashion_mnist
 
 CONFIG = pokebnn.PokeBNNConfig(width=0.125, classes=10, in_channels=1, blocks=(1, 1, 1, 1))
-DATA = DataRecipe("fashion-mnist", 5000, 0.286, 0.353, shift_pixels=1, flip=True)
+DATA = fashion_mnist.Options("fashion-mnist", 5000, 0.286, 0.353, shift_pixels=1, flip=True)
 TRAINING = TrainingRecipe(1, 1, 128, 3e-3, 0.9, 0.99, 0.0, 0.0, 0.1, 0.0, 0.0)
 
 
@@ -32,7 +33,7 @@ def network() -> pokebnn.PokeBNN:
 def trained(network):
     def make(**result) -> Trained:
         about = {"quantised": True, "epochs": 1, "validation_accuracy": 0.5, "test_accuracy": None, **result}
-        return Trained(network, Recipe("tiny", CONFIG, DATA, TRAINING), about)
+        return Trained(network, Recipe("tiny", "pokebnn", CONFIG, DATA, TRAINING), about)
 
     return make
 

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from edgeq._errors import EdgeQError, FormatError, IntegrityError, NotFoundError, UsageError
 from edgeq.data import Split
-from edgeq.train import fashion_mnist, load_trained, read_recipe, run
+from edgeq.train import load_trained, read_recipe, run
 from edgeq.train.augment import Augmenter
-from edgeq.train.recipe import DataRecipe
+from edgeq.train.tasks import fashion_mnist
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -79,7 +79,11 @@ def train(recipe: Path, out: Path, *, stop_after: int | None = None, **options):
         if report.epoch == stop_after:
             raise Stop
 
-    return run(recipe, out, progress=progress, loader=pictures, **options)
+    return run(recipe, out, progress=progress, make_task=thirds, **options)
+
+
+def thirds(recipe):
+    return fashion_mnist.make(recipe, pictures)
 
 
 def assert_same(one: Path, two: Path) -> None:
@@ -95,7 +99,7 @@ def test_an_interrupted_run_ends_bit_identical(recipe, tmp_path, stop_after):
         train(recipe, tmp_path / "parts", stop_after=stop_after)
     resumed = train(recipe, tmp_path / "parts")
     assert_same(whole.weights, resumed.weights)
-    assert (whole.validation_accuracy, whole.test_accuracy) == (resumed.validation_accuracy, resumed.test_accuracy)
+    assert (whole.validation, whole.test) == (resumed.validation, resumed.test)
 
 
 def test_epochs_may_change_before_the_decay_and_not_after(recipe, tmp_path):
@@ -114,13 +118,13 @@ def test_epochs_may_change_before_the_decay_and_not_after(recipe, tmp_path):
 
 def test_a_run_learns_and_leaves_weights_with_their_story(recipe, tmp_path):
     reports = []
-    result = run(recipe, tmp_path, progress=reports.append, loader=pictures)
+    result = run(recipe, tmp_path, progress=reports.append, make_task=thirds)
     assert [r.epoch for r in reports] == [1, 2, 3, 4] and reports[-1].loss < reports[0].loss
-    assert result.test_accuracy is not None and result.quantised and result.cpu_s > 0
+    assert result.test is not None and result.quantised and result.cpu_s > 0
     with safe_open(result.weights, "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["recipe"])["training"]["seed"] == 7
-    assert json.loads(metadata["result"])["validation_accuracy"] == result.validation_accuracy
+    assert json.loads(metadata["result"])["validation_accuracy"] == result.validation["accuracy"]
     bounds = [t for name, t in weights(result.weights).items() if name.endswith("bounds")]
     assert bounds and all((b != -1).any() for b in bounds)
     assert not list(tmp_path.glob("*.part"))
@@ -128,12 +132,12 @@ def test_a_run_learns_and_leaves_weights_with_their_story(recipe, tmp_path):
     model, stored = trained.model, trained.recipe
     assert stored == read_recipe(recipe) and not model.training
     test = pictures("test")
-    plain = Augmenter(stored.data).plain(torch.from_numpy(test.x))
-    assert float((model(plain).argmax(1).numpy() == test.y).mean()) == result.test_accuracy
+    plain = stored.data.augmenter().plain(torch.from_numpy(test.x))
+    assert float((model(plain).argmax(1).numpy() == test.y).mean()) == result.test["accuracy"]
 
 
 def test_trained_weights_that_were_tampered_with_are_refused(recipe, tmp_path):
-    result = run(recipe, tmp_path, loader=pictures)
+    result = run(recipe, tmp_path, make_task=thirds)
     with safe_open(result.weights, "pt") as file:
         metadata = file.metadata()
     tensors = weights(result.weights)
@@ -165,10 +169,10 @@ def test_the_twin_has_no_quantisers_and_the_test_split_can_be_left_alone(recipe,
         assert split == "train"
         return pictures(split)
 
-    result = run(recipe, tmp_path, twin=True, test=False, loader=only_train)
-    assert result.test_accuracy is None and not result.quantised
+    result = run(recipe, tmp_path, twin=True, test=False, make_task=lambda r: fashion_mnist.make(r, only_train))
+    assert result.test is None and not result.quantised
     with pytest.raises(UsageError, match="belongs to another run"):
-        run(recipe, tmp_path, loader=pictures)
+        run(recipe, tmp_path, make_task=thirds)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", None])
@@ -184,7 +188,7 @@ def test_a_damaged_checkpoint_is_refused(recipe, tmp_path, damage):
 def test_too_few_pictures_are_refused(recipe, tmp_path):
     few = Split(np.zeros((15, 12, 12), np.uint8), np.zeros(15, np.int64), "few", "train")
     with pytest.raises(UsageError, match="do not fill a batch"):
-        run(recipe, tmp_path, loader=lambda split: few)
+        run(recipe, tmp_path, make_task=lambda r: fashion_mnist.make(r, lambda split: few))
 
 
 @pytest.mark.parametrize(
@@ -231,8 +235,7 @@ def test_recipes_of_the_zoo_are_valid(path):
 
 
 def test_augmentation_moves_and_mirrors_and_nothing_else():
-    recipe = DataRecipe("fashion-mnist", 1, mean=0.25, deviation=0.5, shift_pixels=2, flip=True)
-    augmenter = Augmenter(recipe)
+    augmenter = Augmenter(0.25, 0.5, shift_pixels=2, flip=True)
     image = torch.arange(1, 37, dtype=torch.uint8).view(1, 6, 6)
     padded = torch.nn.functional.pad(image[0], (2, 2, 2, 2))
     allowed = {

@@ -1,7 +1,8 @@
-"""Both splits of Fashion-MNIST for training, refused unless every array is the published one."""
+"""Fashion-MNIST: 28 x 28 grey pictures of clothes, refused unless every array is the published one."""
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,12 +10,46 @@ import numpy as np
 
 from edgeq import data
 from edgeq._errors import IntegrityError
+from edgeq.train._record import check_ranges
+from edgeq.train.augment import Augmenter
+from edgeq.train.pictures import Loader, Pictures
+from edgeq.train.recipe import Recipe
 
 NAME = "fashion-mnist"
 _TRAIN_SHA256 = {  # of the array bytes, so that recompressed copies pass
     "train-images-idx3-ubyte.gz": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
     "train-labels-idx1-ubyte.gz": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
 }
+
+
+@dataclass(frozen=True)
+class Options:
+    """The pictures, how they are normalised (0..1 scale), and how training pictures are varied."""
+
+    name: str
+    validation_items: int  # the last ones of the training split; choices are made on them only
+    mean: float
+    deviation: float
+    shift_pixels: int  # random shift of -n..n in both directions, filled with black
+    flip: bool  # mirrored left to right with probability 1/2
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            {
+                "validation_items": (self.validation_items, 1, 1_000_000),
+                "mean": (self.mean, -1e6, 1e6),
+                "deviation": (self.deviation, 1e-6, 1e6),
+                "shift_pixels": (self.shift_pixels, 0, 16),
+            }
+        )
+
+    def augmenter(self) -> Augmenter:
+        return Augmenter(self.mean, self.deviation, shift_pixels=self.shift_pixels, flip=self.flip)
+
+
+def make(recipe: Recipe, loader: Loader | None = None) -> Pictures:
+    """The task of a recipe; `loader` gives other pictures than `load`."""
+    return Pictures(recipe, loader or load, recipe.data.augmenter())
 
 
 def load(split: Literal["train", "test"], directory: Path | None = None) -> data.Split:
