@@ -56,6 +56,13 @@ INLINE v16 v16_add(v16 a, v16 b) { V16_EACH(vaddq_f32(a.q[i], b.q[i])); }
 INLINE v16 v16_sub(v16 a, v16 b) { V16_EACH(vsubq_f32(a.q[i], b.q[i])); }
 INLINE v16 v16_mul(v16 a, v16 b) { V16_EACH(vmulq_f32(a.q[i], b.q[i])); }
 INLINE v16 v16_div(v16 a, v16 b) { V16_EACH(vdivq_f32(a.q[i], b.q[i])); }
+/* Half to even. */
+INLINE v16 v16_round_even(v16 a) { V16_EACH(vrndnq_f32(a.q[i])); }
+/* 2^n of whole n in [-126, 127]. */
+INLINE v16 v16_power_of_two(v16 n) {
+  V16_EACH(vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.q[i]), vdupq_n_s32(127)), 23)));
+}
+INLINE v16 v16_sqrt(v16 a) { V16_EACH(vsqrtq_f32(a.q[i])); }
 INLINE v16 v16_floor(v16 a) { V16_EACH(vrndmq_f32(a.q[i])); }
 /* a > b ? a : b and a < b ? a : b, so that NaN in a gives b */
 INLINE v16 v16_max(v16 a, v16 b) { V16_EACH(vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i])); }

@@ -37,6 +37,14 @@ INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
 INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
 INLINE v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+/* Half to even. */
+INLINE v16 v16_round_even(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+/* 2^n of whole n in [-126, 127]. */
+INLINE v16 v16_power_of_two(v16 n) {
+  const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+}
+INLINE v16 v16_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
 INLINE v16 v16_floor(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 /* a > b ? a : b and a < b ? a : b, so that NaN in a gives b */
 INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }

@@ -1,0 +1,35 @@
+/* core/functions.h for sixteen floats at once: the same operations in the same order. */
+#ifndef EQ_SIMD_FUNCTIONS_H
+#define EQ_SIMD_FUNCTIONS_H
+
+#include "core/functions.h"
+
+INLINE v16 v16_poly(const float c[6], v16 x) {
+  v16 y = v16_set(c[5]);
+  for (int i = 4; i >= 0; i--) y = v16_add(v16_mul(y, x), v16_set(c[i]));
+  return y;
+}
+
+INLINE v16 v16_exp(v16 x) {
+  x = v16_min(v16_max(x, v16_set(EQ_EXP_LEAST)), v16_set(EQ_EXP_MOST));
+  const v16 n = v16_round_even(v16_mul(x, v16_set(EQ_LOG2_E)));
+  const v16 r = v16_sub(v16_sub(x, v16_mul(n, v16_set(EQ_LN2_HIGH))), v16_mul(n, v16_set(EQ_LN2_LOW)));
+  const v16 y = v16_add(v16_add(v16_mul(v16_poly(eq_exp_poly, r), v16_mul(r, r)), r), v16_set(1.0f));
+  return v16_mul(y, v16_power_of_two(n));
+}
+
+INLINE v16 v16_erf(v16 x) {
+  const v16 zero = v16_set(0.0f), one = v16_set(1.0f), minus = v16_sub(zero, x), size = v16_choose(x, x, minus);
+  const v16 near = v16_mul(x, v16_poly(eq_erf_near, v16_mul(x, x)));
+  v16 far = v16_min(v16_sub(one, v16_exp(v16_poly(eq_erf_far, size))), v16_set(EQ_ERF_LIMIT));
+  far = v16_choose(v16_sub(size, v16_set(EQ_ERF_ONE)), one, far);
+  far = v16_choose(x, far, v16_sub(zero, far));
+  return v16_choose(v16_sub(size, one), far, near);
+}
+
+INLINE v16 v16_gelu(v16 x) {
+  const v16 erf = v16_erf(v16_mul(x, v16_set(0.70710678f)));
+  return v16_mul(v16_mul(v16_set(0.5f), x), v16_add(v16_set(1.0f), erf));
+}
+
+#endif
