@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgeq.cli._options import DEFAULT_TARGET, AllowUnsigned, Json, Model, Target, examples
 from edgeq.cli._output import Progress, print_json, remark, size
 
-EPILOG = examples("edgeq compile pokebnn-fashion", "edgeq compile ./my-package --target executorch -o net.pte")
+EPILOG = examples(
+    "edgeq compile pokebnn-fashion",
+    "edgeq compile ./my-package --target executorch -o net.pte",
+    "edgeq compile pokebnn-fashion --target micro:nrf52840",
+)
 
 
 def command(
@@ -43,3 +48,16 @@ def command(
         )
     else:
         print(f"{path}  {size(artefact.size_bytes)}  sha256 {artefact.sha256}")
+        if memory := artefact.manifest.get("micro"):
+            print(micro_memory(memory))
+
+
+def micro_memory(need: Mapping[str, Any]) -> str:
+    """Flash and RAM of a micro program, bytes; the arena beside the least that any plan could take."""
+    arena, floor = need["arena_bytes"][0] if need["arena_bytes"] else 0, need["floor_bytes"]
+    more = f", {100 * (arena / floor - 1):.1f} % above the lifetime bound of {floor}" if floor else ""
+    return (
+        f"flash {need['program_bytes']} B ({need['weight_bytes']} of weights)\n"
+        f"RAM   {need['ram_bytes']} B: arena {sum(need['arena_bytes'])}{more}; "
+        f"workspace {need['workspace_bytes']}; scratch {need['scratch_bytes']}"
+    )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-TARGETS = {"executorch": ".pte"}
+TARGETS = {"executorch": ".pte", "micro": ".pte"}
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,19 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
     """Compile the model of a package, or take the result from the cache.
 
     package   from `edgeq.hub.pull` or `edgeq.package.verify_package`
+    target    "executorch", "micro", or "micro:PART" (`edgeq.compile.parts`): the same file, and a part with less
+              memory than it takes is refused. The manifest of a micro artefact tells its memory under "micro"
     progress  called with one line per stage
-    raises    UnsupportedError for an unknown target or model, FormatError for weights that do not fit, CompileError,
-              StoreError when the cache cannot be written
+    raises    UnsupportedError for an unknown target or model or a part that is too small, FormatError for weights that
+              do not fit, CompileError, StoreError when the cache cannot be written
     """
     from edgeq import models
 
+    target, part = _split(target)
     name, origin = package.manifest.name, package.manifest.sha256
     file = _cached_file(f"{origin} {target} {fingerprint()}", target, name)
     if (known := _read_cached(file, target)) is not None:
+        _require(known, part)
         return known
     _paths.writable_home()
     if progress:
@@ -85,25 +89,47 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
         "edgeq": metadata.version("edgeq"),
         "executorch": metadata.version("executorch"),
     }
-    return _store(file, _lower(model, models.example_inputs(config), target), manifest)
+    artefact = _store(file, _lower(model, models.example_inputs(config), target), manifest)
+    _require(artefact, part)
+    return artefact
 
 
 def compile_module(
     model: nn.Module, example: tuple[Tensor, ...], *, name: str, target: str = "executorch", folder: Path | None = None
 ) -> Artefact:
     """Compile your own module; the artefact lands in `folder` (default: the cache)."""
+    target, part = _split(target)
     data = _lower(model, example, target)
     digest = hashlib.sha256(data).hexdigest()
     file = _cached_file(digest, target, name) if folder is None else folder / f"{name}{TARGETS[target]}"
-    return _store(file, data, {"model": name, "target": target, "edgeq": metadata.version("edgeq")})
+    artefact = _store(file, data, {"model": name, "target": target, "edgeq": metadata.version("edgeq")})
+    _require(artefact, part)
+    return artefact
+
+
+def _split(target: str) -> tuple[str, str]:
+    """ "micro:PART" -> ("micro", "PART"); UnsupportedError for an unknown target or part."""
+    base, _, part = target.partition(":")
+    if base not in TARGETS or (part and base != "micro"):
+        raise UnsupportedError(f'target "{target}" is not known; use one of: {", ".join(TARGETS)}, micro:PART')
+    if part:
+        from . import parts
+
+        parts.find(part)
+    return base, part
+
+
+def _require(artefact: Artefact, part: str) -> None:
+    if part:
+        from . import micro, parts
+
+        micro.require(micro.Report.from_dict(artefact.manifest["micro"]), parts.find(part))
 
 
 def _lower(model: nn.Module, example: tuple[Tensor, ...], target: str) -> bytes:
-    if target not in TARGETS:
-        raise UnsupportedError(f'target "{target}" is not known; use one of: {", ".join(TARGETS)}')
-    from . import executorch
+    from . import executorch, micro
 
-    return executorch.lower(model, example)
+    return micro.lower(model, example) if target == "micro" else executorch.lower(model, example)
 
 
 @functools.cache
@@ -118,8 +144,6 @@ def fingerprint() -> str:
 
 
 def _cached_file(key: str, target: str, name: str) -> Path:
-    if target not in TARGETS:
-        raise UnsupportedError(f'target "{target}" is not known; use one of: {", ".join(TARGETS)}')
     folder = hashlib.sha256(key.encode()).hexdigest()[:32]
     return _paths.cache() / "artefacts" / folder / f"{name.rpartition('/')[2]}{TARGETS[target]}"
 
@@ -139,6 +163,10 @@ def _read_cached(file: Path, target: str) -> Artefact | None:
 def _store(file: Path, data: bytes, manifest: dict[str, Any]) -> Artefact:
     digest = hashlib.sha256(data).hexdigest()
     manifest = {**manifest, "sha256": digest, "size_bytes": len(data)}
+    if manifest["target"] == "micro":
+        from . import micro
+
+        manifest["micro"] = micro.report(data).to_dict()
     _write(file, data)
     _write(file.with_suffix(".json"), json.dumps(manifest, indent=2, sort_keys=True).encode())
     return Artefact(file, digest, len(data), manifest["target"], manifest["model"], manifest)

@@ -19,19 +19,24 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return   the program's bytes
     raises   CompileError naming what torch.export or ExecuTorch refused
     """
+    return slim(export(model, example))
+
+
+def export(model: nn.Module, example: tuple[Tensor, ...], *, delegate: bool = True) -> bytes:
+    """As `lower`, but not slimmed; delegate=False keeps XNNPACK out of it."""
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
         try:
             exported = torch.export.export(fused(model, example), example, strict=False)
-            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()] if delegate else [])
             program = edge.to_executorch()
         except Exception as error:  # the exporters raise every kind there is
             raise CompileError(
                 f"{type(model).__name__}: cannot be lowered to ExecuTorch: {_first_line(error)}"
             ) from error
-    return slim(program.buffer)
+    return bytes(program.buffer)
 
 
 def fused(model: nn.Module, example: tuple[Tensor, ...]) -> torch.fx.GraphModule:

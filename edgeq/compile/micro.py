@@ -1,18 +1,23 @@
-"""Will this `.pte` run on a microcontroller, and in how much memory? Asked before anything is flashed.
+"""Compile for microcontrollers: the same `.pte`, kept to the micro profile, and its memory told before it is flashed.
 
-`runtime/micro` executes a program in place from flash. `check` names everything for which it would refuse one;
-`report` gives the bytes that the program takes. What an operator demands of its own arguments is left to the runtime:
-the compiler cannot write a program that breaks it.
+`runtime/micro` executes a program in place from flash. `lower` makes one; `check` names everything for which the
+runtime would refuse a program; `report` gives the bytes that it takes; `require` refuses a part that is too small. What
+an operator demands of its own arguments is left to the runtime: the compiler cannot write a program that breaks it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from edgeq._errors import CompileError
+from torch import Tensor, nn
+
+from edgeq._errors import CompileError, UnsupportedError
 from edgeq.ops import Want
+
+from . import arena, executorch, parts
+from .slim import slim
 
 # runtime/micro/operators.c
 OPERATORS = frozenset(
@@ -36,7 +41,6 @@ IDENTIFIER = b"ET12"
 # runtime/micro/micro.h
 MOST_ARENAS, MOST_DIMS, MOST_ARGS, MOST_ITEMS, MOST_VALUES, MOST_CALLS = 4, 6, 24, 64, 4096, 4096
 MOST_ELEMENTS = 1 << 27
-ELEMENT_BYTES = {0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 2, 6: 4, 11: 1}  # ExecuTorch's scalar types
 VALUE_BYTES, CALL_BYTES, ARGUMENT_BYTES = 16, 4, 2  # of the workspace, on a 32-bit machine
 ALIGNMENT = 16
 _KINDS = ("Null", "Int", "Bool", "Double", "Tensor", "IntList", "TensorList")
@@ -79,8 +83,47 @@ class Report:
         """All memory, each block rounded up to its alignment."""
         return sum(-(-size // ALIGNMENT) * ALIGNMENT for size in self._blocks())
 
+    def to_dict(self) -> dict[str, Any]:
+        """For a manifest; `ram_bytes` is added for readers."""
+        return {**asdict(self), "arena_bytes": list(self.arena_bytes), "ram_bytes": self.ram_bytes}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Report:
+        names = {f.name for f in fields(cls)}
+        taken = {name: value for name, value in given.items() if name in names}
+        return cls(**{**taken, "arena_bytes": tuple(taken["arena_bytes"])})
+
     def _blocks(self) -> tuple[int, ...]:
         return (*self.arena_bytes, self.workspace_bytes, self.scratch_bytes)
+
+
+def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
+    """Compile `model.forward` for the shapes of `example`, without delegates; ExecuTorch runs the same file.
+
+    raises  CompileError naming what torch.export or ExecuTorch refused, or every operator outside the profile
+    """
+    pte = slim(executorch.export(model, example, delegate=False), arena.replan)
+    if found := check(pte):
+        what = "; ".join(f"{violation.what}: {violation.remedy}" for violation in found)
+        raise CompileError(f"{type(model).__name__} does not keep to the micro profile: {what}")
+    return pte
+
+
+def require(need: Report, part: parts.Part) -> None:
+    """Does the program fit the part, beside the firmware? UnsupportedError with the numbers when it does not."""
+    demands = (
+        ("flash", need.program_bytes, parts.FIRMWARE_FLASH_BYTES, part.flash_bytes),
+        ("RAM", need.ram_bytes, parts.FIRMWARE_RAM_BYTES, part.ram_bytes),
+    )
+    short = [
+        f"{program + firmware} bytes of {kind} ({program} for the program, {firmware} for the firmware), it has {have}"
+        for kind, program, firmware, have in demands
+        if have is not None and program + firmware > have
+    ]
+    if short:
+        raise UnsupportedError(
+            f"{part.name} is too small: {need.method} needs {'; and '.join(short)}; use a smaller model"
+        )
 
 
 def check(pte: bytes, method: str | None = None) -> list[Violation]:
@@ -99,14 +142,14 @@ def report(pte: bytes, method: str = "forward") -> Report:
     (plan,) = _plans(pte, method)
     for violation in _violations(plan):
         raise CompileError(str(violation))
-    calls = _calls(plan)
+    calls = arena.calls(plan)
     return Report(
         method=plan.name,
         calls=len(calls),
         program_bytes=len(pte),
-        weight_bytes=sum({v.data_buffer_idx: _bytes(v) for v in _tensors(plan) if not v.allocation_info}.values()),
+        weight_bytes=sum(_constants(plan).values()),
         arena_bytes=tuple(plan.non_const_buffer_sizes[1:]),
-        floor_bytes=_floor(plan),
+        floor_bytes=arena.floor(plan),
         workspace_bytes=VALUE_BYTES * len(plan.values)
         + sum(CALL_BYTES + ARGUMENT_BYTES * len(call.args) for call in calls),
         scratch_bytes=max((_scratch(plan, call) for call in calls), default=0),
@@ -146,9 +189,9 @@ def _structure(plan: Any) -> Iterator[Finding]:
         )
     if len(plan.chains) != 1:
         yield f"{len(plan.chains)} chains of instructions", "export one straight graph"
-    arenas = len(plan.non_const_buffer_sizes) - 1
-    if arenas > MOST_ARENAS:
-        yield f"{arenas} memory ids", f"plan at most {MOST_ARENAS}"
+    count = len(plan.non_const_buffer_sizes) - 1
+    if count > MOST_ARENAS:
+        yield f"{count} memory ids", f"plan at most {MOST_ARENAS}"
     if len(plan.values) > MOST_VALUES:
         yield f"{len(plan.values)} values", f"slim the program, or split it: at most {MOST_VALUES} are taken"
     for kind, numbers in (("input", plan.inputs), ("output", plan.outputs)):
@@ -170,14 +213,32 @@ def _instructions(plan: Any) -> Iterator[Finding]:
         yield f"{len(instructions)} calls", f"at most {MOST_CALLS} are taken"
     for kind in sorted({type(i).__name__ for i in instructions} - {"KernelCall", "DelegateCall"}):
         yield f"instruction {kind}", "remove control flow that depends on data"
-    called = {call.op_index for call in _calls(plan)}
+    called = {call.op_index for call in arena.calls(plan)}
     for index, operator in enumerate(plan.operators):
         name = f"{operator.name}.{operator.overload}"
         if index in called and name not in OPERATORS:
-            yield f"operator {name}", "replace the layer by one of EdgeQ's packed layers"
-    longest = max((len(call.args) for call in _calls(plan)), default=0)
+            yield f"operator {name}", _remedy(operator.name)
+    longest = max((len(call.args) for call in arena.calls(plan)), default=0)
     if longest > MOST_ARGS:
         yield f"a call with {longest} arguments", f"at most {MOST_ARGS} are taken"
+
+
+_REMEDIES = {
+    "edgeq::": "update the firmware, it has no kernel for it yet",
+    "aten::view_copy": "reshape inside of the model's last EdgeQ layer, not after it",
+    "aten::convolution": "quantise the convolution (edgeq.nn.BinaryConv2d, QuantConv2d) and pack it",
+    "aten::addmm": "quantise the linear layer (edgeq.nn.QuantLinear) and pack it",
+    "aten::linear": "quantise the linear layer (edgeq.nn.QuantLinear) and pack it",
+    "aten::_native_batch_norm": "fold the batch norm into the layer before it",
+    "aten::mean": "use edgeq.ops.mean_hw",
+    "aten::permute": "keep activations in NHWC from the start",
+    "dim_order_ops::": "keep one memory format, contiguous NHWC",
+}
+
+
+def _remedy(operator: str) -> str:
+    known = (remedy for start, remedy in _REMEDIES.items() if operator.startswith(start))
+    return next(known, "replace the layer by one of EdgeQ's packed layers")
 
 
 def _values(plan: Any) -> Iterator[Finding]:
@@ -196,7 +257,7 @@ def _values(plan: Any) -> Iterator[Finding]:
 
 
 def _tensor(t: Any) -> Iterator[Finding]:
-    if int(t.scalar_type) not in ELEMENT_BYTES:
+    if int(t.scalar_type) not in arena.ELEMENT_BYTES:
         yield f"element type {t.scalar_type.name}", "use float32, or integers of 8 to 64 bits"
     if int(t.shape_dynamism) != 0:
         yield f"dynamic shape {t.sizes}", "export without dynamic_shapes"
@@ -212,26 +273,19 @@ def _tensor(t: Any) -> Iterator[Finding]:
         yield "its data is outside of the file", "compile without external constants"
 
 
-def _calls(plan: Any) -> list[Any]:
-    instructions = [i.instr_args for chain in plan.chains for i in chain.instructions]
-    return [i for i in instructions if type(i).__name__ == "KernelCall"]
-
-
-def _members(plan: Any, number: int) -> list[int]:
-    """A value and, of a list, its items."""
-    value = plan.values[number].val
-    return [number, *value.items] if type(value).__name__ in ("IntList", "TensorList") else [number]
-
-
 def _reached(plan: Any) -> set[int]:
     """Values that the runtime decodes."""
     boundary = [*plan.inputs, *plan.outputs]
-    return {m for n in (*boundary, *(a for call in _calls(plan) for a in call.args)) for m in _members(plan, n)}
+    return {
+        m for n in (*boundary, *(a for call in arena.calls(plan) for a in call.args)) for m in arena.members(plan, n)
+    }
 
 
-def _tensors(plan: Any) -> list[Any]:
+def _constants(plan: Any) -> dict[int, int]:
+    """Bytes of each constant, by its number in the file."""
     values = [plan.values[number].val for number in _reached(plan)]
-    return [value for value in values if type(value).__name__ == "Tensor"]
+    tensors = [value for value in values if type(value).__name__ == "Tensor" and not value.allocation_info]
+    return {t.data_buffer_idx: arena.tensor_bytes(t) for t in tensors}
 
 
 def _elements(t: Any) -> int:
@@ -239,30 +293,6 @@ def _elements(t: Any) -> int:
     for extent in t.sizes:
         count *= extent
     return count
-
-
-def _bytes(t: Any) -> int:
-    return _elements(t) * ELEMENT_BYTES[int(t.scalar_type)]
-
-
-def _floor(plan: Any) -> int:
-    """Most bytes of the first arena's tensors that are alive during one call.
-
-    Backwards: before a call, what it reads is alive and what it writes is not. (Slimming lets tensors of one shape and
-    place share a value, so the first and last use of a value tell nothing.)
-    """
-    most, alive = 0, set(plan.outputs)
-    for call in reversed(_calls(plan)):
-        written = set(_members(plan, call.args[-1]))  # ExecuTorch repeats the outputs at the end
-        touched = {m for a in call.args for m in _members(plan, a)}
-        most = max(most, sum(_arena_bytes(plan.values[number].val) for number in alive | touched))
-        alive = (alive - written) | (touched - written)
-    return most
-
-
-def _arena_bytes(value: Any) -> int:
-    planned = type(value).__name__ == "Tensor" and value.allocation_info and value.allocation_info.memory_id == 1
-    return _bytes(value) if planned else 0
 
 
 def _scratch(plan: Any, call: Any) -> int:

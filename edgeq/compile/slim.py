@@ -8,13 +8,17 @@ reader and writer, so the executorch version is pinned.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 ALIGNMENT = 16
 
 
-def slim(pte: bytes) -> bytes:
-    """The same program in fewer bytes; a program with control flow is returned as it is."""
+def slim(pte: bytes, before: Callable[[Any], None] | None = None) -> bytes:
+    """The same program in fewer bytes; a program with control flow is returned as it is.
+
+    before  called with each method's plan (ExecuTorch's schema object), to change it in place first
+    """
     from executorch.exir import schema
     from executorch.exir._serialize._program import deserialize_pte_binary, serialize_pte_binary
 
@@ -24,6 +28,8 @@ def slim(pte: bytes) -> bytes:
         calls = (schema.KernelCall, schema.DelegateCall)
         if not all(isinstance(i.instr_args, calls) for i in instructions):
             return bytes(pte)
+        if before:
+            before(plan)
         _renumber(plan, [i.instr_args for i in instructions], schema)
         plan.container_meta_type = schema.ContainerMetadata(encoded_inp_str="", encoded_out_str="")
         for chain in plan.chains:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from micro_build import BOARDS, OPERATORS, READER, ROOT, RUNTIME, SANITIZERS, compile_c, for_board, sanitized
 
-from edgeq.compile import executorch
+from edgeq.compile import micro
 from edgeq.models import pokebnn
 
 
@@ -99,7 +99,7 @@ def small(built) -> Example:
 
 def write_example(folder: Path, name: str, model: torch.nn.Module, *inputs: torch.Tensor) -> Example:
     program = folder / f"{name}.pte"
-    program.write_bytes(executorch.lower(model, inputs))
+    program.write_bytes(micro.lower(model, inputs))
     files = [folder / f"{name}.in{i}" for i in range(len(inputs))]
     for file, x in zip(files, inputs, strict=True):
         file.write_bytes(x.numpy().tobytes())
