@@ -35,7 +35,8 @@ def from_package(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any
     network = config.get("network")
     if not isinstance(network, dict):
         raise FormatError('config.json: "network" must be an object with the configuration of the model')
-    model: nn.Module = module.packed(configuration(family, network))
+    with torch.device("meta"):  # nothing is allocated before the sizes have been compared
+        model: nn.Module = module.packed(configuration(family, network))
     expected = model.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         have, want = tensors.get(name), expected.get(name)
@@ -46,21 +47,23 @@ def from_package(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any
                 f'model.safetensors: tensor "{name}" is {have.dtype} {tuple(have.shape)}, '
                 f"the network needs {str(want.dtype).removeprefix('torch.')} {tuple(want.shape)}"
             )
-    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()}, assign=True)
     return model.eval()
 
 
-def pack(family: str, trained: nn.Module) -> nn.Module:
+def pack(family: str, trained: nn.Module, samples: Tensor | None = None) -> nn.Module:
     """The packed form of a trained network.
 
-    raises  FormatError when an input was never calibrated
+    samples  inputs (n, ...) that it was trained on, for families that find activation steps when they are packed
+    raises   FormatError when an input was never calibrated, UsageError when samples are needed and not given
     """
     from edgeq.nn.input_quantiser import InputQuantiser
 
     for name, layer in trained.named_modules():
         if isinstance(layer, InputQuantiser) and not layer.is_set:
             raise FormatError(f"{name}: its bounds were never set; train past the recipe's bounds_epoch")
-    packed: nn.Module = importlib.import_module(f"edgeq.models.{family}").pack(trained)
+    module = importlib.import_module(f"edgeq.models.{family}")
+    packed: nn.Module = module.pack(trained) if samples is None else module.pack(trained, samples)
     return packed
 
 
