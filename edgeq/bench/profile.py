@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from edgeq import _paths, hub
 from edgeq._errors import DeviceError, UnsupportedError
 from edgeq._quiet import quiet
+from edgeq.bench import tasks
 from edgeq.bench.record import Subject, store_report
 from edgeq.bench.report import Report
-from edgeq.bench.session import Plan, Progress, choose_data, first_input
+from edgeq.bench.session import Plan, Progress, choose_data
 from edgeq.results import Layer
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run(
     from edgeq.device import connect
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
-    pictures = choose_data(package, Plan("bench", limit=1))
+    samples = choose_data(package, Plan("bench", limit=1))
     artefact = build(package, target, progress=progress)
     with connect(url) as device:
         subject = Subject.begin(device.info, url, artefact, package, verb="profile")
@@ -79,7 +80,8 @@ def run(
         progress(f"deploying {artefact.path.name} to {url}")
         net = device.deploy(artefact.path, progress=progress)
         progress(f"tracing {runs} runs")
-        trace = net.profile(first_input(net, package.config(), pictures), runs=runs)
+        config = package.config()
+        trace = net.profile(tasks.of(config).first(net, samples, config), runs=runs)
     progress("reading the trace")
     layers, total_ns = read_trace(trace, artefact.path.read_bytes())
     report = replace(subject.report(), warnings=(package.note,) if package.note else ())

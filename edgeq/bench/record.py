@@ -144,7 +144,7 @@ def store_report(
                 layers=layers,
                 dataset=evaluation.dataset if evaluation else None,
                 split=evaluation.split if evaluation else None,
-                items=evaluation.accuracy.n if evaluation else None,
+                items=evaluation.n if evaluation else None,
             )
         )
     return replace(report, run_id=run_id)

@@ -45,12 +45,26 @@ class Energy:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Accuracy and the data it is of."""
+class Figure:
+    """A figure of quality, such as an error rate, with the 95 % interval where one is known; method in words."""
 
-    accuracy: Accuracy
+    name: str
+    value: float
+    unit: str
+    method: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What n items of a data set gave: an accuracy where every item has one label, other figures elsewhere."""
+
     dataset: str
     split: str
+    n: int
+    accuracy: Accuracy | None = None
+    figures: Sequence[Figure] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,8 @@ class Report:
             "accuracy_interval": a and [a.low / 100, a.high / 100],
             "dataset": self.evaluation and self.evaluation.dataset,
             "split": self.evaluation and self.evaluation.split,
-            "n": a and a.n,
+            "n": self.evaluation and self.evaluation.n,
+            "figures": {f.name: {"value": f.value, "unit": f.unit, "interval": _interval(f)} for f in self._figures()},
             "latency_ms": {"p50": t and t.p50_ms, "p90": t and t.p90_ms, "p99": t and t.p99_ms},
             "latency": t
             and {
@@ -150,17 +165,28 @@ class Report:
                 Value("ram_before", m.before_bytes, "B", "measured", "resident memory before the model was loaded"),
                 Value("ram_planned", m.planned_bytes, "B", "estimated", "sum of the program's planned arenas"),
             ]
-        if e := self.energy:
-            half, source = e.uncertainty_millijoules, f"{e.provider}: {e.sample.source}"
-            for name, mj in (("energy", e.millijoules), ("energy_net", e.net_millijoules)):
+        if j := self.energy:
+            half, source = j.uncertainty_millijoules, f"{j.provider}: {j.sample.source}"
+            for name, mj in (("energy", j.millijoules), ("energy_net", j.net_millijoules)):
                 if mj is not None:
                     found.append(
                         Value(
-                            name, mj, "mJ", e.kind, source, n=e.inferences, scope=e.scope, low=mj - half, high=mj + half
+                            name, mj, "mJ", j.kind, source, n=j.inferences, scope=j.scope, low=mj - half, high=mj + half
                         )
                     )
-        if self.evaluation:
-            a, where = self.evaluation.accuracy, f"{self.evaluation.dataset} {self.evaluation.split}"
-            how = f"top-1 of the deployed file on {where}, Wilson interval"
-            found.append(Value("top1", a.top1, "%", "measured", how, n=a.n, low=a.low, high=a.high))
+        if e := self.evaluation:
+            where = f"of the deployed file on {e.dataset} {e.split}"
+            if a := e.accuracy:
+                how = f"top-1 {where}, Wilson interval"
+                found.append(Value("top1", a.top1, "%", "measured", how, n=a.n, low=a.low, high=a.high))
+            for f in e.figures:
+                how = f"{f.method} {where}"
+                found.append(Value(f.name, f.value, f.unit, "measured", how, n=e.n, low=f.low, high=f.high))
         return found
+
+    def _figures(self) -> Sequence[Figure]:
+        return self.evaluation.figures if self.evaluation else ()
+
+
+def _interval(figure: Figure) -> list[float] | None:
+    return None if figure.low is None or figure.high is None else [figure.low, figure.high]

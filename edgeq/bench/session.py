@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -15,10 +15,10 @@ import numpy as np
 
 from edgeq import _paths, data, hub
 from edgeq._errors import EnergyError, NotFoundError, UsageError
-from edgeq.bench import accuracy, energy, host, latency
+from edgeq.bench import energy, host, latency, tasks
 from edgeq.bench.energy import estimate
 from edgeq.bench.record import Subject, is_local, store_report
-from edgeq.bench.report import Energy, Evaluation, Memory, Report
+from edgeq.bench.report import Energy, Memory, Report
 
 if TYPE_CHECKING:
     from edgeq.compile import Artefact
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 AUTO, NONE = "auto", "none"
 IDLE_S = 0.5
-LOGITS = 0  # the output that holds the class scores
 
 
 class Progress(Protocol):
@@ -87,10 +86,10 @@ def run(
     from edgeq.device import connect
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
-    pictures = choose_data(package, plan)
+    samples = choose_data(package, plan)
     artefact = build(package, plan.target, progress=progress)
     with connect(url) as device:
-        return measure(device, url, artefact, package, plan, pictures, store=store, progress=progress)
+        return measure(device, url, artefact, package, plan, samples, store=store, progress=progress)
 
 
 def measure(
@@ -99,13 +98,15 @@ def measure(
     artefact: Artefact,
     package: PulledPackage,
     plan: Plan,
-    pictures: data.Split | None,
+    samples: tasks.Samples | None,
     *,
     store: Path | None = None,
     progress: Progress = lambda stage, done=0, total=0, /: None,
 ) -> Report:
     """Deploy an artefact to a connected device, measure what the plan asks for, store and return it."""
     provider = named_provider(plan, url)
+    config = package.config()
+    task = tasks.of(config)
     subject = Subject.begin(device.info, url, artefact, package, verb=plan.verb)
     warnings = [package.note] if package.note else []
     if subject.on_this_host and plan.times and (busy := host.load_warning()):
@@ -113,51 +114,52 @@ def measure(
     progress(f"deploying {artefact.path.name} to {url}")
     net = device.deploy(artefact.path, progress=progress)
     report = subject.report()
-    samples: Sequence[int] = ()
+    ticks: Sequence[int] = ()
     if plan.times:
-        first = first_input(net, package.config(), pictures)
+        first = task.first(net, samples, config)
         progress(f"timing {plan.runs} runs")
         timing = net.bench(first, warmup=plan.warmup, runs=plan.runs)
-        samples = timing.ticks
-        report = _timed(report, device.info.tick, samples, plan)
+        ticks = timing.ticks
+        report = _timed(report, device.info.tick, ticks, plan)
         report = replace(report, memory=Memory(timing.peak_bytes, net.loaded.before_bytes, net.loaded.planned_bytes))
         if short := latency.protocol_warning(warmup=plan.warmup, runs=plan.runs):
             warnings.append(short)
         progress("measuring energy")
         report = replace(report, energy=_energy(net, first, subject, report, plan, provider))
-    if plan.evaluates and pictures is not None:
-        stage = f"evaluating {len(pictures)} pictures of {pictures.dataset}"
-        x = data.preprocess(pictures.x, package.config())
-        outcome = net.evaluate((x,), progress=lambda done, total: progress(stage, done, total))
-        score = accuracy.top1(outcome.outputs[LOGITS].reshape(len(x), -1), pictures.y)
-        if score.not_finite:
-            warnings.append(f"{score.not_finite} pictures gave scores that are not finite; they count as wrong")
-        report = replace(report, evaluation=Evaluation(score, pictures.dataset, pictures.split))
+    if plan.evaluates and samples is not None:
+        stage = f"evaluating {len(samples)} {task.items} of {samples.dataset}"
+        outcome = task.evaluate(net, samples, config, lambda done, total: progress(stage, done, total))
+        warnings += outcome.warnings
+        report = replace(report, evaluation=outcome.evaluation)
         if not plan.times:
-            samples = outcome.ticks
-            report = _timed(report, device.info.tick, samples, replace(plan, warmup=0, runs=len(x)))
+            ticks = outcome.ticks
+            report = _timed(report, device.info.tick, ticks, replace(plan, warmup=0, runs=len(ticks)))
     report = replace(report, warnings=tuple(warnings))
-    return store_report(report, subject, samples, store)
+    return store_report(report, subject, ticks, store)
 
 
-def choose_data(package: PulledPackage, plan: Plan) -> data.Split | None:
-    """The pictures that a plan runs on; None where a verb can do without.
+def choose_data(package: PulledPackage, plan: Plan) -> tasks.Samples | None:
+    """The items that a plan runs on; None where a verb can do without.
 
     raises  UsageError for two sources at once, NotFoundError when `eval` has none
     """
     if plan.full and plan.data is not None:
         raise UsageError("--full and --data both say what to evaluate on; give one")
-    label = package.config().get("dataset")
+    config = package.config()
+    task, label = tasks.of(config), config.get("dataset")
     known = label if isinstance(label, str) else package.manifest.name
     if plan.data is not None:
-        return data.from_path(plan.data).head(plan.limit)
-    if plan.full:
-        return data.full_test_set(known).head(plan.limit)
-    if data.SPLIT_FILE in package.manifest.files:
-        return data.load_split(package, dataset=known).head(plan.limit)
-    if plan.verb == "eval":
+        found = task.own(plan.data, config)
+    elif plan.full:
+        found = task.full(known, config)
+    elif data.SPLIT_FILE in package.manifest.files:
+        found = task.bundled(package, known)
+    elif plan.verb == "eval":
         raise NotFoundError(f"{package.manifest.name}: carries no {data.SPLIT_FILE}; use --full or --data PATH")
-    return None
+    else:
+        return None
+    chosen: tasks.Samples = found.head(plan.limit)
+    return chosen
 
 
 def named_provider(plan: Plan, url: str) -> energy.EnergyProvider | None:
@@ -171,14 +173,6 @@ def named_provider(plan: Plan, url: str) -> energy.EnergyProvider | None:
     if provider.kind == "measured" and not is_local(url):
         raise EnergyError(f"{plan.energy}: watches this host, and the model runs on {url}")
     return provider
-
-
-def first_input(net: Net, config: Mapping[str, object], pictures: data.Split | None) -> tuple[Array, ...]:
-    """What is timed: the first picture, or noise from a fixed seed where there is none."""
-    if pictures is not None:
-        return (data.preprocess(pictures.x[:1], config),)
-    rng = np.random.default_rng(0)
-    return tuple(rng.standard_normal(spec.shape).astype(spec.dtype) for spec in net.inputs)
 
 
 def _timed(report: Report, tick: str, samples: Sequence[int], plan: Plan) -> Report:

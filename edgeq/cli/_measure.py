@@ -38,11 +38,15 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
     """What, figure, and the label without which the figure says nothing."""
     rows: list[tuple[str, str, str]] = []
     if e := report.evaluation:
-        a = e.accuracy
-        label = f"measured: {a.correct} of {a.n}, {e.dataset} {e.split}; 95 %: {a.low:.2f} to {a.high:.2f} %"
-        rows.append(("accuracy (top-1)", f"{a.top1:.2f} %", label))
+        if a := e.accuracy:
+            label = f"measured: {a.correct} of {a.n}, {e.dataset} {e.split}; 95 %: {a.low:.2f} to {a.high:.2f} %"
+            rows.append(("accuracy (top-1)", f"{a.top1:.2f} %", label))
+        for f in e.figures:
+            interval = "" if f.low is None or f.high is None else f"; 95 %: {f.low:.4g} to {f.high:.4g} {f.unit}"
+            label = f"measured: {f.method}, {e.n} items, {e.dataset} {e.split}{interval}"
+            rows.append((f.name.replace("_", " "), f"{f.value:.4g} {f.unit}", label))
     elif report.verb != "bench":
-        rows.append(("accuracy (top-1)", "-", "the package carries no pictures; use --full or --data PATH"))
+        rows.append(("accuracy", "-", "the package carries no data for it; use --full or --data PATH"))
     if t := report.latency:
         label = f"measured: {t.n} runs after {t.warmup} warm-ups; 95 %: {t.p50_low_ms:.3f} to {t.p50_high_ms:.3f} ms"
         rows.append(("latency p50", f"{t.p50_ms:.3f} ms", label))

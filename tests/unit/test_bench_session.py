@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_package import write_sample
+from sample_package import sample_files, write_sample
 
 from edgeq import data, hub
-from edgeq._errors import EnergyError, NotFoundError, UsageError
-from edgeq.bench import host, session
+from edgeq._errors import EnergyError, NotFoundError, UnsupportedError, UsageError
+from edgeq.bench import host, session, tasks
 from edgeq.bench.profile import by_kind
 from edgeq.bench.record import is_local, scheme
+from edgeq.bench.report import Evaluation, Figure
+from edgeq.cli._measure import _rows as measure_rows
 from edgeq.compile import Artefact
 from edgeq.device import Info, Loaded, Outcome, TensorSpec, Timing
 from edgeq.results import Layer, Store
@@ -23,7 +25,7 @@ LOADED = Loaded(0, 5, 3000, 100, 7_000_000, (TensorSpec("f32", (1, 4, 4, 1)),), 
 CONFIG = {
     "model": "demo",
     "scheme": "b1b1",
-    "task": "images",
+    "task": "image-classification",
     "targets": [],
     "dataset": "squares",
     "preprocessing": {"layout": "NHWC", "scale": 1.0, "mean": [0.0], "std": [1.0]},
@@ -66,8 +68,6 @@ class FakeDevice:
 
 @pytest.fixture
 def package(tmp_path: Path) -> hub.PulledPackage:
-    from sample_package import sample_files
-
     x = np.zeros((8, 4, 4), np.uint8)
     x[:, 0, 0] = [0, 1, 2, 3, 0, 1, 2, 3]
     np.savez(tmp_path / "eval.npz", x=x, y=np.array([0, 1, 2, 3, 0, 1, 2, 0]))
@@ -149,7 +149,7 @@ def test_a_simulator_counts_instructions_never_time(package: hub.PulledPackage, 
 def test_scores_that_are_not_finite_are_wrong_and_said(package: hub.PulledPackage, artefact: Artefact) -> None:
     report = measured(package, artefact, session.Plan("eval"), FakeDevice(FakeNet(hit=float("inf"))))
     assert report.as_json()["accuracy"] == 0.0
-    assert any("8 pictures gave scores that are not finite" in w for w in report.warnings)
+    assert any("8 items gave scores that are not finite" in w for w in report.warnings)
 
 
 @dataclass
@@ -199,7 +199,7 @@ def test_one_source_of_pictures_and_at_least_one_for_eval(package: hub.PulledPac
     assert len(session.choose_data(package, session.Plan("eval", limit=3)) or ()) == 3
     own = session.choose_data(package, session.Plan("eval", data=tmp_path / "eval.npz"))
     assert own is not None and own.split == "user"
-    write_sample(tmp_path / "bare", key=None)
+    write_sample(tmp_path / "bare", files=sample_files() | {"config.json": json.dumps(CONFIG).encode()}, key=None)
     bare = hub.pull(tmp_path / "bare", allow_unsigned=True)
     with pytest.raises(NotFoundError, match=r"carries no eval.npz; use --full or --data"):
         session.choose_data(bare, session.Plan("eval"))
@@ -207,9 +207,29 @@ def test_one_source_of_pictures_and_at_least_one_for_eval(package: hub.PulledPac
 
 
 def test_noise_of_the_right_shape_is_timed_without_pictures() -> None:
-    (x,) = session.first_input(FakeNet(), {}, None)
-    (again,) = session.first_input(FakeNet(), {}, None)
+    task = tasks.of(CONFIG)
+    (x,) = task.first(FakeNet(), None, CONFIG)
+    (again,) = task.first(FakeNet(), None, CONFIG)
     assert x.shape == (1, 4, 4, 1) and x.dtype == np.float32 and np.array_equal(x, again)
+
+
+def test_an_unknown_task_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError, match='task "divination" is not known; this EdgeQ has: image-class'):
+        tasks.of({"task": "divination"})
+    with pytest.raises(UnsupportedError, match="task"):
+        tasks.of({"task": ["image-classification"]})
+
+
+def test_figures_other_than_accuracy_reach_every_face() -> None:
+    rate = Figure("phoneme_error_rate", 7.5, "%", "edits per phoneme", 7.1, 7.9)
+    empty = session.Report("eval", "demo", "local", "executorch", "avx2", 1, 1, "", "", None)
+    report = replace(empty, evaluation=Evaluation("words", "test", 100, figures=[rate]))
+    document = report.as_json()
+    assert (document["accuracy"], document["n"]) == (None, 100)
+    assert document["figures"] == {"phoneme_error_rate": {"value": 7.5, "unit": "%", "interval": [7.1, 7.9]}}
+    (value,) = [v for v in report.values() if v.metric == "phoneme_error_rate"]
+    assert (value.value, value.n, value.low, value.high) == (7.5, 100, 7.1, 7.9)
+    assert any(row[0] == "phoneme error rate" and "7.5 %" in row[1] for row in measure_rows(report))
 
 
 def test_the_bundled_split_is_labelled_as_such(package: hub.PulledPackage) -> None:
