@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,8 +20,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgeq import _paths
 from edgeq._errors import FormatError, IntegrityError, NotFoundError, UsageError
+from edgeq.datasets import places
+from edgeq.datasets.places import DEBIAN_ROOT as DEBIAN_ROOT
 
 Array = np.ndarray[Any, Any]
 
@@ -83,7 +83,6 @@ TEST_SETS: Mapping[str, KnownSet] = {
         hub_file="fashion_mnist/test-00000-of-00001.parquet",
     ),
 }
-DEBIAN_ROOT = Path("/usr/share/datasets")
 
 
 class Readable(Protocol):
@@ -110,8 +109,8 @@ def full_test_set(name: str, path: Path | None = None) -> Split:
     known = TEST_SETS.get(name)
     if known is None:
         raise UsageError(f"no data set {name!r} is known; there are: {', '.join(TEST_SETS)} (own data: --data PATH)")
-    places = [path] if path is not None else _places(name)
-    for place in places:
+    where = [path] if path is not None else places.folders(name)
+    for place in where:
         if place.is_file() or _idx_file(place, known.images) is not None:
             return _checked(from_path(place, dataset=name), name, known, str(place))
     if path is not None:
@@ -198,11 +197,6 @@ def _floats(rule: Mapping[str, object], key: str, channels: int) -> np.ndarray[A
     if not np.isfinite(array).all():
         raise FormatError(f"config.json: preprocessing.{key} is not finite")
     return array
-
-
-def _places(name: str) -> list[Path]:
-    roots = [Path(chosen)] if (chosen := os.environ.get("EDGEQ_DATA")) else []
-    return [root / name for root in (*roots, _paths.data(), DEBIAN_ROOT)]
 
 
 def _idx_file(folder: Path, name: str) -> Path | None:

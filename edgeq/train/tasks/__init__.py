@@ -5,6 +5,7 @@ from types import ModuleType
 
 MODULES = {
     "fashion-mnist": "fashion_mnist",
+    "fsdd": "fsdd",
 }
 
 

@@ -1,7 +1,6 @@
 """Fashion-MNIST: 28 x 28 grey pictures of clothes, refused unless every array is the published one."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import numpy as np
 
 from edgeq import data
 from edgeq._errors import IntegrityError
+from edgeq.datasets import places
 from edgeq.train._record import check_ranges
 from edgeq.train.augment import Augmenter
 from edgeq.train.pictures import Loader, Pictures
@@ -62,16 +62,9 @@ def load(split: Literal["train", "test"], directory: Path | None = None) -> data
     """
     if split == "test":
         return data.full_test_set(NAME, directory)
-    directory = directory or _default_directory()
+    directory = directory or places.folder(NAME, f"apt-get install dataset-{NAME}")
     images, labels = (_read(directory / name, digest) for name, digest in _TRAIN_SHA256.items())
     return data.Split(images, labels.astype(np.int64), NAME, "train")
-
-
-def _default_directory() -> Path:
-    own = os.environ.get("EDGEQ_DATA")
-    if own and (Path(own) / NAME).is_dir():
-        return Path(own) / NAME
-    return data.DEBIAN_ROOT / NAME
 
 
 def _read(path: Path, sha256: str) -> np.ndarray[Any, Any]:
