@@ -130,4 +130,8 @@ class Agent:
         except FormatError as error:
             return DeviceError(f"{self.name}: error frame in answer to {request}: {error}")
         code = self._protocol.code_name(failure["code"])
-        return Refusal(f"{self.name}: {request} refused, {code}: {failure['text']}", code)
+        meaning = self._protocol.meanings.get(code, "")
+        text: str = failure["text"]
+        if not text or text.isdigit():  # a device of few bytes leaves the words to its client
+            text = f"{meaning} ({text})" if text else meaning
+        return Refusal(f"{self.name}: {request} refused, {code}: {text}", code)

@@ -38,12 +38,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The whole description: constants, requests by name, structures, error codes and element types."""
+    """The whole description: constants, requests by name, structures, error codes and element types.
+
+    meanings  what an error code says where the device says no more
+    """
 
     constants: Mapping[str, int]
     kinds: Mapping[str, Kind]
     structures: Mapping[str, str]
     codes: Mapping[str, int]
+    meanings: Mapping[str, str]
     dtypes: Mapping[str, tuple[int, int]]  # name: code, bytes of one element
 
     @property
@@ -62,11 +66,11 @@ class Protocol:
         raise FormatError(f"the device describes a tensor of unknown element type {code}")
 
     def pack(self, layout: str, fields: Mapping[str, Value]) -> bytes:
-        """The payload of a layout; every field must be given and be in range."""
-        names = [name for name, _ in _fields(layout)]
+        """The payload of a layout; every field must be given, unless it may be missing, and be in range."""
+        names = [name for name, kind in _fields(layout) if name in fields or not kind.endswith("?")]
         if sorted(names) != sorted(fields):
             raise ValueError(f"layout has fields {names}, got {sorted(fields)}")
-        return b"".join(self._pack(kind, fields[name]) for name, kind in _fields(layout))
+        return b"".join(self._pack(kind.rstrip("?"), fields[name]) for name, kind in _fields(layout) if name in fields)
 
     def unpack(self, layout: str, payload: bytes) -> Fields:
         """The fields of a payload; bytes past the layout are ignored. Raises FormatError when it ends too early."""
@@ -92,7 +96,8 @@ class Protocol:
     def _unpack_fields(self, layout: str, payload: bytes, at: int) -> tuple[Fields, int]:
         fields = {}
         for name, kind in _fields(layout):
-            fields[name], at = self._unpack(kind, payload, at)
+            missing = kind.endswith("?") and at == len(payload)
+            fields[name], at = (0, at) if missing else self._unpack(kind.rstrip("?"), payload, at)
         return fields, at
 
     def _unpack(self, kind: str, payload: bytes, at: int) -> tuple[Value, int]:
@@ -152,9 +157,10 @@ def parse(text: str) -> Protocol:
         calls.setdefault(macro, {})[name.strip()] = list(ast.literal_eval(f"({rest},)"))
     return Protocol(
         constants={name: values[0] for name, values in calls["CONST"].items()},
-        kinds={name: Kind(name, *values) for name, values in calls["FRAME"].items()},
+        kinds={name: Kind(name, *values) for name, values in (calls["FRAME"] | calls["FRAME_MORE"]).items()},
         structures={name: values[0] for name, values in calls["STRUCT"].items()},
         codes={name: values[0] for name, values in calls["CODE"].items()},
+        meanings={name: values[1] for name, values in calls["CODE"].items()},
         dtypes={name: (values[0], values[1]) for name, values in calls["DTYPE"].items()},
     )
 

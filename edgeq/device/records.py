@@ -42,7 +42,9 @@ class Info:
     """The agent's answer to the first request.
 
     tick          unit of every number of ticks: "ns" or "instructions"
-    memory_bytes  0 when not known, like store_free_bytes
+    memory_bytes  0 when not known, like every other number of bytes
+    code_bytes    flash of the agent itself
+    peak_bytes    the most memory in use since the last load, everything counted
     """
 
     protocol: int
@@ -58,6 +60,8 @@ class Info:
     isa: str
     tick: str
     targets: tuple[str, ...]
+    code_bytes: int = 0
+    peak_bytes: int = 0
 
     @classmethod
     def of(cls, fields: Fields) -> Info:

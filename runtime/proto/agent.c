@@ -14,7 +14,7 @@ bool eq_fail_more(eq_failure *failure, const char *text) {
   return false;
 }
 
-bool eq_fail_number(eq_failure *failure, uint64_t number) {
+bool eq_fail_number(eq_failure *failure, size_t number) {
   char digits[21];
   size_t at = sizeof digits - 1;
   digits[at] = 0;
@@ -25,11 +25,15 @@ bool eq_fail_number(eq_failure *failure, uint64_t number) {
   return eq_fail_more(failure, digits + at);
 }
 
+bool eq_fail_at(eq_agent *agent, eq_code code, const char *text, size_t number) {
+  eq_fail(&agent->failure, code, text);
+  return eq_fail_number(&agent->failure, number);
+}
+
 bool eq_read_all(eq_agent *agent, const eq_reader *r) {
-  if (r->bad) return eq_fail(&agent->failure, EQ_CODE_BAD_REQUEST, "payload ends inside its layout");
-  if (eq_left(r) == 0) return true;
-  eq_fail(&agent->failure, EQ_CODE_BAD_REQUEST, "payload is longer than its layout by ");
-  return eq_fail_number(&agent->failure, eq_left(r));
+  if (r->bad) return eq_fail(&agent->failure, EQ_CODE_BAD_REQUEST, EQ_TEXT("payload ends inside its layout"));
+  return eq_left(r) == 0 ||
+         eq_fail_at(agent, EQ_CODE_BAD_REQUEST, EQ_TEXT("payload is longer than its layout by "), eq_left(r));
 }
 
 static bool name_character(char c) {
@@ -41,7 +45,7 @@ bool eq_read_name(eq_agent *agent, eq_reader *r, char name[EQ_NAME_MAX + 1]) {
   bool good = !r->bad && name[0] && name[0] != '.';
   for (size_t i = 0; good && name[i]; i++) good = name_character(name[i]);
   return good || eq_fail(&agent->failure, EQ_CODE_BAD_NAME,
-                         "a name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with a dot");
+                         EQ_TEXT("a name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with a dot"));
 }
 
 bool eq_on_HELLO(eq_agent *agent, eq_reader *r, eq_writer *w) {
@@ -52,14 +56,16 @@ bool eq_on_HELLO(eq_agent *agent, eq_reader *r, eq_writer *w) {
   eq_give_le(w, agent->max_payload, 4);
   eq_give_le(w, d->nets, 2);
   eq_give_le(w, d->threads, 2);
-  eq_give_le(w, d->memory_bytes, 8);
-  eq_give_le(w, agent->store->free_bytes(agent->store->context), 8);
+  eq_give_u64(w, d->memory_bytes);
+  eq_give_u64(w, agent->store->free_bytes(agent->store->context));
   const char *const texts[] = {d->kind, d->name, d->arch, d->cpu, d->isa, d->tick};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) eq_give_text(w, texts[i]);
   uint8_t targets = 0;
   while (targets < 255 && d->targets[targets]) targets++;
   eq_give_le(w, targets, 1);
   for (uint8_t i = 0; i < targets; i++) eq_give_text(w, d->targets[i]);
+  eq_give_u64(w, d->code_bytes);
+  eq_give_u64(w, agent->engine->peak_bytes(agent->engine->context));
   return true;
 }
 
@@ -76,9 +82,7 @@ static bool handle(eq_agent *agent, uint8_t type, eq_reader *r, eq_writer *w) {
 #define EQ_FRAME(name, number, request, answer)                                                                        \
   case (number): return eq_on_##name(agent, r, w);
 #include "frames.def"
-  default:
-    eq_fail(&agent->failure, EQ_CODE_UNKNOWN_TYPE, "unknown request type ");
-    return eq_fail_number(&agent->failure, type);
+  default: return eq_fail_at(agent, EQ_CODE_UNKNOWN_TYPE, EQ_TEXT("unknown request type "), type);
   }
 }
 
@@ -98,7 +102,8 @@ static void on_frame(eq_agent *agent, const eq_frame *frame) {
     eq_reader r = {frame->payload, frame->payload + frame->length, false};
     eq_writer w = {payload, payload + agent->max_payload, false};
     bool done = handle(agent, frame->type, &r, &w);
-    if (done && w.full) done = eq_fail(&agent->failure, EQ_CODE_TOO_LARGE, "the answer does not fit into a frame");
+    if (done && w.full)
+      done = eq_fail(&agent->failure, EQ_CODE_TOO_LARGE, EQ_TEXT("the answer does not fit into a frame"));
     agent->answered =
         done ? eq_frame_seal(agent->answer, frame->type | EQ_ANSWER, frame->seq, (uint32_t)(w.at - payload))
              : seal_failure(agent->answer, frame->seq, &agent->failure);
@@ -141,8 +146,8 @@ void eq_agent_feed(eq_agent *agent, const uint8_t *bytes, size_t count) {
     eq_frame frame;
     switch (eq_parser_feed(&agent->parser, bytes, count, &used, &frame)) {
     case EQ_PARSE_FRAME: on_frame(agent, &frame); break;
-    case EQ_PARSE_TOO_LONG: on_link_error(agent, EQ_CODE_TOO_LONG, "payload is longer than "); break;
-    case EQ_PARSE_BAD_CRC: on_link_error(agent, EQ_CODE_BAD_CRC, "checksum does not match"); break;
+    case EQ_PARSE_TOO_LONG: on_link_error(agent, EQ_CODE_TOO_LONG, EQ_TEXT("payload is longer than ")); break;
+    case EQ_PARSE_BAD_CRC: on_link_error(agent, EQ_CODE_BAD_CRC, EQ_TEXT("checksum does not match")); break;
     case EQ_PARSE_MORE: break;
     }
     bytes += used;
@@ -153,7 +158,7 @@ void eq_agent_feed(eq_agent *agent, const uint8_t *bytes, size_t count) {
 void eq_agent_idle(eq_agent *agent) {
   if (!eq_agent_pending(agent)) return;
   eq_parser_drop(&agent->parser);
-  on_link_error(agent, EQ_CODE_TRUNCATED, "the frame was not finished in time");
+  on_link_error(agent, EQ_CODE_TRUNCATED, EQ_TEXT("the frame was not finished in time"));
 }
 
 void eq_agent_hangup(eq_agent *agent) {

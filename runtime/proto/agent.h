@@ -22,12 +22,12 @@ typedef struct {
 bool eq_fail(eq_failure *failure, eq_code code, const char *text);
 /* Appends; what does not fit is cut. Always false. */
 bool eq_fail_more(eq_failure *failure, const char *text);
-bool eq_fail_number(eq_failure *failure, uint64_t number);
+bool eq_fail_number(eq_failure *failure, size_t number);
 
 typedef struct {
   char name[EQ_NAME_MAX + 1];
   uint8_t sha256[EQ_SHA256_BYTES];
-  uint64_t size;
+  size_t size;
 } eq_entry;
 
 /* Where programs are kept. Every function returns false with *failure set when it cannot. Names have been checked. */
@@ -35,10 +35,10 @@ typedef struct {
   void *context;
   /* Opens a transfer of size bytes with this content. *have: bytes of exactly this content already held (up to size).
    */
-  bool (*begin)(void *context, const eq_entry *entry, uint64_t *have, eq_failure *failure);
-  bool (*append)(void *context, uint64_t offset, const uint8_t *bytes, size_t count, eq_failure *failure);
+  bool (*begin)(void *context, const eq_entry *entry, size_t *have, eq_failure *failure);
+  bool (*append)(void *context, size_t offset, const uint8_t *bytes, size_t count, eq_failure *failure);
   /* Reads back what the open transfer has stored. */
-  bool (*read_back)(void *context, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
+  bool (*read_back)(void *context, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
   /* Makes the open transfer (content verified) the object of its name: a power cut leaves the old one or the new one.
    */
   bool (*commit)(void *context, eq_failure *failure);
@@ -47,19 +47,20 @@ typedef struct {
   bool (*count)(void *context, uint16_t *count, eq_failure *failure);
   bool (*entry)(void *context, uint16_t index, eq_entry *entry, eq_failure *failure);
   bool (*find)(void *context, const char *name, eq_entry *entry, eq_failure *failure);
-  bool (*read)(void *context, const char *name, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
+  bool (*read)(void *context, const char *name, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
   bool (*erase)(void *context, const char *name, eq_failure *failure);
-  uint64_t (*free_bytes)(void *context);
+  size_t (*free_bytes)(void *context);
 } eq_store;
 
 typedef struct {
   uint8_t dtype, rank;
   uint32_t shape[EQ_RANK_MAX];
-  uint64_t bytes;
+  size_t bytes;
 } eq_tensor;
 
 typedef struct {
-  uint64_t load_ticks, planned_bytes, program_bytes, before_bytes;
+  uint64_t load_ticks;
+  size_t planned_bytes, program_bytes, before_bytes;
   uint16_t inputs, outputs; /* at most 255 */
 } eq_net;
 
@@ -70,25 +71,26 @@ typedef struct {
   bool (*unload)(void *context, uint16_t net, eq_failure *failure);
   bool (*describe)(void *context, uint16_t net, eq_net *out, eq_failure *failure);
   bool (*tensor)(void *context, uint16_t net, bool output, uint16_t index, eq_tensor *out, eq_failure *failure);
-  bool (*input)(void *context, uint16_t net, uint16_t index, uint64_t offset, const uint8_t *bytes, size_t count,
+  bool (*input)(void *context, uint16_t net, uint16_t index, size_t offset, const uint8_t *bytes, size_t count,
                 eq_failure *failure);
   bool (*run)(void *context, uint16_t net, uint64_t *ticks, eq_failure *failure);
-  bool (*output)(void *context, uint16_t net, uint16_t index, uint64_t offset, uint8_t *bytes, size_t count,
+  bool (*output)(void *context, uint16_t net, uint16_t index, size_t offset, uint8_t *bytes, size_t count,
                  eq_failure *failure);
   /* NULL where there is no tracer. *size: bytes of the trace, kept until the next one. */
-  bool (*profile)(void *context, uint16_t net, uint32_t runs, uint64_t *size, eq_failure *failure);
-  bool (*profile_read)(void *context, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
-  uint64_t (*profile_size)(void *context);
+  bool (*profile)(void *context, uint16_t net, uint32_t runs, size_t *size, eq_failure *failure);
+  bool (*profile_read)(void *context, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
+  size_t (*profile_size)(void *context);
   /* The most memory in use since the last load. */
-  uint64_t (*peak_bytes)(void *context);
+  size_t (*peak_bytes)(void *context);
   void (*reset)(void *context); /* unloads everything */
 } eq_engine;
 
 typedef struct {
   uint16_t nets, threads;
-  uint64_t memory_bytes;
+  size_t memory_bytes;
   const char *kind, *name, *arch, *cpu, *isa, *tick;
   const char *const *targets; /* NULL-terminated */
+  size_t code_bytes;          /* flash of the agent, 0: not known */
 } eq_device;
 
 typedef struct {
@@ -106,7 +108,7 @@ typedef struct {
   uint32_t last_crc;
   bool putting;
   eq_entry put;
-  uint64_t put_have;
+  size_t put_have;
   eq_failure failure;
 } eq_agent;
 

@@ -46,7 +46,7 @@ static void take_header_byte(eq_parser *p, uint8_t byte) {
 
 static eq_parse finish(eq_parser *p, eq_frame *frame) {
   p->have = 0;
-  if (p->crc != (uint32_t)eq_load_le(p->tail, 4)) return EQ_PARSE_BAD_CRC;
+  if (p->crc != eq_load_le(p->tail, 4)) return EQ_PARSE_BAD_CRC;
   frame->type = p->header[2];
   frame->seq = (uint16_t)eq_load_le(p->header + 3, 2);
   frame->length = p->length;
@@ -61,7 +61,7 @@ eq_parse eq_parser_feed(eq_parser *p, const uint8_t *bytes, size_t count, size_t
     if (p->have < EQ_FRAME_HEADER) {
       take_header_byte(p, bytes[i++]);
       if (p->have == EQ_FRAME_HEADER) {
-        p->length = (uint32_t)eq_load_le(p->header + 5, 4);
+        p->length = eq_load_le(p->header + 5, 4);
         p->crc = eq_crc32(0, p->header + 2, EQ_FRAME_HEADER - 2);
         if (p->length > p->capacity) {
           p->have = 0;

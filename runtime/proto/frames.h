@@ -20,7 +20,7 @@ enum {
 };
 
 typedef enum {
-#define EQ_CODE(name, code) EQ_CODE_##name = (code),
+#define EQ_CODE(name, code, meaning) EQ_CODE_##name = (code),
 #include "frames.def"
 } eq_code;
 

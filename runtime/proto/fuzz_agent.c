@@ -45,7 +45,7 @@ static struct {
   bool open;
 } put;
 
-static bool store_begin(void *c, const eq_entry *entry, uint64_t *have, eq_failure *f) {
+static bool store_begin(void *c, const eq_entry *entry, size_t *have, eq_failure *f) {
   (void)c;
   REQUIRE(!put.open && strlen(entry->name) <= EQ_NAME_MAX && entry->name[0] != '.' && entry->name[0]);
   if (entry->size > FILE_BYTES) return eq_fail(f, EQ_CODE_TOO_LARGE, "too large");
@@ -56,7 +56,7 @@ static bool store_begin(void *c, const eq_entry *entry, uint64_t *have, eq_failu
   *have = put.have;
   return true;
 }
-static bool store_append(void *c, uint64_t offset, const uint8_t *bytes, size_t count, eq_failure *f) {
+static bool store_append(void *c, size_t offset, const uint8_t *bytes, size_t count, eq_failure *f) {
   (void)c;
   REQUIRE(put.open && offset == put.have && count <= put.entry.size - offset);
   if (once_in(50)) return eq_fail(f, EQ_CODE_STORE_FAILED, "worn out");
@@ -64,7 +64,7 @@ static bool store_append(void *c, uint64_t offset, const uint8_t *bytes, size_t 
   put.have += count;
   return true;
 }
-static bool store_read_back(void *c, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
+static bool store_read_back(void *c, size_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
   (void)c;
   (void)f;
   REQUIRE(put.open && offset <= put.have && count <= put.have - offset);
@@ -119,7 +119,7 @@ static bool store_find(void *c, const char *name, eq_entry *entry, eq_failure *f
   *entry = files[i].entry;
   return true;
 }
-static bool store_read(void *c, const char *name, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
+static bool store_read(void *c, const char *name, size_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
   (void)c;
   (void)f;
   const int i = file_of(name);
@@ -134,7 +134,7 @@ static bool store_erase(void *c, const char *name, eq_failure *f) {
   files[i].used = false;
   return true;
 }
-static uint64_t store_free(void *c) {
+static size_t store_free(void *c) {
   (void)c;
   return FILE_BYTES;
 }
@@ -183,7 +183,7 @@ static bool engine_tensor(void *c, uint16_t net, bool output, uint16_t index, eq
   if (out->dtype == EQ_DTYPE_f32) out->shape[1] = 6;
   return true;
 }
-static bool engine_input(void *c, uint16_t net, uint16_t index, uint64_t offset, const uint8_t *bytes, size_t count,
+static bool engine_input(void *c, uint16_t net, uint16_t index, size_t offset, const uint8_t *bytes, size_t count,
                          eq_failure *f) {
   (void)c;
   REQUIRE(index < 2 && offset <= TENSOR_BYTES && count <= TENSOR_BYTES - offset);
@@ -199,7 +199,7 @@ static bool engine_run(void *c, uint16_t net, uint64_t *ticks, eq_failure *f) {
   *ticks = next();
   return true;
 }
-static bool engine_output(void *c, uint16_t net, uint16_t index, uint64_t offset, uint8_t *bytes, size_t count,
+static bool engine_output(void *c, uint16_t net, uint16_t index, size_t offset, uint8_t *bytes, size_t count,
                           eq_failure *f) {
   (void)c;
   REQUIRE(index < 2 && offset <= TENSOR_BYTES && count <= TENSOR_BYTES - offset);
@@ -207,25 +207,25 @@ static bool engine_output(void *c, uint16_t net, uint16_t index, uint64_t offset
   if (count > 0) memcpy(bytes, nets[net].output[index] + offset, count);
   return true;
 }
-static bool engine_profile(void *c, uint16_t net, uint32_t runs, uint64_t *size, eq_failure *f) {
+static bool engine_profile(void *c, uint16_t net, uint32_t runs, size_t *size, eq_failure *f) {
   (void)c;
   (void)runs;
   traced = loaded(net, f);
   *size = sizeof trace;
   return traced;
 }
-static bool engine_profile_read(void *c, uint64_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
+static bool engine_profile_read(void *c, size_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
   (void)c;
   (void)f;
   REQUIRE(traced && offset <= sizeof trace && count <= sizeof trace - offset);
   if (count > 0) memcpy(bytes, trace + offset, count);
   return true;
 }
-static uint64_t engine_profile_size(void *c) {
+static size_t engine_profile_size(void *c) {
   (void)c;
   return traced ? sizeof trace : 0;
 }
-static uint64_t engine_peak(void *c) {
+static size_t engine_peak(void *c) {
   (void)c;
   return 1;
 }
@@ -240,7 +240,7 @@ static const eq_engine engine = {
     NULL,          engine_load,    engine_unload,       engine_describe,     engine_tensor, engine_input, engine_run,
     engine_output, engine_profile, engine_profile_read, engine_profile_size, engine_peak,   engine_reset};
 static const char *const targets[] = {"fuzz", NULL};
-static const eq_device device = {NETS, 1, 0, "fuzz", "fuzz", "none", "none", "ref", "ns", targets};
+static const eq_device device = {NETS, 1, 0, "fuzz", "fuzz", "none", "none", "ref", "ns", targets, 0};
 
 /* ---- what comes back ---- */
 enum { PAYLOAD = 1024 };
@@ -270,6 +270,11 @@ static void put_name(eq_writer *w) {
   eq_give_text(w, names[below(once_in(8) ? 9 : 5)]);
 }
 
+static void give(eq_writer *w, uint64_t value, unsigned bytes) {
+  uint8_t *at = eq_give(w, bytes);
+  if (at) eq_store_le(at, value, bytes);
+}
+
 static uint8_t content[FILE_BYTES];
 static uint32_t content_size;
 static uint64_t small_or_huge(uint32_t bound) { return once_in(10) ? next() : below(bound); }
@@ -286,7 +291,7 @@ static uint8_t plausible(eq_writer *w) {
   uint8_t digest[EQ_SHA256_BYTES];
   uint32_t count;
   switch (type) {
-  case EQ_TYPE_HELLO: eq_give_le(w, next(), 2); break;
+  case EQ_TYPE_HELLO: give(w, next(), 2); break;
   case EQ_TYPE_PUT_BEGIN:
     content_size = below(FILE_BYTES);
     for (uint32_t i = 0; i < content_size; i++) content[i] = (uint8_t)(i * content_size);
@@ -295,11 +300,11 @@ static uint8_t plausible(eq_writer *w) {
     eq_sha256_final(&hash, digest);
     put_name(w);
     eq_give_bytes(w, digest, sizeof digest);
-    eq_give_le(w, once_in(10) ? next() : content_size, 8);
+    give(w, once_in(10) ? next() : content_size, 8);
     break;
   case EQ_TYPE_PUT_DATA: {
-    const uint64_t offset = once_in(10) ? next() : put.have;
-    eq_give_le(w, offset, 8);
+    const size_t offset = once_in(10) ? next() : put.have;
+    give(w, offset, 8);
     if (offset > content_size) break;
     count = content_size - (uint32_t)offset;
     if (count > eq_room(w)) count = (uint32_t)eq_room(w);
@@ -307,12 +312,12 @@ static uint8_t plausible(eq_writer *w) {
     eq_give_bytes(w, content + offset, count);
     break;
   }
-  case EQ_TYPE_LIST: eq_give_le(w, small_or_huge(6), 2); break;
+  case EQ_TYPE_LIST: give(w, small_or_huge(6), 2); break;
   case EQ_TYPE_GET:
-    eq_give_le(w, below(3), 1);
+    give(w, below(3), 1);
     put_name(w);
-    eq_give_le(w, small_or_huge(FILE_BYTES), 8);
-    eq_give_le(w, small_or_huge(4096), 4);
+    give(w, small_or_huge(FILE_BYTES), 8);
+    give(w, small_or_huge(4096), 4);
     break;
   case EQ_TYPE_ERASE:
     if (once_in(4)) put_name(w);
@@ -323,35 +328,35 @@ static uint8_t plausible(eq_writer *w) {
     break;
   case EQ_TYPE_INPUT:
   case EQ_TYPE_OUTPUT:
-    eq_give_le(w, below(4), 2);
-    eq_give_le(w, small_or_huge(3), 2);
-    eq_give_le(w, small_or_huge(TENSOR_BYTES + 1), 8);
+    give(w, below(4), 2);
+    give(w, small_or_huge(3), 2);
+    give(w, small_or_huge(TENSOR_BYTES + 1), 8);
     if (type == EQ_TYPE_OUTPUT)
-      eq_give_le(w, small_or_huge(TENSOR_BYTES + 1), 4);
+      give(w, small_or_huge(TENSOR_BYTES + 1), 4);
     else
       eq_give_bytes(w, content, below(TENSOR_BYTES));
     break;
   case EQ_TYPE_RUN:
-    eq_give_le(w, below(4), 2);
+    give(w, below(4), 2);
     eq_give_bytes(w, content, once_in(2) ? 0 : 2 * TENSOR_BYTES);
     break;
   case EQ_TYPE_BENCH:
-    eq_give_le(w, below(4), 2);
-    eq_give_le(w, below(5), 4);
-    eq_give_le(w, small_or_huge(150), 4);
+    give(w, below(4), 2);
+    give(w, below(5), 4);
+    give(w, small_or_huge(150), 4);
     break;
   case EQ_TYPE_EVAL:
     count = below(6);
-    eq_give_le(w, below(4), 2);
-    eq_give_le(w, below(3), 1);
-    eq_give_le(w, count, 2);
+    give(w, below(4), 2);
+    give(w, below(3), 1);
+    give(w, count, 2);
     eq_give_bytes(w, content, count * 2 * TENSOR_BYTES < eq_room(w) ? count * 2 * TENSOR_BYTES : 0);
     break;
   case EQ_TYPE_PROFILE:
-    eq_give_le(w, below(4), 2);
-    eq_give_le(w, below(5), 4);
+    give(w, below(4), 2);
+    give(w, below(5), 4);
     break;
-  case EQ_TYPE_UNLOAD: eq_give_le(w, below(4), 2); break;
+  case EQ_TYPE_UNLOAD: give(w, below(4), 2); break;
   default: break;
   }
   return type;

@@ -45,31 +45,21 @@ void eq_sha256_init(eq_sha256 *hash) {
 }
 
 void eq_sha256_update(eq_sha256 *hash, const uint8_t *bytes, size_t count) {
-  size_t fill = (size_t)(hash->count % 64);
-  hash->count += count;
-  while (count > 0) {
-    if (fill == 0 && count >= 64) {
-      compress(hash->state, bytes);
-      bytes += 64;
-      count -= 64;
-      continue;
-    }
-    hash->block[fill++] = *bytes++;
-    count--;
-    if (fill == 64) {
-      compress(hash->state, hash->block);
-      fill = 0;
-    }
+  for (size_t i = 0; i < count; i++) {
+    hash->block[hash->count++ % 64] = bytes[i];
+    if (hash->count % 64 == 0) compress(hash->state, hash->block);
   }
+}
+
+static void pad(eq_sha256 *hash, uint32_t byte) {
+  const uint8_t one = (uint8_t)byte;
+  eq_sha256_update(hash, &one, 1);
 }
 
 void eq_sha256_final(eq_sha256 *hash, uint8_t digest[EQ_SHA256_BYTES]) {
   const uint64_t bits = hash->count * 8;
-  const uint8_t one = 0x80, zero = 0;
-  eq_sha256_update(hash, &one, 1);
-  while (hash->count % 64 != 56) eq_sha256_update(hash, &zero, 1);
-  uint8_t length[8];
-  for (int i = 0; i < 8; i++) length[i] = (uint8_t)(bits >> (56 - 8 * i));
-  eq_sha256_update(hash, length, 8);
+  pad(hash, 0x80);
+  while (hash->count % 64 != 56) pad(hash, 0);
+  for (int shift = 56; shift >= 0; shift -= 8) pad(hash, (uint32_t)(bits >> shift));
   for (int i = 0; i < EQ_SHA256_BYTES; i++) digest[i] = (uint8_t)(hash->state[i / 4] >> (24 - 8 * (i % 4)));
 }

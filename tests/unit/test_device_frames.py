@@ -32,6 +32,7 @@ EXAMPLES = {
 
 
 def example(kind):
+    kind = kind.rstrip("?")
     if kind.endswith(("[]", "*")):
         return [example(kind.rstrip("[]*"))] * 3
     if kind in PROTOCOL.structures:
@@ -58,6 +59,7 @@ def test_every_layout_survives_a_round_trip(layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_truncation_is_refused(layout):
+    layout = " ".join(field for field in layout.split() if not field.endswith("?"))
     payload = PROTOCOL.pack(layout, example_of(layout))
     open_end = layout.endswith(("bytes", "*"))
     for size in range(len(payload)):
@@ -66,6 +68,16 @@ def test_every_truncation_is_refused(layout):
         except FormatError:
             continue
         assert open_end, f"{layout}: accepted {size} of {len(payload)} bytes"
+
+
+def test_fields_that_may_be_missing_read_as_zero():
+    layout = "a:u8 b:u16? c:u32?"
+    whole = PROTOCOL.pack(layout, {"a": 1, "b": 2, "c": 3})
+    assert PROTOCOL.unpack(layout, whole) == {"a": 1, "b": 2, "c": 3}
+    assert PROTOCOL.unpack(layout, whole[:3]) == {"a": 1, "b": 2, "c": 0}
+    assert PROTOCOL.pack(layout, {"a": 1}) == whole[:1]
+    with pytest.raises(FormatError):
+        PROTOCOL.unpack(layout, whole[:2])
 
 
 def test_known_bytes():

@@ -14,7 +14,7 @@ import pytest
 from edgeq.device import frames
 
 PROTO = Path(__file__).parents[2] / "runtime" / "proto"
-CORE = ("frame.c", "sha256.c", "agent.c", "agent_store.c", "agent_engine.c")
+CORE = ("wire.c", "frame.c", "sha256.c", "agent.c", "agent_store.c", "agent_engine.c", "agent_measure.c")
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
 MORE, FRAME, TOO_LONG, BAD_CRC = range(4)
 CAPACITY = 1000

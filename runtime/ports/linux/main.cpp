@@ -86,7 +86,8 @@ void run(const Options &options, int in, int out) {
                          cpu.c_str(),
                          edgeq_isa(),
                          "ns",
-                         targets};
+                         targets,
+                         0};
 
   std::vector<uint8_t> request(kPayload), answer(kPayload + EQ_AGENT_EXTRA);
   edgeq::Link link;
