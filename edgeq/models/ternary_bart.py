@@ -8,6 +8,10 @@ Liu et al.: Binary and Ternary Natural Language Generation, ACL 2023, arXiv 2306
 - Scales of 8-bit activations and minima of unsigned 2-bit ones are those of the whole tensor at hand, so results depend
   on batch mates, padding and, with a cache, on the step: this is the authors' arithmetic, the reference mode.
 - A cache keeps keys and values as floats and quantises all of them again at every step, as the authors do.
+
+`scales="row"` is EdgeQ's fast mode of 8-bit activations, to be trained as such: one scale (and minimum) per token in
+front of each linear layer, constant steps inside attention. Then a result depends neither on the batch nor on the cache,
+whose keys and values can be plain 8-bit codes. `head="int8"` is a table of its own with 8-bit rows.
 """
 
 from __future__ import annotations
@@ -25,8 +29,9 @@ from edgeq.nn.elastic import Elastic
 from edgeq.nn.heads import merge_heads, split_heads
 from edgeq.nn.lowbit_embedding import LowBitEmbedding
 from edgeq.nn.lowbit_linear import LowBitLinear
-from edgeq.schemes import dynamic, ternary
+from edgeq.schemes import dynamic, fixed, ternary
 from edgeq.schemes.elastic import ternary_grid
+from edgeq.schemes.quantised import product
 
 NORM_EPS = 1e-5
 POSITION_OFFSET = 2  # rows of the position tables that no position uses
@@ -49,7 +54,9 @@ class TernaryBartConfig:
     weight_bits: int = 2
     activation_bits: int = 8
     clip: float = dynamic.CLIP  # of 8-bit activations
-    head: Literal["latent", "quantised", "separate"] = "latent"
+    scales: Literal["tensor", "row"] = "tensor"  # what shares the scale of 8-bit activations
+    attention_bound: float = 8.0  # of queries, keys and values with scales = "row"
+    head: Literal["latent", "quantised", "separate", "int8"] = "latent"
     padding: int = 1
     start: int = 2
     end: int = 2
@@ -66,13 +73,16 @@ class TernaryBartConfig:
         for name, known in (("weight_bits", (1, 2)), ("activation_bits", (1, 2, 8))):
             if getattr(self, name) not in known:
                 raise UsageError(f"{name}: must be one of {known}, got {getattr(self, name)}")
-        if self.head not in ("latent", "quantised", "separate"):
-            raise UsageError(f"head: must be latent, quantised or separate, got {self.head!r}")
+        if self.head not in ("latent", "quantised", "separate", "int8"):
+            raise UsageError(f"head: must be latent, quantised, separate or int8, got {self.head!r}")
+        if self.scales not in ("tensor", "row") or (self.scales == "row" and self.activation_bits != 8):
+            raise UsageError(f"scales: must be tensor, or row with 8-bit activations, got {self.scales!r}")
         for name in ("padding", "start", "end"):
             if not 0 <= getattr(self, name) < self.vocabulary:
                 raise UsageError(f"{name}: token {getattr(self, name)} is not in a vocabulary of {self.vocabulary}")
-        if not self.clip > 0:
-            raise UsageError(f"clip: must be positive, got {self.clip}")
+        for name in ("clip", "attention_bound"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name}: must be positive, got {getattr(self, name)}")
 
 
 Config = TernaryBartConfig  # what `edgeq.models` calls it
@@ -103,11 +113,17 @@ class Parts:
         return LowBitLinear(in_features, out_features, quantise_input=self._activation(signed), quantise_weight=weights)
 
     def attention(self) -> nn.Module:
-        return LowBitAttention(self._activation, scales_query=True) if self.quantised else SoftmaxAttention()
+        if not self.quantised:
+            return SoftmaxAttention()
+        if self.config.scales == "row":
+            operand = partial(fixed.signed, bound=self.config.attention_bound)
+            return LowBitAttention(lambda signed: operand if signed else fixed.probabilities, scales_query=False)
+        return LowBitAttention(self._activation, scales_query=True)
 
     def _activation(self, signed: bool) -> Quantiser:
         if self.config.activation_bits == 8:
-            return partial(dynamic.signed if signed else dynamic.unsigned, clip=self.config.clip)
+            per_row = self.config.scales == "row"
+            return partial(dynamic.signed if signed else dynamic.unsigned, clip=self.config.clip, per_row=per_row)
         return Elastic(ternary_grid(self.config.activation_bits, signed=signed))
 
 
@@ -274,11 +290,11 @@ class TernaryBart(nn.Module):
         self.words = parts.embedding()
         self.encoder = Encoder(config, parts)
         self.decoder = Decoder(config, parts)
-        separate = config.head == "separate"
+        separate = config.head in ("separate", "int8")
         shape = (config.vocabulary, config.hidden)
         self.register_parameter("head", nn.Parameter(torch.zeros(shape)) if separate else None)
         self.register_buffer("head_bias", torch.zeros(1, config.vocabulary))
-        self.quantised_head = quantised and config.head == "quantised"
+        self.quantised_head = config.head if quantised and config.head in ("quantised", "int8") else None
 
     head: nn.Parameter | None
     head_bias: Tensor
@@ -335,6 +351,9 @@ class TernaryBart(nn.Module):
 
     def _logits(self, x: Tensor) -> Tensor:
         table: Tensor = self.words.get_parameter("weight") if self.head is None else self.head
+        if self.quantised_head == "int8":
+            row = partial(dynamic.signed, clip=torch.inf, per_row=True)
+            return product(row(x), row(table).mT) + self.head_bias
         if self.quantised_head:
             table = ternary.weights(table, self.config.weight_bits).values
         return nn.functional.linear(x, table) + self.head_bias

@@ -19,7 +19,7 @@ def clip_gradient(grad: Tensor, x: Tensor, low: float, high: float) -> Tensor:
 def clip_gradient_between(grad: Tensor, x: Tensor, low: tuple[float, float], high: tuple[float, float]) -> Tensor:
     """As `clip_gradient`, where each edge is a closed interval of float32 numbers that all count as the tie."""
     inside = torch.ops.aten.hardtanh_backward(grad, x, low[1], high[0])
-    touching = torch.ops.aten.hardtanh_backward(grad, x, _below(low[0]), _above(high[1]))
+    touching = torch.ops.aten.hardtanh_backward(grad, x, below(low[0]), above(high[1]))
     half_way: Tensor = inside.lerp_(touching, 0.5)
     return half_way
 
@@ -43,9 +43,11 @@ def clip(x: Tensor, low: float, high: float) -> Tensor:
     return apply(_Clip, x, low, high)
 
 
-def _above(value: float) -> float:
+def above(value: float) -> float:
+    """The next larger float32."""
     return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
-def _below(value: float) -> float:
+def below(value: float) -> float:
+    """The next smaller float32."""
     return float(np.nextafter(np.float32(value), np.float32(-np.inf)))

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 
 from edgeq.schemes._function import apply
-from edgeq.schemes.quantised import Quantised, straight_through
+from edgeq.schemes.quantised import Quantised
 
 
 class _CentredRows(torch.autograd.Function):
-    """`values`, with the gradient of clip(Wc, -1, 1) where Wc = W - row mean."""
+    """W, with the gradient of clip(Wc, -1, 1) where Wc = W - row mean."""
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, mean: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, w: Tensor, mean: Tensor) -> Tensor:
         ctx.save_for_backward(w, mean)
-        return values
+        return w.view_as(w)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         w, mean = ctx.saved_tensors
         passed = grad * ((w - mean).abs() <= 1)
-        return passed - passed.mean(-1, keepdim=True), None, None
+        return passed - passed.mean(-1, keepdim=True), None
 
 
 def bibert_weights(w: Tensor) -> Quantised:
@@ -35,7 +35,7 @@ def bibert_weights(w: Tensor) -> Quantised:
     latent = w.detach()
     mean, scale = row_mean(latent), row_mean(latent.abs())
     codes = (latent - mean).sign_()
-    return Quantised(apply(_CentredRows, w, mean, codes * scale), codes, scale)
+    return Quantised(apply(_CentredRows, w, mean), codes, scale)
 
 
 def bit_weights(w: Tensor, *, per_row: bool, table: Tensor | None = None) -> Quantised:
@@ -47,7 +47,7 @@ def bit_weights(w: Tensor, *, per_row: bool, table: Tensor | None = None) -> Qua
     whole = latent if table is None else table.detach()
     codes = (latent - tensor_mean(whole)).sign_()
     scale = row_mean(latent.abs()) if per_row else tensor_mean(whole.abs())
-    return Quantised(straight_through(w, codes * scale), codes, scale)
+    return Quantised(w, codes, scale)
 
 
 def row_mean(w: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from edgeq._errors import UsageError
+from edgeq.schemes._clip import above, below
 from edgeq.schemes._function import apply
 from edgeq.schemes.quantised import Quantised
 
@@ -72,32 +73,25 @@ def initial_alpha(x: Tensor, grid: Grid) -> Tensor:
 
 
 class _Elastic(torch.autograd.Function):
-    """`values`; u is x in units of the step, before rounding to `codes`."""
+    """x, with the gradient of its grid values; `u` is what was rounded to `codes`, or x where they are signs."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        alpha: Tensor,
-        values: Tensor,
-        codes: Tensor,
-        u: Tensor,
-        low: int,
-        high: int,
-        takes_sign: bool,
+        ctx: Any, x: Tensor, alpha: Tensor, codes: Tensor, u: Tensor, low: float, high: float, top: int, sign: bool
     ) -> Tensor:
         ctx.save_for_backward(codes, u)
-        ctx.grid = low, high, takes_sign
-        return values
+        ctx.grid = low, high, top, sign
+        return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         codes, u = ctx.saved_tensors
-        low, high, takes_sign = ctx.grid
-        inside = (u >= low) & (u <= high)
-        slope = codes if takes_sign else codes - u * inside  # of a value by alpha: rounding error, or end of the grid
-        grad_alpha = (grad * slope).sum() * (u.numel() * high) ** -0.5
-        return grad * inside, grad_alpha, None, None, None, None, None, None
+        low, high, top, takes_sign = ctx.grid
+        passed = torch.ops.aten.hardtanh_backward(grad, u, below(low), above(high))  # 0 on the edges it is given
+        slopes = grad * codes  # by alpha: the sign, the end of the grid or, inside it, the rounding error
+        if not takes_sign:
+            slopes.addcmul_(passed, u, value=-1)
+        return passed, slopes.sum() * (u.numel() * top) ** -0.5, None, None, None, None, None, None
 
 
 def quantise(x: Tensor, alpha: Tensor, grid: Grid, *, per_row: bool = False) -> Quantised:
@@ -106,9 +100,11 @@ def quantise(x: Tensor, alpha: Tensor, grid: Grid, *, per_row: bool = False) -> 
     per_row  a shifted grid starts at the minimum of each row (last axis), not of the tensor
     """
     latent, step = x.detach(), alpha.detach().clamp_min(ALPHA_MIN)
+    if grid.takes_sign:
+        codes, edge = latent.sign(), float(step)
+        return Quantised(apply(_Elastic, x, alpha, codes, latent, -edge, edge, 1, True), codes, step)
     low = None if not grid.shifted else latent.amin(-1, keepdim=True) if per_row else latent.amin()
-    u = (latent if low is None else latent - low) / step
-    codes = latent.sign() if grid.takes_sign else u.round().clamp_(grid.low, grid.high)
-    values = codes * step if low is None else (codes * step).add_(low)
-    values = apply(_Elastic, x, alpha, values, codes, u, grid.low, grid.high, grid.takes_sign)
-    return Quantised(values, codes, step, low)
+    u = latent / step if low is None else (latent - low).div_(step)
+    codes = u.round().clamp_(grid.low, grid.high)
+    source = apply(_Elastic, x, alpha, codes, u, grid.low, grid.high, grid.high, False)
+    return Quantised(source, codes, step, low)

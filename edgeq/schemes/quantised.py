@@ -1,7 +1,7 @@
-"""A tensor on a grid, held twice: as integers with their scale, and as the float values that a gradient flows into.
+"""A tensor on a grid: integers with their scale, and the tensor that its gradient flows into.
 
 Products are formed from the integers and scaled once, so that sums that cancel are exactly 0 and the sign of the result
-never hangs on the order of a float sum; the backward pass uses the float values, as the papers' training codes do.
+never hangs on the order of a float sum; the backward pass uses the values, as the papers' training codes do.
 """
 
 from __future__ import annotations
@@ -20,21 +20,27 @@ from edgeq.schemes._function import apply
 class Quantised:
     """values = codes * scale + offset.
 
-    values  (..., r, c) float32, carries the gradient
+    source  (..., r, c) float32: takes the gradient of the values; its numbers are not looked at
     codes   the same shape: integers, held in float32 and without gradient
     scale   broadcasts against codes; one number along the axis over which a product sums
-    offset  () the value of code 0, or None for 0
+    offset  () or (..., r, 1), the value of code 0, or None for 0
     """
 
-    values: Tensor
+    source: Tensor
     codes: Tensor
     scale: Tensor
     offset: Tensor | None = None
 
+    @property
+    def values(self) -> Tensor:
+        """(..., r, c) float32 with the gradient of `source`."""
+        scaled = self.codes * self.scale
+        return straight_through(self.source, scaled if self.offset is None else scaled.add_(self.offset))
+
     def map(self, layout: Callable[[Tensor], Tensor]) -> Quantised:
         """The same tensor in another layout: a view or a transpose of every part that is not a single number."""
         scale = layout(self.scale) if self.scale.dim() else self.scale
-        return Quantised(layout(self.values), layout(self.codes), scale, self.offset)
+        return Quantised(layout(self.source), layout(self.codes), scale, self.offset)
 
     @property
     def mT(self) -> Quantised:
@@ -47,29 +53,36 @@ def product(a: Quantised, b: Quantised) -> Tensor:
     a.scale is one number or (..., m, 1); b.scale is one number or (..., 1, n); only a may have an offset, which is
     worth offset * sum over k of b.
     """
-    with torch.no_grad():
-        exact = (a.codes @ b.codes).mul_(a.scale * b.scale)
-        if a.offset is not None:
-            exact += a.offset * b.scale * b.codes.sum(-2, keepdim=True)
-    return apply(_Product, a.values, b.values, exact)
+    return apply(_Product, a.source, b.source, a.codes, b.codes, a.scale, b.scale, a.offset)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, exact: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, a_codes: Tensor, b_codes: Tensor, a_scale: Tensor, b_scale: Tensor, *rest: Any
+    ) -> Tensor:
+        (a_offset,) = rest
+        ctx.save_for_backward(a_codes, b_codes, a_scale, b_scale, a_offset)
+        exact = (a_codes @ b_codes).mul_(a_scale * b_scale)
+        if a_offset is not None:
+            exact += a_offset * (b_scale * b_codes.sum(-2, keepdim=True))
         return exact
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        a, b = ctx.saved_tensors
-        need_a, need_b, _ = ctx.needs_input_grad
-        grad_a = grad @ b.mT if need_a else None
-        if not need_b:
-            return grad_a, None, None
-        if b.dim() == 2:
-            a, grad = a.reshape(-1, a.shape[-1]), grad.reshape(-1, grad.shape[-1])
-        return grad_a, a.mT @ grad, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a_codes, b_codes, a_scale, b_scale, a_offset = ctx.saved_tensors
+        grad_a = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_a = grad @ (b_codes * b_scale).mT
+        if ctx.needs_input_grad[1]:
+            a = a_codes if a_scale.dim() else a_codes * a_scale
+            if b_codes.dim() == 2:
+                a = a.reshape(-1, a.shape[-1])
+            scaled = (grad * a_scale if a_scale.dim() else grad).reshape(*a.shape[:-1], -1)
+            grad_b = a.mT @ scaled
+            if a_offset is not None:
+                grad_b += (grad * a_offset).reshape(scaled.shape).sum(-2, keepdim=True)
+        return grad_a, grad_b, None, None, None, None, None
 
 
 class _StraightThrough(torch.autograd.Function):

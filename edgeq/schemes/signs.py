@@ -5,29 +5,10 @@ The gradient passes where |x| < 1; the bounds themselves pass in front of linear
 source  BiBERT, arXiv 2203.06390; htqin/BiBERT (which thresholds at > 0, strictly)
 """
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from edgeq.schemes._function import apply
+from edgeq.schemes._window import window
 from edgeq.schemes.quantised import Quantised
-
-
-class _Window(torch.autograd.Function):
-    """`values`, with the gradient of the identity where |x| < 1 (or <= 1)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Tensor, closed: bool) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.closed = closed
-        return values
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        inside = x.abs() <= 1 if ctx.closed else x.abs() < 1
-        return grad * inside, None, None
 
 
 def linear_input(x: Tensor) -> Quantised:
@@ -46,4 +27,4 @@ def attention_bit(scores: Tensor) -> Quantised:
 
 
 def _quantised(x: Tensor, codes: Tensor, *, closed: bool) -> Quantised:
-    return Quantised(apply(_Window, x, codes, closed), codes, codes.new_ones(()))
+    return Quantised(window(x, 1, closed=closed), codes, codes.new_ones(()))

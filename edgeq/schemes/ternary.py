@@ -6,15 +6,13 @@ there). Scales are constants for the gradient, which is that of the identity.
 source  Binary and Ternary Natural Language Generation (TBT), arXiv 2306.01841
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from edgeq._errors import UsageError
-from edgeq.schemes._function import apply
+from edgeq.schemes._window import window
 from edgeq.schemes.around_mean import row_mean, tensor_mean
-from edgeq.schemes.quantised import Quantised, straight_through
+from edgeq.schemes.quantised import Quantised
 
 
 def weights(w: Tensor, bits: int) -> Quantised:
@@ -32,7 +30,7 @@ def weights(w: Tensor, bits: int) -> Quantised:
         codes = (latent / scale).nan_to_num_(0.0).clamp_(-1, 1).round_()
     else:
         raise UsageError(f"weights: TBT has 1 and 2 bits, got {bits}")
-    return Quantised(straight_through(w, codes * scale), codes, scale)
+    return Quantised(w, codes, scale)
 
 
 def twn_weights(w: Tensor, *, per_row: bool, clip: float = 2.5) -> Quantised:
@@ -46,22 +44,4 @@ def twn_weights(w: Tensor, *, per_row: bool, clip: float = 2.5) -> Quantised:
     kept = (size > 0.7 * mean(size)).float()
     codes = clipped.sign() * kept
     scale = mean(size * kept) / mean(kept).clamp_min(torch.finfo(torch.float32).tiny)
-    return Quantised(clipped_straight_through(w, codes * scale, clip), codes, scale)
-
-
-class _ClippedStraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, values: Tensor, clip: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.clip = clip
-        return values
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        return grad * (x.abs() < ctx.clip), None, None
-
-
-def clipped_straight_through(x: Tensor, values: Tensor, clip: float) -> Tensor:
-    """`values`, with the gradient of x where |x| < clip."""
-    return apply(_ClippedStraightThrough, x, values, clip)
+    return Quantised(window(w, clip), codes, scale)
