@@ -22,7 +22,6 @@ import numpy as np
 
 from edgeq._errors import FormatError, IntegrityError, NotFoundError, UsageError
 from edgeq.datasets import places
-from edgeq.datasets.places import DEBIAN_ROOT as DEBIAN_ROOT
 
 Array = np.ndarray[Any, Any]
 

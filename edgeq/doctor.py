@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from edgeq import _paths
 from edgeq._errors import EdgeQError
@@ -146,10 +145,10 @@ def _sensors() -> list[Check]:
 
 def _data() -> Check:
     def look() -> str:
-        from edgeq.data import DEBIAN_ROOT, TEST_SETS
+        from edgeq.data import TEST_SETS
+        from edgeq.datasets import places
 
-        named = [Path(root)] if (root := os.environ.get("EDGEQ_DATA")) else []
-        for folder in (root / name for root in (*named, _paths.data(), DEBIAN_ROOT) for name in TEST_SETS):
+        for folder in (place for name in TEST_SETS for place in places.folders(name)):
             if folder.is_dir():
                 return str(folder)
         raise EdgeQError("eval --full would ask the Hub")

@@ -12,6 +12,7 @@ import pytest
 
 from edgeq import data
 from edgeq._errors import FormatError, IntegrityError, NotFoundError, UsageError
+from edgeq.datasets import places
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 X = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4)
@@ -156,7 +157,7 @@ def test_absent_data_names_every_way_to_get_it(tmp_path: Path, monkeypatch: pyte
     def no_module(name: str) -> None:
         raise ImportError("no such package", name=name)
 
-    monkeypatch.setattr(data, "DEBIAN_ROOT", tmp_path)
+    monkeypatch.setattr(places, "DEBIAN_ROOT", tmp_path)
     monkeypatch.delenv("EDGEQ_DATA", raising=False)
     monkeypatch.setattr(data, "import_module", no_module)
     with pytest.raises(NotFoundError, match=r"apt-get install dataset-fashion-mnist.*--data FOLDER.*Hub"):
@@ -185,7 +186,7 @@ def test_the_hubs_copy_counts_only_if_it_hashes_like_the_original(
     }
     asked = []
     monkeypatch.delenv("EDGEQ_DATA", raising=False)
-    monkeypatch.setattr(data, "DEBIAN_ROOT", tmp_path)
+    monkeypatch.setattr(places, "DEBIAN_ROOT", tmp_path)
     monkeypatch.setattr(data, "import_module", stubs.__getitem__)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **options: asked.append((args, options)))
     with pytest.raises(IntegrityError, match=r"zalando-datasets/fashion_mnist: the images are not those"):
