@@ -12,9 +12,9 @@ import numpy as np
 
 from edgeq._errors import UsageError
 
-from ._arrays import address, code, floats, row_bytes, scratch_memory, u32s
+from ._arrays import address, check, code, floats, row_bytes, scratch_memory, u32s
 from ._library import call, library
-from ._structures import RUN, CConv2d, CEpilogue, CLinear, CQuant, CResidual, CThreads
+from ._structures import RUN, CConv2d, CEpilogue, CGrid, CLinear, CQuant, CResidual, CThreads
 from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Outputs, Quant
 
 
@@ -61,12 +61,19 @@ def filled_epilogue(
         acc=np.empty((*leading, o), np.int32) if "acc" in e.outputs else None,
         out=np.empty((*leading, o), np.float32) if "out" in e.outputs else None,
         bits=np.empty((*leading, row_bytes(o)), np.uint8) if "bits" in e.outputs else None,
+        t2=np.empty((2, *leading, row_bytes(o)), np.uint8) if "t2" in e.outputs else None,
+        codes=np.empty((*leading, o), np.int8) if "codes" in e.outputs else None,
         mean=np.empty((n, o), np.float32) if "mean" in e.outputs else None,
     )
     c = CEpilogue(act=code("act", e.act, ACTS))
-    for name in ("scale", "bias", "pos", "neg", "shift", "scale2", "bias2"):
+    for name in ("scale", "bias", "pos", "neg", "shift", "scale2", "bias2", "shift_weight"):
         setattr(c, name, floats(name, getattr(e, name), (o,)))
     c.gain = floats("gain", e.gain, (n, o))
+    c.row_scale, c.row_shift = floats("row_scale", e.row_scale, (n,)), floats("row_shift", e.row_shift, (n,))
+    if e.grid is not None:
+        c.grid = CGrid(e.grid.inv_step, e.grid.low, e.grid.high)
+    elif results.codes is not None:
+        raise UsageError("epilogue: output codes need a grid")
     if len(e.residuals) > 2:
         raise UsageError(f"epilogue: at most 2 residuals, got {len(e.residuals)}")
     for i, r in enumerate(e.residuals):
@@ -74,8 +81,12 @@ def filled_epilogue(
             raise UsageError(f"residual {i}: expected ({n}, h, w, c) or ({n}, c), got {r.data.shape}")
         h, w = r.data.shape[1:3] if r.data.ndim == 4 else (1, 1)
         mode = code("residual mode", r.mode, RESIDUAL_MODES)
-        c.residual[i] = CResidual(floats(f"residual {i}", r.data), *u32s(h, w, r.data.shape[-1]), mode)
-    c.out_acc, c.out, c.out_bits, c.out_mean = map(address, (results.acc, results.out, results.bits, results.mean))
+        integer = r.data.dtype == np.int8
+        check(f"residual {i}", r.data, np.int8 if integer else np.float32)
+        c.residual[i] = CResidual(None, *u32s(h, w, r.data.shape[-1]), mode, None, r.step)
+        setattr(c.residual[i], "codes" if integer else "data", address(r.data))
+    c.out_acc, c.out, c.out_bits = address(results.acc), address(results.out), address(results.bits)
+    c.out_t2, c.out_i8, c.out_mean = address(results.t2), address(results.codes), address(results.mean)
     return c, results, [e, results]
 
 

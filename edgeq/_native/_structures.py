@@ -25,13 +25,22 @@ class CResidual(ct.Structure):
         ("w", ct.c_uint32),
         ("c", ct.c_uint32),
         ("mode", ct.c_int),
+        ("codes", ct.c_void_p),
+        ("step", ct.c_float),
     )
+
+
+class CGrid(ct.Structure):
+    _fields_ = (("inv_step", ct.c_float), ("low", ct.c_int32), ("high", ct.c_int32))
 
 
 class CEpilogue(ct.Structure):
     _fields_ = (
         ("scale", ct.c_void_p),
         ("bias", ct.c_void_p),
+        ("row_scale", ct.c_void_p),
+        ("row_shift", ct.c_void_p),
+        ("shift_weight", ct.c_void_p),
         ("residual", CResidual * 2),
         ("act", ct.c_int),
         ("pos", ct.c_void_p),
@@ -43,6 +52,9 @@ class CEpilogue(ct.Structure):
         ("out_acc", ct.c_void_p),
         ("out", ct.c_void_p),
         ("out_bits", ct.c_void_p),
+        ("out_t2", ct.c_void_p),
+        ("out_i8", ct.c_void_p),
+        ("grid", CGrid),
         ("out_mean", ct.c_void_p),
     )
 

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ._arrays import F32, I32, U8, u32s
+from ._arrays import F32, I8, I32, U8, u32s
 from ._library import library
 from ._structures import CConv2d
 
-ACTS: tuple[Act, ...] = ("none", "relu", "dprelu", "hsigmoid")
+ACTS: tuple[Act, ...] = ("none", "relu", "dprelu", "hsigmoid", "gelu")
 RESIDUAL_MODES = ("pad", "tile")
 QUANT_KINDS = ("none", "sym", "pos")
-OUTPUTS = ("acc", "out", "bits", "mean")
+OUTPUTS = ("acc", "out", "bits", "t2", "codes", "mean")
 
-Act = Literal["none", "relu", "dprelu", "hsigmoid"]
+Act = Literal["none", "relu", "dprelu", "hsigmoid", "gelu"]
 ResidualMode = Literal["pad", "tile"]
 QuantKind = Literal["none", "sym", "pos"]
-Output = Literal["acc", "out", "bits", "mean"]
+Output = Literal["acc", "out", "bits", "t2", "codes", "mean"]
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,32 @@ class Conv2d:
 
 @dataclass(frozen=True)
 class Residual:
-    """A tensor (n, h, w, c) float32 added to the output; brought to its shape as types.h says."""
+    """A tensor (n, h, w, c) added to the output: float32, brought to its shape as types.h says, or int8 codes of the
+    output's own shape, worth code * step."""
 
-    data: F32
+    data: F32 | I8
     mode: ResidualMode = "pad"
+    step: float = 1.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where signed codes lie: code = min(max(rint(y * inv_step), low), high)."""
+
+    inv_step: float
+    low: int = -127
+    high: int = 127
 
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What happens to an accumulator (types.h, eq_epilogue); per-channel vectors are (o,), gain is (n, o)."""
+    """What happens to an accumulator (types.h, eq_epilogue); per-channel vectors are (o,), row_* (n,), gain (n, o)."""
 
     scale: F32 | None = None
     bias: F32 | None = None
+    row_scale: F32 | None = None
+    row_shift: F32 | None = None
+    shift_weight: F32 | None = None
     residuals: tuple[Residual, ...] = ()
     act: Act = "none"
     pos: F32 | None = None
@@ -103,6 +117,7 @@ class Epilogue:
     gain: F32 | None = None
     scale2: F32 | None = None
     bias2: F32 | None = None
+    grid: Grid | None = None
     outputs: tuple[Output, ...] = ("out",)
 
 
@@ -123,4 +138,6 @@ class Outputs:
     acc: I32 | None = None
     out: F32 | None = None
     bits: U8 | None = None
+    t2: U8 | None = None
+    codes: I8 | None = None
     mean: F32 | None = None

@@ -35,6 +35,10 @@ eq_status eq_check_linear(const eq_linear *op) {
 }
 
 static eq_status check_residual(const eq_residual *r, uint32_t n, uint32_t h, uint32_t w, uint32_t o) {
+  if (r->codes) {
+    if (r->data) return EQ_BAD_ARGUMENT;
+    return r->h == h && r->w == w && r->c == o ? EQ_OK : EQ_BAD_SHAPE;
+  }
   if (!r->data) return EQ_OK;
   if (r->mode != EQ_RES_PAD && r->mode != EQ_RES_TILE) return EQ_BAD_ARGUMENT;
   if (!eq_extent_ok(n, r->h, r->w, r->c)) return EQ_BAD_SHAPE;
@@ -45,12 +49,15 @@ static eq_status check_residual(const eq_residual *r, uint32_t n, uint32_t h, ui
 
 eq_status eq_check_epilogue(const eq_epilogue *e, uint32_t n, uint32_t h, uint32_t w, uint32_t o, bool integer) {
   if (!e) return EQ_BAD_ARGUMENT;
-  if (!e->out && !e->out_bits && !e->out_mean && !e->out_acc) return EQ_BAD_ARGUMENT;
+  if (!e->out && !e->out_bits && !e->out_t2 && !e->out_i8 && !e->out_mean && !e->out_acc) return EQ_BAD_ARGUMENT;
+  if (e->out_i8 && !eq_grid_ok(&e->grid)) return EQ_BAD_ARGUMENT;
+  if (e->row_shift && !e->shift_weight) return EQ_BAD_ARGUMENT;
   if (e->out_acc && !integer) return EQ_BAD_ARGUMENT;
   switch (e->act) {
   case EQ_ACT_NONE:
   case EQ_ACT_RELU:
-  case EQ_ACT_HSIGMOID: break;
+  case EQ_ACT_HSIGMOID:
+  case EQ_ACT_GELU: break;
   case EQ_ACT_DPRELU:
     if (!e->pos || !e->neg || !e->shift) return EQ_BAD_ARGUMENT;
     break;
@@ -72,5 +79,7 @@ eq_status eq_check_quant(const eq_quant *q) {
   default: return EQ_BAD_ARGUMENT;
   }
 }
+
+bool eq_grid_ok(const eq_grid *grid) { return grid->low >= -128 && grid->low <= grid->high && grid->high <= 127; }
 
 bool eq_threads_ok(const eq_threads *threads) { return !threads || threads->workers <= 1 || threads->run; }

@@ -11,6 +11,8 @@ eq_status eq_check_conv2d(const eq_conv2d *op);
 eq_status eq_check_linear(const eq_linear *op);
 /* e against an output of n images of h x w pixels with o channels; integer: is there an int32 accumulator to store? */
 eq_status eq_check_epilogue(const eq_epilogue *e, uint32_t n, uint32_t h, uint32_t w, uint32_t o, bool integer);
+/* -128 <= low <= high <= 127 */
+bool eq_grid_ok(const eq_grid *grid);
 bool eq_threads_ok(const eq_threads *threads);
 eq_status eq_check_quant(const eq_quant *q);
 

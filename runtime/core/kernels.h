@@ -32,6 +32,8 @@ typedef struct {
   uint32_t rows, words;
   uint32_t first, steps; /* the step of the weight block that meets the first word; steps in the block */
   int32_t k;             /* true bits of a patch: result = k - 2 * popcount(x ^ w) */
+  size_t nonzero;        /* ternary: bytes from a patch's signs to its non-zero bits, and how many of those are 1: */
+  const int32_t *ones;   /* [pixels], result = ones - 2 * popcount(nonzero & (x ^ w)) */
   eq_hint hint[EQ_HINTS];
 } eq_bit_patches;
 
@@ -50,6 +52,9 @@ typedef struct {
   const float *acc_f32;
   size_t acc_pitch;
   const float *scale, *bias, *pos, *neg, *shift, *bias2; /* [channels], neutral where the caller gave none */
+  const float *row_scale, *row_shift;                    /* [pixels or 1], NULL where the caller gave none */
+  size_t row_pitch;                                      /* 0: the same for all pixels */
+  const float *shift_weight;                             /* [channels] */
   const float *gain;                                     /* [pixels or 1][channels] */
   size_t gain_pitch;                                     /* 0: the same for all pixels */
   eq_act act;
@@ -59,9 +64,12 @@ typedef struct {
   int32_t *out_acc; /* outputs, NULL where not wanted */
   float *out;
   uint8_t *out_bits;
+  uint8_t *out_t2[2];
+  int8_t *out_i8;
+  eq_grid grid;
   float *row_sum; /* [channels, padded] running sum over the pixels */
   size_t out_pitch, bits_pitch;
-  uint32_t bits_zero; /* zero bytes to write behind the bits of each pixel */
+  uint32_t bits_zero; /* zero bytes to write behind the bits and planes of each pixel */
 } eq_stage;
 
 /* 3x3 average with stride 2 (types.h) of `pixels` neighbouring outputs (y, x)... of one row. */
@@ -80,8 +88,13 @@ typedef struct {
   /* acc [pixels][pitch]; lanes past `outputs` may be overwritten up to EQ_BLOCK */
   void (*accumulate_b1)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                         size_t pitch);
+  void (*accumulate_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
+                        size_t pitch);
+  void (*count_ones)(const eq_bit_patches *p, uint32_t pixels, int32_t *ones); /* of the non-zero bits */
   /* one patch against canonical weights [outputs][bytes]: acc[o] = k - 2 * popcount(x ^ w[o]); bytes a multiple of 4 */
   void (*dot_b1)(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc);
+  void (*dot_t2)(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,
+                 int32_t *acc);
   void (*subtract)(int32_t *acc, const int32_t *x, uint32_t count); /* count padded to EQ_LANES on both sides */
 
   /* tile [EQ_BLOCK / EQ_LANES][steps][EQ_LANES]; acc [pixels][pitch], lanes padded to EQ_LANES */

@@ -2,6 +2,7 @@
 #include "check.h"
 #include "kernels/ref/ref.h"
 
+static bool has_residual(const eq_residual *r) { return r->data || r->codes; }
 static bool single_pixels(const eq_output *out) { return out->h == 1 && out->w == 1; }
 
 void eq_output_plan(eq_output *out, eq_arena *arena, const eq_kernels *kernels, const eq_epilogue *e, uint32_t n,
@@ -11,9 +12,10 @@ void eq_output_plan(eq_output *out, eq_arena *arena, const eq_kernels *kernels, 
       .e = e, .kernels = kernels, .n = n, .h = h, .w = w, .o = o, .padded = (size_t)padded, .pixels = pixels};
   float **const vectors[] = {&out->scale, &out->bias, &out->pos, &out->neg, &out->shift, &out->bias2, &out->zeros};
   for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) *vectors[i] = eq_take(arena, row);
+  if (e->row_shift) out->shift_weight = eq_take(arena, row);
   out->gain = eq_take(arena, (e->gain ? n : 1) * row);
   if (e->out_mean) out->row_sums = eq_take(arena, (uint64_t)n * h * row);
-  if (e->residual[0].data || e->residual[1].data) {
+  if (has_residual(&e->residual[0]) || has_residual(&e->residual[1])) {
     out->residual_pitch = (size_t)eq_round_up(channels, EQ_LANES);
     out->residuals = eq_take(arena, (uint64_t)workers * 2 * pixels * out->residual_pitch * sizeof(float));
   }
@@ -34,6 +36,7 @@ void eq_output_begin(const eq_output *out) {
   fill(out->neg, slopes ? e->neg : (float *)0, 1.0f, o);
   fill(out->shift, slopes ? e->shift : (float *)0, 0.0f, o);
   fill(out->bias2, e->bias2, -0.0f, o);
+  if (e->row_shift) fill(out->shift_weight, e->shift_weight, 0.0f, o);
   fill(out->zeros, (float *)0, 0.0f, o);
   fill(out->gain, e->scale2, 1.0f, o);
   for (uint32_t n = 0; e->gain && n < out->n; n++)
@@ -99,8 +102,18 @@ typedef struct {
   bool tile;
 } source;
 
+/* Codes of the output's own shape, as floats. */
+static source decode(const eq_output *out, const eq_residual *r, const eq_run *run, float *buffer) {
+  const int8_t *codes = r->codes + (((size_t)run->n * out->h + run->y) * out->w + run->x) * out->o + run->first;
+  for (uint32_t p = 0; p < run->pixels; p++)
+    for (uint32_t i = 0; i < run->channels; i++)
+      buffer[p * out->residual_pitch + i] = (float)codes[(size_t)p * out->o + i] * r->step;
+  return (source){.data = buffer, .pitch = out->residual_pitch, .origin = run->first, .c = run->channels};
+}
+
 /* In place where memory already has the right order, otherwise through `buffer`. */
 static source residual_source(const eq_output *out, const eq_residual *r, const eq_run *run, float *buffer) {
+  if (r->codes) return decode(out, r, run, buffer);
   const uint32_t first = run->first, end = first + run->channels, c = r->c;
   const bool pools = eq_residual_pools(r, out->h, out->w), tile = r->mode == EQ_RES_TILE && c < out->o;
   const bool segments = c == out->o || (c < out->o && c % EQ_LANES == 0);
@@ -146,6 +159,7 @@ static uint32_t add_residual(const eq_output *out, eq_stage *s, const source *fr
 static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
   const eq_epilogue *e = out->e;
   const size_t pixel = ((size_t)run->n * out->h + run->y) * out->w + run->x, bits_row = eq_row_bytes(out->o);
+  const size_t plane = (size_t)out->n * out->h * out->w * bits_row;
   const uint32_t end = run->first + run->channels;
   float *const buffers = out->residuals + (size_t)worker * 2 * out->pixels * out->residual_pitch;
   float *const row_sum = e->out_mean ? out->row_sums + ((size_t)run->n * out->h + run->y) * out->padded : (float *)0;
@@ -153,7 +167,7 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
   source sources[2];
   unsigned count = 0;
   for (unsigned i = 0; i < 2; i++)
-    if (e->residual[i].data) {
+    if (has_residual(&e->residual[i])) {
       sources[count] =
           residual_source(out, &e->residual[i], run, buffers + (size_t)i * out->pixels * out->residual_pitch);
       count++;
@@ -174,6 +188,10 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
     s.neg = out->neg + o;
     s.shift = out->shift + o;
     s.bias2 = out->bias2 + o;
+    s.row_scale = e->row_scale ? e->row_scale + run->n : (const float *)0;
+    s.row_shift = e->row_shift ? e->row_shift + run->n : (const float *)0;
+    s.row_pitch = single_pixels(out);
+    s.shift_weight = out->shift_weight ? out->shift_weight + o : (const float *)0;
     s.gain = out->gain + (e->gain ? run->n * out->padded : 0) + o;
     s.gain_pitch = e->gain && single_pixels(out) ? out->padded : 0;
     s.out_pitch = out->o;
@@ -181,6 +199,10 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
     s.out = e->out ? e->out + pixel * out->o + o : (float *)0;
     s.bits_pitch = bits_row;
     s.out_bits = e->out_bits ? e->out_bits + pixel * bits_row + o / 8 : (uint8_t *)0;
+    s.out_t2[0] = e->out_t2 ? e->out_t2 + pixel * bits_row + o / 8 : (uint8_t *)0;
+    s.out_t2[1] = e->out_t2 ? s.out_t2[0] + plane : (uint8_t *)0;
+    s.out_i8 = e->out_i8 ? e->out_i8 + pixel * out->o + o : (int8_t *)0;
+    s.grid = e->grid;
     s.bits_zero = stop == out->o ? (uint32_t)(bits_row - (out->o + 7) / 8) : 0;
     s.row_sum = row_sum ? row_sum + o : (float *)0;
     out->kernels->epilogue(&s);

@@ -11,6 +11,7 @@ typedef struct {
   const eq_kernels *kernels;
   uint32_t n, h, w, o;
   float *scale, *bias, *pos, *neg, *shift, *bias2; /* [o padded] */
+  float *shift_weight;                             /* [o padded], with row_shift only */
   float *gain;                                     /* [n or 1][o padded] */
   float *row_sums;                                 /* [n][h][o padded] */
   float *zeros;                                    /* [o padded] */

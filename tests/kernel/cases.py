@@ -29,6 +29,8 @@ def packed(rng: Rng, *shape: int) -> native.U8:
 
 def residual(rng: Rng, n: int, h: int, w: int, o: int) -> Residual:
     """Of the output's size or twice that; of fewer, the same, or more channels."""
+    if rng.random() < 0.15:
+        return Residual(rng.integers(-128, 128, (n, h, w, o), dtype=np.int8), step=float(rng.random()))
     if rng.random() < 0.4:
         h, w = 2 * h - int(rng.integers(2)), 2 * w - int(rng.integers(2))
     kind = rng.choice(["same", "shrink", "pad", "tile"])
@@ -52,15 +54,22 @@ def epilogue(rng: Rng, n: int, h: int, w: int, o: int, *, integer: bool = True) 
     act = str(rng.choice(native.ACTS))
     slopes = {name: floats(rng, o) for name in ("pos", "neg", "shift")} if act == "dprelu" else {}
     names = [name for name in native.OUTPUTS if integer or name != "acc"]
+    shifted = rng.random() < 0.3
     outputs = [name for name in names if rng.random() < 0.6] or [str(rng.choice(names))]
     return Epilogue(
         scale=maybe(o),
         bias=maybe(o),
+        row_scale=maybe(n),
+        row_shift=floats(rng, n) if shifted else None,
+        shift_weight=floats(rng, o) if shifted else None,
         residuals=tuple(residual(rng, n, h, w, o) for _ in range(int(rng.integers(3)))),
         act=act,
         gain=maybe(n, o),
         scale2=maybe(o),
         bias2=maybe(o),
+        grid=native.Grid(
+            float(rng.choice([0.01, 1.0, 30.0])), *(int(v) for v in rng.choice([(-127, 127), (-128, 3), (0, 15)]))
+        ),
         outputs=tuple(outputs),
         **slopes,
     )

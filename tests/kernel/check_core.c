@@ -115,6 +115,12 @@ typedef struct {
 
 static eq_residual random_residual(const problem *p) {
   eq_residual r = {.h = p->h, .w = p->w, .mode = chance(50) ? EQ_RES_TILE : EQ_RES_PAD};
+  if (chance(15)) {
+    r.c = p->o;
+    r.step = 0.37f;
+    r.codes = (const int8_t *)bytes((size_t)p->n * r.h * r.w * r.c);
+    return r;
+  }
   if (chance(40)) {
     r.h = 2 * p->h - below(2);
     r.w = 2 * p->w - below(2);
@@ -134,7 +140,7 @@ static eq_residual random_residual(const problem *p) {
 static void random_epilogue(problem *p, bool integer) {
   const size_t o = p->o, pixels = (size_t)p->n * p->h * p->w;
   eq_epilogue *e = &p->e;
-  *e = (eq_epilogue){.scale = maybe(o), .bias = maybe(o), .act = (eq_act)below(4)};
+  *e = (eq_epilogue){.scale = maybe(o), .bias = maybe(o), .act = (eq_act)below(5)};
   for (int i = 0; i < 2; i++)
     if (chance(45)) e->residual[i] = random_residual(p);
   if (e->act == EQ_ACT_DPRELU) {
@@ -143,11 +149,21 @@ static void random_epilogue(problem *p, bool integer) {
     e->shift = floats(o);
   }
   e->gain = maybe(p->n * o);
+  e->row_scale = maybe(p->n);
+  if (chance(30)) {
+    e->row_shift = floats(p->n);
+    e->shift_weight = floats(o);
+  }
   e->scale2 = maybe(o);
   e->bias2 = maybe(o);
   if (chance(60)) e->out = take(pixels * o * sizeof(float));
   if (chance(60)) e->out_mean = take(p->n * o * sizeof(float));
   if (integer && chance(30)) e->out_acc = take(pixels * o * sizeof(int32_t));
+  if (chance(25)) e->out_t2 = take(2 * pixels * eq_row_bytes(p->o));
+  if (chance(25)) {
+    e->out_i8 = take(pixels * o);
+    e->grid = chance(50) ? (eq_grid){30.0f, -127, 127} : (eq_grid){0.7f, -128, 3};
+  }
   if (chance(60) || (!e->out && !e->out_mean && !e->out_acc)) e->out_bits = take(pixels * eq_row_bytes(p->o));
 }
 
@@ -274,28 +290,29 @@ static eq_status solve(const problem *p, const eq_threads *t) {
   }
 }
 
+enum { OUTPUTS = 6 };
 typedef struct {
-  void *at[4];
-  size_t size[4];
+  void *at[OUTPUTS];
+  size_t size[OUTPUTS];
 } outputs;
 
 static outputs outputs_of(const problem *p) {
   const size_t pixels = (size_t)p->n * p->h * p->w;
-  return (outputs){{p->e.out_acc, p->e.out, p->e.out_bits, p->e.out_mean},
+  return (outputs){{p->e.out_acc, p->e.out, p->e.out_bits, p->e.out_mean, p->e.out_t2, p->e.out_i8},
                    {pixels * p->o * 4, pixels * p->o * 4, (p->kind == PACK ? 3 : 1) * pixels * eq_row_bytes(p->o),
-                    (size_t)p->n * p->o * 4}};
+                    (size_t)p->n * p->o * 4, 2 * pixels * eq_row_bytes(p->o), pixels * p->o}};
 }
 
 static bool agrees(const problem *p, const outputs *wanted, eq_isa isa, unsigned workers) {
-  static const char *const output_names[4] = {"acc", "out", "bits", "mean"};
+  static const char *const output_names[OUTPUTS] = {"acc", "out", "bits", "mean", "t2", "codes"};
   const outputs out = outputs_of(p);
   const eq_threads threads = {.workers = workers, .run = run, .context = &workers};
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < OUTPUTS; i++)
     if (out.at[i]) memset(out.at[i], 0x5a, out.size[i]);
   eq_isa_select(isa);
   const eq_status status = solve(p, workers > 1 ? &threads : NULL);
   const char *wrong = status != EQ_OK ? eq_status_text(status) : guards_whole() ? NULL : "wrote outside a buffer";
-  for (int i = 0; i < 4 && !wrong; i++)
+  for (int i = 0; i < OUTPUTS && !wrong; i++)
     if (out.at[i] && memcmp(out.at[i], wanted->at[i], out.size[i])) wrong = output_names[i];
   if (wrong)
     printf("%s on %s with %u workers: %s; output %u x %u x %u x %u, kernel %u x %u, c %u, groups %u, k %u\n",
@@ -324,7 +341,7 @@ int main(int argc, char **argv) {
       printf("problem %ld: the reference fails on %s\n", i, names[p.kind]);
       failed++;
     }
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < OUTPUTS; k++)
       if (out.at[k]) wanted.at[k] = memcpy(take(out.size[k]), out.at[k], out.size[k]);
     for (int isa = EQ_ISA_REF + 1; isa < EQ_ISA_COUNT; isa++)
       for (unsigned workers = 1; workers <= 3 && eq_isa_usable((eq_isa)isa); workers += 2) {

@@ -52,7 +52,12 @@ def test_geometry_that_does_not_fit(changes):
     [
         Epilogue(act="dprelu"),
         Epilogue(outputs=()),
-        Epilogue(act="gelu"),
+        Epilogue(act="swish"),
+        Epilogue(outputs=("codes",)),
+        Epilogue(outputs=("codes",), grid=native.Grid(1.0, 5, 4)),
+        Epilogue(outputs=("codes",), grid=native.Grid(1.0, -129, 4)),
+        Epilogue(row_shift=np.ones(1, np.float32)),
+        Epilogue(residuals=(Residual(np.zeros((1, 3, 3, 8), np.int8)),)),
         Epilogue(scale=np.ones(7, np.float32)),
         Epilogue(scale=np.ones(8, np.float64)),
         Epilogue(scale=np.ones(16, np.float32)[::2]),

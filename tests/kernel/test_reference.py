@@ -60,6 +60,8 @@ def average(r: np.ndarray) -> np.ndarray:
 
 def shaped(r: Residual, like: np.ndarray) -> np.ndarray:
     data, (n, h, w, o) = r.data, like.shape
+    if data.dtype == np.int8:
+        return data.reshape(like.shape).astype(F) * F(r.step)
     data = data.reshape(n, *(data.shape[1:3] if data.ndim == 4 else (1, 1)), -1)
     c = data.shape[-1]
     if c > o:
@@ -75,11 +77,39 @@ def shaped(r: Residual, like: np.ndarray) -> np.ndarray:
     return data if data.shape[1:3] == (h, w) else average(data)
 
 
+def gelu(y: np.ndarray) -> np.ndarray:
+    """x / 2 * (1 + erf(x / sqrt 2)) by the polynomials of core/functions.h, in its order."""
+
+    def poly(c: list[float], x: np.ndarray) -> np.ndarray:
+        value = np.full_like(x, F(c[5]))
+        for a in c[4::-1]:
+            value = value * x + F(a)
+        return value
+
+    def exp(x: np.ndarray) -> np.ndarray:
+        x = np.minimum(np.maximum(x, F(-87)), F(88))
+        n = np.rint(x * F(1.44269504))
+        r = (x - n * F(0.693359375)) - n * F(-2.12194440e-4)
+        c = [5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4]
+        return ((poly(c, r) * (r * r) + r) + F(1)) * np.exp2(n)
+
+    x = y * F(0.70710678)
+    size = np.abs(x)
+    near = x * poly([1.1283791, -0.37612355, 0.112804115, -0.026717706, 0.0049247877, -0.0005660147], x * x)
+    far = F(1) - exp(poly([-0.0026715093, -1.1174392, -0.65448815, -0.0886347, 0.014778282, -0.0011504416], size))
+    far = np.where(size >= F(3.9), F(1), np.minimum(far, F(0.99999994)))
+    erf = np.where(size >= 1, np.where(x >= 0, far, -far), near)
+    return (F(0.5) * y) * (F(1) + erf)
+
+
 def apply(e: Epilogue, acc: np.ndarray) -> Outputs:
     """acc (n, h, w, o) -> every output that e asks for."""
     n, h, w, o = acc.shape
     y = acc.astype(F)
-    y = y if e.scale is None else y * e.scale
+    row = [None if v is None else v[:, None, None, None] for v in (e.row_scale, e.row_shift)]
+    scale = e.scale if row[0] is None else row[0] if e.scale is None else row[0] * e.scale
+    y = y if scale is None else y * scale
+    y = y if row[1] is None else y + row[1] * e.shift_weight
     y = y if e.bias is None else y + e.bias
     for r in e.residuals:
         y = y + shaped(r, y)
@@ -89,6 +119,9 @@ def apply(e: Epilogue, acc: np.ndarray) -> Outputs:
         y = np.where(y >= 0, e.pos, e.neg) * y - e.shift
     elif e.act == "hsigmoid":
         y = np.minimum(np.maximum(y + F(3), F(0)), F(6)) / F(6)
+    elif e.act == "gelu":
+        with np.errstate(over="ignore"):
+            y = gelu(y)
     factors = [f for f in (None if e.gain is None else e.gain[:, None, None], e.scale2) if f is not None]
     y = y * (factors[0] * factors[1]) if len(factors) == 2 else y * factors[0] if factors else y
     y = y if e.bias2 is None else y + e.bias2
@@ -100,7 +133,17 @@ def apply(e: Epilogue, acc: np.ndarray) -> Outputs:
         mean = mean + total
     bits = np.zeros((n, h, w, native.row_bytes(o) * 8), np.uint8)
     bits[..., :o] = y >= 0
-    return Outputs(acc, y, np.packbits(bits, axis=-1, bitorder="little"), mean * F(1 / (h * w)))
+    planes = np.zeros((2, *bits.shape), np.uint8)
+    planes[0, ..., :o], planes[1, ..., :o] = y > 0, y != 0
+    codes = np.clip(np.rint(y * F(e.grid.inv_step)), e.grid.low, e.grid.high) if e.grid else np.zeros_like(y)
+    return Outputs(
+        acc,
+        y,
+        np.packbits(bits, axis=-1, bitorder="little"),
+        np.packbits(planes, axis=-1, bitorder="little"),
+        codes.astype(np.int8),
+        mean * F(1 / (h * w)),
+    )
 
 
 def assert_equal(got: Outputs, wanted: Outputs, e: Epilogue) -> None:

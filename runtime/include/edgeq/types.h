@@ -1,7 +1,9 @@
 /* Shared vocabulary of the core: status codes, shapes, epilogues, threads.
  *
  * Freestanding C11. Nothing here allocates; the caller owns every buffer. Types in names: b1 = +-1 (1 bit),
- * i4 = 4-bit code, i8 = int8, f32 = float; an operator names the weight type, then the activation type.
+ * t2 = -1, 0, +1 (2 planes),
+ * s2 s3 s4 = +-2^S (sign plane, then the bits of S), i4 = 4-bit code, i8 = int8, f32 = float; an operator names the
+ * weight type, then the activation type.
  *
  * Numbers. Integer accumulators are exact. Float results are defined operation by operation (single precision,
  * round to nearest, no fused multiply-add, order of every sum stated), so that every instruction set gives the
@@ -69,6 +71,7 @@ typedef enum {
   EQ_ACT_RELU,     /* max(y, 0) */
   EQ_ACT_DPRELU,   /* (y >= 0 ? pos : neg) * y - shift, per channel; the input shift is folded into bias */
   EQ_ACT_HSIGMOID, /* min(max(y + 3, 0), 6) / 6 */
+  EQ_ACT_GELU,     /* y * (1 + erf(y / sqrt 2)) / 2, operation by operation as in core/functions.h */
 } eq_act;
 
 /* How a residual tensor of another shape is brought to the shape of the output (PokeBNN radd, specification of the
@@ -77,22 +80,36 @@ typedef enum {
  *   c < o, TILE   channel i is r[i mod c], o must be a multiple of c
  *   c < o, PAD    channels past c are 0
  *   h, w          as the output; or, when ceil(h / 2), ceil(w / 2) is the output's: 3x3 average, stride 2, SAME, the
- * nine taps added in row-major order from 0, missing taps left out, sum * (1/9 rounded to float) */
+ * nine taps added in row-major order from 0, missing taps left out, sum * (1/9 rounded to float)
+ * Codes instead of floats, of the output's own shape only: element = (float)code * step. */
 typedef enum { EQ_RES_PAD = 0, EQ_RES_TILE } eq_residual_mode;
 typedef struct {
-  const float *data; /* [n][h][w][c], NULL: no residual */
+  const float *data; /* [n][h][w][c], NULL: no residual, or codes */
   uint32_t h, w, c;
   eq_residual_mode mode;
+  const int8_t *codes; /* [n][h][w][c], with data NULL */
+  float step;
 } eq_residual;
 
-/* What happens to an accumulator. In this order, each step skipped where its pointer is NULL:
- *   y = (float)acc * scale[o] + bias[o]
+/* Where signed codes lie on the axis: value = code / inv_step, codes low to high, -128 <= low <= high <= 127. */
+typedef struct {
+  float inv_step;
+  int32_t low, high;
+} eq_grid;
+
+/* What happens to an accumulator. In this order, each step skipped where its pointer is NULL; n is the image, of a
+ * linear operator the row:
+ *   y = (float)acc * scale[o], or with row_scale (float)acc * (row_scale[n] * scale[o])
+ *   y = y + row_shift[n] * shift_weight[o];   y = y + bias[o]
  *   y = y + residual[0]; y = y + residual[1]
  *   y = act(y)
  *   y = y * (gain[n][o] * scale2[o]) + bias2[o]      (either factor may be absent; the product is taken first)
  * and is stored wherever an output pointer is given. Absent scale = 1 is not multiplied, absent bias is not added. */
 typedef struct {
   const float *scale, *bias; /* [o] */
+  const float *row_scale;    /* [n] */
+  const float *row_shift;    /* [n], needs shift_weight: what a zero point of the activations brings */
+  const float *shift_weight; /* [o] */
   eq_residual residual[2];
   eq_act act;
   const float *pos, *neg, *shift; /* [o], EQ_ACT_DPRELU only */
@@ -101,6 +118,9 @@ typedef struct {
   int32_t *out_acc;               /* [n][out_h][out_w][o] the raw accumulator (integer operators only) */
   float *out;                     /* [n][out_h][out_w][o] */
   uint8_t *out_bits;              /* [n][out_h][out_w][eq_row_bytes(o)], bit = (y >= 0) */
+  uint8_t *out_t2;                /* [2][n][out_h][out_w][eq_row_bytes(o)] planes (y > 0) and (y != 0) */
+  int8_t *out_i8;                 /* [n][out_h][out_w][o] min(max(rint(y * grid.inv_step), low), high), NaN: low */
+  eq_grid grid;                   /* of out_i8 */
   float *out_mean;                /* [n][o] mean over the image: each row of pixels summed left to right from 0, the row
                                      sums added top to bottom from 0, times (1 / (out_h * out_w)) rounded to float */
 } eq_epilogue;

@@ -51,6 +51,17 @@ INLINE void v16_store_n(float *p, v16 a, uint32_t n) {
   v16_store(part, a);
   for (uint32_t i = 0; i < n; i++) p[i] = part[i];
 }
+/* Whole values after rounding half to even, each within an int8. */
+INLINE void v16_store_i8(int8_t *p, v16 a) {
+  int16x4_t words[4];
+  for (int i = 0; i < 4; i++) words[i] = vmovn_s32(vcvtnq_s32_f32(a.q[i]));
+  vst1q_s8(p, vcombine_s8(vmovn_s16(vcombine_s16(words[0], words[1])), vmovn_s16(vcombine_s16(words[2], words[3]))));
+}
+INLINE void v16_store_i8_n(int8_t *p, v16 a, uint32_t n) {
+  int8_t part[16];
+  v16_store_i8(part, a);
+  for (uint32_t i = 0; i < n; i++) p[i] = part[i];
+}
 INLINE v16 v16_set(float x) { V16_EACH(vdupq_n_f32(x)); }
 INLINE v16 v16_add(v16 a, v16 b) { V16_EACH(vaddq_f32(a.q[i], b.q[i])); }
 INLINE v16 v16_sub(v16 a, v16 b) { V16_EACH(vsubq_f32(a.q[i], b.q[i])); }

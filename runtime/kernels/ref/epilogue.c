@@ -1,4 +1,5 @@
 #include "core/check.h"
+#include "core/functions.h"
 #include "ref.h"
 
 /* Channel `channel` of pixel (y, x) of r, after the channel rule, before the spatial one. */
@@ -18,6 +19,7 @@ static float residual_channel(const eq_residual *r, uint32_t n, uint32_t y, uint
 /* TensorFlow's SAME with kernel 3 and stride 2 leaves out one pixel before an odd extent and none before an even one.
  */
 float eq_ref_residual(const eq_residual *r, const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o) {
+  if (r->codes) return (float)r->codes[(((size_t)n * sink->h + y) * sink->w + x) * sink->o + o] * r->step;
   if (!eq_residual_pools(r, sink->h, sink->w)) return residual_channel(r, n, y, x, o, sink->o);
   float sum = 0.0f;
   for (uint32_t ky = 0; ky < 3; ky++)
@@ -26,6 +28,12 @@ float eq_ref_residual(const eq_residual *r, const eq_ref_sink *sink, uint32_t n,
       if (iy < r->h && ix < r->w) sum += residual_channel(r, n, iy, ix, o, sink->o);
     }
   return sum * (1.0f / 9.0f);
+}
+
+int8_t eq_ref_code(float t, int32_t low, int32_t high) {
+  t = t > (float)low ? t : (float)low; /* NaN becomes low */
+  t = t < (float)high ? t : (float)high;
+  return (int8_t)eq_round_even(t);
 }
 
 static float activate(const eq_epilogue *e, uint32_t o, float y) {
@@ -38,6 +46,7 @@ static float activate(const eq_epilogue *e, uint32_t o, float y) {
     t = t < 6.0f ? t : 6.0f;
     return t / 6.0f;
   }
+  case EQ_ACT_GELU: return eq_gelu(y);
   case EQ_ACT_NONE: break;
   }
   return y;
@@ -62,10 +71,14 @@ void eq_ref_put(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uin
   const eq_epilogue *e = sink->e;
   const size_t pixel = ((size_t)n * sink->h + y) * sink->w + x;
   float v = acc;
-  if (e->scale) v *= e->scale[o];
+  if (e->row_scale)
+    v *= e->scale ? e->row_scale[n] * e->scale[o] : e->row_scale[n];
+  else if (e->scale)
+    v *= e->scale[o];
+  if (e->row_shift) v += e->row_shift[n] * e->shift_weight[o];
   if (e->bias) v += e->bias[o];
   for (int i = 0; i < 2; i++)
-    if (e->residual[i].data) v += eq_ref_residual(&e->residual[i], sink, n, y, x, o);
+    if (e->residual[i].data || e->residual[i].codes) v += eq_ref_residual(&e->residual[i], sink, n, y, x, o);
   v = activate(e, o, v);
   if (e->gain)
     v *= e->scale2 ? e->gain[(size_t)n * sink->o + o] * e->scale2[o] : e->gain[(size_t)n * sink->o + o];
@@ -75,6 +88,12 @@ void eq_ref_put(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uin
 
   if (e->out) e->out[pixel * sink->o + o] = v;
   if (e->out_bits) put_bit(e->out_bits + pixel * eq_row_bytes(sink->o), o, sink->o, v >= 0.0f);
+  if (e->out_t2) {
+    uint8_t *row = e->out_t2 + pixel * eq_row_bytes(sink->o);
+    put_bit(row, o, sink->o, v > 0.0f);
+    put_bit(row + (size_t)sink->n * sink->h * sink->w * eq_row_bytes(sink->o), o, sink->o, v != 0.0f);
+  }
+  if (e->out_i8) e->out_i8[pixel * sink->o + o] = eq_ref_code(v * e->grid.inv_step, e->grid.low, e->grid.high);
   if (e->out_mean) add_to_mean(sink, n, y, x, o, v);
 }
 

@@ -20,6 +20,8 @@ void eq_ref_put_i32(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x,
 
 /* Value of r at one element of the output. */
 float eq_ref_residual(const eq_residual *r, const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o);
+/* min(max(rint(t), low), high); NaN: low. */
+int8_t eq_ref_code(float t, int32_t low, int32_t high);
 /* 1 / (h * w), rounded to float. */
 static inline float eq_mean_factor(uint32_t h, uint32_t w) { return (float)(1.0 / (double)((uint64_t)h * w)); }
 

@@ -1,6 +1,13 @@
 /* The epilogue over a stage: channels in lanes, V16_PIXELS pixels at a time so that a parameter is read once for all.
  */
 #include "declare.h"
+#include "functions.h"
+
+INLINE void store_bits(uint8_t *to, uint32_t bits, uint32_t lanes) {
+  bits &= (1u << lanes) - 1;
+  to[0] = (uint8_t)bits;
+  if (lanes > 8) to[1] = (uint8_t)(bits >> 8);
+}
 
 /* `lanes` channels from c on, `pixels` pixels from p on. What is constant at the call disappears. */
 INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixels, uint32_t lanes, bool integer,
@@ -15,7 +22,14 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
       acc = full ? v16_of_i32(s->acc_i32 + at) : v16_of_i32_n(s->acc_i32 + at, lanes);
     else
       acc = full ? v16_load(s->acc_f32 + at) : v16_load_n(s->acc_f32 + at, lanes);
-    y[i] = v16_add(v16_mul(acc, scale), bias);
+    y[i] = s->row_scale ? v16_mul(acc, v16_mul(v16_set(s->row_scale[(p + i) * s->row_pitch]), scale))
+                        : v16_mul(acc, scale);
+    if (!s->row_shift) y[i] = v16_add(y[i], bias);
+  }
+  if (s->row_shift) {
+    const v16 weight = v16_load(s->shift_weight + c);
+    for (uint32_t i = 0; i < pixels; i++)
+      y[i] = v16_add(v16_add(y[i], v16_mul(v16_set(s->row_shift[(p + i) * s->row_pitch]), weight)), bias);
   }
   for (unsigned r = 0; r < residuals; r++)
     for (uint32_t i = 0; i < pixels; i++) {
@@ -32,6 +46,8 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
       const v16 t = v16_max(v16_add(y[i], v16_set(3.0f)), v16_set(0.0f));
       y[i] = v16_div(v16_min(t, v16_set(6.0f)), v16_set(6.0f));
     }
+  } else if (act == EQ_ACT_GELU) {
+    for (uint32_t i = 0; i < pixels; i++) y[i] = v16_gelu(y[i]);
   }
   const v16 bias2 = v16_load(s->bias2 + c);
   for (uint32_t i = 0; i < pixels; i++)
@@ -54,10 +70,25 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
         v16_store_signs(to, y[i]);
         continue;
       }
-      const uint32_t bits = v16_ge(y[i], v16_set(0.0f)) & ((1u << lanes) - 1);
-      to[0] = (uint8_t)bits;
-      if (lanes > 8) to[1] = (uint8_t)(bits >> 8);
+      store_bits(to, v16_ge(y[i], v16_set(0.0f)), lanes);
     }
+  if (s->out_t2[0])
+    for (uint32_t i = 0; i < pixels; i++) {
+      const size_t at = (p + i) * s->bits_pitch + c / 8;
+      store_bits(s->out_t2[0] + at, v16_gt(y[i], v16_set(0.0f)), lanes);
+      store_bits(s->out_t2[1] + at, v16_ne(y[i], v16_set(0.0f)), lanes);
+    }
+  if (s->out_i8) {
+    const v16 low = v16_set((float)s->grid.low), high = v16_set((float)s->grid.high);
+    for (uint32_t i = 0; i < pixels; i++) {
+      const v16 t = v16_min(v16_max(v16_mul(y[i], v16_set(s->grid.inv_step)), low), high);
+      int8_t *to = s->out_i8 + (p + i) * s->out_pitch + c;
+      if (full)
+        v16_store_i8(to, t);
+      else
+        v16_store_i8_n(to, t, lanes);
+    }
+  }
   if (s->row_sum) {
     v16 sum = v16_load(s->row_sum + c);
     for (uint32_t i = 0; i < pixels; i++) sum = v16_add(sum, y[i]);
@@ -94,9 +125,15 @@ static void copy_accumulators(const eq_stage *s) {
     for (uint32_t c = 0; c < s->channels; c++) s->out_acc[p * s->out_pitch + c] = s->acc_i32[p * s->acc_pitch + c];
 }
 
+static void zero_behind(const eq_stage *s, uint8_t *bits) {
+  if (!bits) return;
+  for (uint32_t p = 0; p < s->pixels; p++)
+    for (uint32_t i = 0; i < s->bits_zero; i++) bits[p * s->bits_pitch + (s->channels + 7) / 8 + i] = 0;
+}
+
 void EQ_NAME(eq_epilogue)(const eq_stage *s) {
   if (s->out_acc) copy_accumulators(s);
-  if (s->out || s->out_bits || s->row_sum) {
+  if (s->out || s->out_bits || s->out_t2[0] || s->out_i8 || s->row_sum) {
     if (!s->acc_i32)
       stage_by_act(s, false, s->residuals);
     else if (s->residuals == 0)
@@ -106,7 +143,7 @@ void EQ_NAME(eq_epilogue)(const eq_stage *s) {
     else
       stage_by_act(s, true, 2);
   }
-  if (s->out_bits)
-    for (uint32_t p = 0; p < s->pixels; p++)
-      for (uint32_t i = 0; i < s->bits_zero; i++) s->out_bits[p * s->bits_pitch + (s->channels + 7) / 8 + i] = 0;
+  zero_behind(s, s->out_bits);
+  zero_behind(s, s->out_t2[0]);
+  zero_behind(s, s->out_t2[1]);
 }

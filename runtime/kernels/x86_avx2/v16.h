@@ -51,6 +51,17 @@ INLINE void v16_store_n(float *p, v16 a, uint32_t n) {
   _mm256_maskstore_ps(p, v16_first(n, 0), a.lo);
   if (n > 8) _mm256_maskstore_ps(p + 8, v16_first(n, 8), a.hi);
 }
+/* Whole values after rounding half to even, each within an int8. */
+INLINE void v16_store_i8(int8_t *p, v16 a) {
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi));
+  const __m256i order = _mm256_permute4x64_epi64(words, 0xd8);
+  _mm_storeu_si128((void *)p, _mm_packs_epi16(_mm256_castsi256_si128(order), _mm256_extracti128_si256(order, 1)));
+}
+INLINE void v16_store_i8_n(int8_t *p, v16 a, uint32_t n) {
+  int8_t part[16];
+  v16_store_i8(part, a);
+  for (uint32_t i = 0; i < n; i++) p[i] = part[i];
+}
 INLINE v16 v16_set(float x) { return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 INLINE v16 v16_add(v16 a, v16 b) { return (v16){_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
 INLINE v16 v16_sub(v16 a, v16 b) { return (v16){_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }

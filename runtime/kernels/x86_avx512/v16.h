@@ -32,6 +32,10 @@ INLINE v16 v16_of_i4(const uint8_t *p) {
 }
 INLINE void v16_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
 INLINE void v16_store_n(float *p, v16 a, uint32_t n) { _mm512_mask_storeu_ps(p, v16_first(n), a); }
+/* Whole values after rounding half to even, each within an int8. */
+INLINE __m128i v16_bytes(v16 a) { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)); }
+INLINE void v16_store_i8(int8_t *p, v16 a) { _mm_storeu_si128((void *)p, v16_bytes(a)); }
+INLINE void v16_store_i8_n(int8_t *p, v16 a, uint32_t n) { _mm_mask_storeu_epi8(p, v16_first(n), v16_bytes(a)); }
 INLINE v16 v16_set(float x) { return _mm512_set1_ps(x); }
 INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
