@@ -187,6 +187,13 @@ def preprocess(x: Array, config: Mapping[str, object]) -> np.ndarray[Any, np.dty
     return np.ascontiguousarray((x.astype(np.float32) * scale - mean) / std, dtype=np.float32)
 
 
+def as_bytes(x: np.ndarray[Any, np.dtype[np.float32]], config: Mapping[str, object]) -> Array:
+    """The bytes that `preprocess` turns into the network's input nearest to x; x (n, h, w) or (n, h, w, c) float32."""
+    one, zero = (preprocess(np.full((1, 1, 1), byte, np.uint8), config) for byte in (1, 0))
+    nearest: Array = np.rint((x - zero.item()) / (one - zero).item()).clip(0, 255).astype(np.uint8)
+    return nearest
+
+
 def _floats(rule: Mapping[str, object], key: str, channels: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     value = rule.get(key, {"scale": 1 / 255, "mean": 0.0, "std": 1.0}[key])
     items = value if isinstance(value, list) else [value]

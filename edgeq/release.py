@@ -8,50 +8,66 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor, nn
+
 from edgeq import models
-from edgeq._errors import FormatError
+from edgeq._errors import FormatError, UnsupportedError
 from edgeq._weights import write_tensors
+from edgeq.about import describe
 from edgeq.card import Card, render
 from edgeq.package import CARD, CONFIG, WEIGHTS, Manifest, Metric, write_package
-from edgeq.train import Trained
+from edgeq.train import Trained, tasks
+from edgeq.train.recipe import Recipe
+from edgeq.train.task import Classification
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 LICENCE = "Apache-2.0"
-FAMILY = "pokebnn"  # the one that edgeq.train knows
-PICTURES = {"fashion-mnist": (28, 28)}  # height, width of a data set's pictures
-LABELS = {
-    "fashion-mnist": [
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ]
-}
+CALIBRATION_ITEMS = 512  # of the validation part, for activation steps that are found when packing
 
 
-def packed_files(trained: Trained) -> tuple[dict[str, Any], dict[str, bytes]]:
+def packed_files(trained: Trained, samples: Tensor | None = None) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The configuration, and `config.json` and `model.safetensors` of a package.
 
-    raises  FormatError when the network was not trained to the end, or is a float twin
+    samples  inputs (n, ...) to calibrate with; None takes some of the recipe's data, where they are needed
+    raises   FormatError when the network was not trained to the end, or is a float twin
     """
-    if not trained.result.get("quantised"):
-        raise FormatError(f"{trained.recipe.name}: a float twin has no low-bit weights to package")
-    shape, data = trained.recipe.model, trained.recipe.data
-    network = models.pack(FAMILY, trained.model)
+    recipe = trained.recipe
+    network, samples = pack(trained, samples)
     config = {
-        "model": FAMILY,
-        "task": "image-classification",
-        "scheme": "binary",
-        "network": asdict(shape),
-        "input": {"shape": [*PICTURES[data.name], shape.in_channels], "dtype": "float32"},
-        "preprocessing": {"layout": "NHWC", "scale": 1 / 255, "mean": [data.mean], "std": [data.deviation]},
-        "dataset": data.name,
-        "labels": LABELS[data.name],
+        "model": recipe.family,
+        "scheme": models.scheme(recipe.family, recipe.model),
+        "network": asdict(recipe.model),
+        **describe(trained, network),
         "targets": ["executorch"],
     }
+    if samples is not None:
+        config["calibration"] = {"dataset": recipe.data.name, "split": "validation", "items": len(samples)}
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     files = {CONFIG: json.dumps(config, indent=1).encode(), WEIGHTS: write_tensors(tensors)}
     return config, files
+
+
+def pack(trained: Trained, samples: Tensor | None = None) -> tuple[nn.Module, Tensor | None]:
+    """The packed network, and the samples that it was calibrated with; arguments and errors as `packed_files`."""
+    recipe = trained.recipe
+    if not trained.result.get("quantised"):
+        raise FormatError(f"{recipe.name}: a float twin has no low-bit weights to package")
+    if samples is None and models.needs_samples(recipe.family, trained.model):
+        samples = calibration_items(recipe)
+    return models.pack(recipe.family, trained.model, samples), samples
+
+
+def calibration_items(recipe: Recipe) -> Tensor:
+    """The first items of the recipe's validation part, as the network takes them.
+
+    raises  UnsupportedError for data without such a part, and what loading the data raises
+    """
+    task = tasks.module(recipe.data.name).make(recipe)
+    if not isinstance(task, Classification):
+        raise UnsupportedError(f"{recipe.data.name}: has no plain items to calibrate with")
+    return task.plain(task.validation[0][:CALIBRATION_ITEMS])
 
 
 def release(
@@ -63,17 +79,19 @@ def release(
     metrics: Sequence[Metric] = (),
     card: Card | None = None,
     extra: Mapping[str, bytes] | None = None,
+    samples: Tensor | None = None,
 ) -> Manifest:
     """Write a package folder from a finished training run.
 
     key      None leaves it unsigned
     metrics  what the card and the manifest tell; default: the accuracies that the training printed
     extra    further files, such as an evaluation split
+    samples  to calibrate with, see `packed_files`
     """
-    config, files = packed_files(trained)
+    config, files = packed_files(trained, samples)
     name = trained.recipe.name
     metrics = metrics or training_metrics(trained)
-    about = card or Card(name, LICENCE, f"{FAMILY} trained on {trained.recipe.data.name} with EdgeQ.")
+    about = card or Card(name, LICENCE, f"{trained.recipe.family} trained on {trained.recipe.data.name} with EdgeQ.")
     files = {**files, CARD: render(about, config, metrics).encode(), **(extra or {})}
     return write_package(
         folder, files=files, name=name, version=version, licence=about.licence, metrics=metrics, key=key

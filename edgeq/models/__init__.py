@@ -67,6 +67,18 @@ def pack(family: str, trained: nn.Module, samples: Tensor | None = None) -> nn.M
     return packed
 
 
+def needs_samples(family: str, trained: nn.Module) -> bool:
+    """Must `pack` be given samples?"""
+    ask = getattr(importlib.import_module(f"edgeq.models.{family}"), "needs_samples", None)
+    return ask is not None and bool(ask(trained))
+
+
+def scheme(family: str, network: Any) -> str:
+    """What a package calls the number formats of a network, from its configuration: weights, then activations."""
+    name: str = importlib.import_module(f"edgeq.models.{family}").scheme(network)
+    return name
+
+
 def example_inputs(config: Mapping[str, Any]) -> tuple[Tensor, ...]:
     """Zeros of the shapes that a package's network takes: `config["input"]["shape"]`, batch 1 in front."""
     import torch

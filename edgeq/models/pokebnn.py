@@ -228,6 +228,10 @@ def build(config: PokeBNNConfig, *, quantised: bool = True) -> PokeBNN:
     return PokeBNN(config, quantised=quantised)
 
 
+def scheme(config: PokeBNNConfig) -> str:
+    return "binary"
+
+
 class PackedStem(nn.Module):
     """Stem with 8-bit weights; (N, H, W, I) -> (N, H', W', 64)."""
 

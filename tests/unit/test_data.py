@@ -230,3 +230,11 @@ def test_preprocess_is_the_stated_formula() -> None:
 def test_a_wrong_rule_is_named(rule: object, message: str) -> None:
     with pytest.raises(FormatError, match=message):
         data.preprocess(X, {"preprocessing": rule})
+
+
+def test_floats_become_the_nearest_bytes_and_come_back():
+    config = {"preprocessing": {"layout": "NHWC", "scale": 0.05, "mean": [6.4], "std": [1.0]}}
+    x = np.array([[[-7.0, -1.03, 0.0], [0.98, 6.35, 9.0]]], np.float32)
+    codes = data.as_bytes(x, config)
+    assert codes.tolist() == [[[0, 107, 128], [148, 255, 255]]]
+    assert np.array_equal(data.as_bytes(data.preprocess(codes, config)[..., 0], config), codes)
