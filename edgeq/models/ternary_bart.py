@@ -9,14 +9,16 @@ Liu et al.: Binary and Ternary Natural Language Generation, ACL 2023, arXiv 2306
   on batch mates, padding and, with a cache, on the step: this is the authors' arithmetic, the reference mode.
 - A cache keeps keys and values as floats and quantises all of them again at every step, as the authors do.
 
-`scales="row"` is EdgeQ's fast mode of 8-bit activations, to be trained as such: one scale (and minimum) per token in
-front of each linear layer, constant steps inside attention. Then a result depends neither on the batch nor on the cache,
-whose keys and values can be plain 8-bit codes. `head="int8"` is a table of its own with 8-bit rows.
+`scales="row"` is EdgeQ's fast mode, to be trained as such: scales and minima are those of one token in front of each
+linear layer; inside attention steps are constant and probabilities start at 0. Then a result depends neither on the
+batch nor on the cache, whose keys and values can be plain codes. `head="int8"` is a table of its own with 8-bit rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -24,13 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from edgeq._errors import UsageError
+from edgeq.models import _latents
 from edgeq.nn.attention import LowBitAttention, Quantiser, SoftmaxAttention
 from edgeq.nn.elastic import Elastic
 from edgeq.nn.heads import merge_heads, split_heads
 from edgeq.nn.lowbit_embedding import LowBitEmbedding
 from edgeq.nn.lowbit_linear import LowBitLinear
 from edgeq.schemes import dynamic, fixed, ternary
-from edgeq.schemes.elastic import ternary_grid
+from edgeq.schemes.elastic import Grid, ternary_grid
 from edgeq.schemes.quantised import product
 
 NORM_EPS = 1e-5
@@ -53,8 +56,8 @@ class TernaryBartConfig:
     positions: int
     weight_bits: int = 2
     activation_bits: int = 8
-    clip: float = dynamic.CLIP  # of 8-bit activations
-    scales: Literal["tensor", "row"] = "tensor"  # what shares the scale of 8-bit activations
+    clip: float = dynamic.CLIP  # of 8-bit activations with scales = "tensor"
+    scales: Literal["tensor", "row"] = "tensor"  # what shares a scale or a minimum
     attention_bound: float = 8.0  # of queries, keys and values with scales = "row"
     head: Literal["latent", "quantised", "separate", "int8"] = "latent"
     padding: int = 1
@@ -75,8 +78,8 @@ class TernaryBartConfig:
                 raise UsageError(f"{name}: must be one of {known}, got {getattr(self, name)}")
         if self.head not in ("latent", "quantised", "separate", "int8"):
             raise UsageError(f"head: must be latent, quantised, separate or int8, got {self.head!r}")
-        if self.scales not in ("tensor", "row") or (self.scales == "row" and self.activation_bits != 8):
-            raise UsageError(f"scales: must be tensor, or row with 8-bit activations, got {self.scales!r}")
+        if self.scales not in ("tensor", "row"):
+            raise UsageError(f"scales: must be tensor or row, got {self.scales!r}")
         for name in ("padding", "start", "end"):
             if not 0 <= getattr(self, name) < self.vocabulary:
                 raise UsageError(f"{name}: token {getattr(self, name)} is not in a vocabulary of {self.vocabulary}")
@@ -115,16 +118,24 @@ class Parts:
     def attention(self) -> nn.Module:
         if not self.quantised:
             return SoftmaxAttention()
-        if self.config.scales == "row":
+        if self.config.scales == "tensor":
+            return LowBitAttention(self._activation, scales_query=True)
+        if self.config.activation_bits == 8:
             operand = partial(fixed.signed, bound=self.config.attention_bound)
             return LowBitAttention(lambda signed: operand if signed else fixed.probabilities, scales_query=False)
-        return LowBitAttention(self._activation, scales_query=True)
+        return LowBitAttention(
+            lambda signed: Elastic(replace(self._grid(signed), from_zero=not signed)), scales_query=True
+        )
 
     def _activation(self, signed: bool) -> Quantiser:
+        per_row = self.config.scales == "row"
         if self.config.activation_bits == 8:
-            per_row = self.config.scales == "row"
-            return partial(dynamic.signed if signed else dynamic.unsigned, clip=self.config.clip, per_row=per_row)
-        return Elastic(ternary_grid(self.config.activation_bits, signed=signed))
+            clip = math.inf if per_row else self.config.clip
+            return partial(dynamic.signed if signed else dynamic.unsigned, clip=clip, per_row=per_row)
+        return Elastic(self._grid(signed), per_row=per_row)
+
+    def _grid(self, signed: bool) -> Grid:
+        return ternary_grid(self.config.activation_bits, signed=signed)
 
 
 class Attention(nn.Module):
@@ -352,7 +363,7 @@ class TernaryBart(nn.Module):
     def _logits(self, x: Tensor) -> Tensor:
         table: Tensor = self.words.get_parameter("weight") if self.head is None else self.head
         if self.quantised_head == "int8":
-            row = partial(dynamic.signed, clip=torch.inf, per_row=True)
+            row = partial(dynamic.signed, clip=math.inf, per_row=True)
             return product(row(x), row(table).mT) + self.head_bias
         if self.quantised_head:
             table = ternary.weights(table, self.config.weight_bits).values
@@ -362,6 +373,11 @@ class TernaryBart(nn.Module):
 def build(config: TernaryBartConfig, *, quantised: bool = True) -> TernaryBart:
     """A fresh network from torch's random generator; quantised=False gives the float twin, an ordinary BART."""
     return TernaryBart(config, quantised=quantised)
+
+
+def load_latents(model: TernaryBart, state: Mapping[str, Tensor]) -> None:
+    """Start from the float twin; raises FormatError naming a tensor that does not fit."""
+    _latents.load("ternary BART", model, state)
 
 
 def _added(mask: Tensor) -> Tensor:

@@ -29,11 +29,15 @@ ALPHA_MIN = 1e-5
 
 @dataclass(frozen=True)
 class Grid:
-    """Codes low..high of a quantiser of `bits` bits; low == 0 is the unsigned kind."""
+    """Codes low..high of a quantiser of `bits` bits; low == 0 is the unsigned kind.
+
+    from_zero  code 0 of an unsigned grid of two or more bits stands for 0, not for the minimum
+    """
 
     bits: int
     low: int
     high: int
+    from_zero: bool = False
 
     @property
     def signed(self) -> bool:
@@ -47,7 +51,7 @@ class Grid:
     @property
     def shifted(self) -> bool:
         """Code 0 stands for the minimum of the tensor."""
-        return self.bits > 1 and not self.signed
+        return self.bits > 1 and not self.signed and not self.from_zero
 
 
 def full_grid(bits: int, *, signed: bool) -> Grid:

@@ -10,11 +10,14 @@ from edgeq.train.recipe import TrainingRecipe
 
 
 def optimiser(model: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """One parameter group for every factor in `rates`; the first pattern that a name matches counts."""
+    """One parameter group for every factor in `rates`; the first pattern that a name matches counts, 0 freezes."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         factor = next((f for pattern, f in recipe.rates.items() if fnmatchcase(name, pattern)), 1.0)
-        groups.setdefault(factor, []).append(parameter)
+        if factor:
+            groups.setdefault(factor, []).append(parameter)
+        else:
+            parameter.requires_grad_(False)
     kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
     return kind(
         [{"params": parameters, "factor": factor} for factor, parameters in groups.items()],

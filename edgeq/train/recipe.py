@@ -14,7 +14,7 @@ from edgeq.train._record import check_ranges, record, typed
 
 LARGEST_RECIPE_BYTES = 64 * 1024
 FAMILIES = ("bibert", "bit", "bivit", "denseshift", "pokebnn", "ternary_bart")  # files of edgeq.models with `build`
-TABLES = ("name", "model", "data", "training", "distillation")
+TABLES = ("name", "quantised", "model", "data", "training", "distillation")
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,17 @@ class Distillation:
     teacher: str = "twin"  # or another recipe's path, from this one's folder
     weight: float = 0.9  # of the teacher's answers in the loss; the labels have the rest
     temperature: float = 1.0
+    hidden: float = 0.0  # of the distance between hidden states, for tasks that compare them; added to the rest
     start: bool = False  # begin with the teacher's weights instead of random ones
 
     def __post_init__(self) -> None:
-        check_ranges({"weight": (self.weight, 0.0, 1.0), "temperature": (self.temperature, 0.01, 100.0)})
+        check_ranges(
+            {
+                "weight": (self.weight, 0.0, 1.0),
+                "temperature": (self.temperature, 0.01, 100.0),
+                "hidden": (self.hidden, 0.0, 1e6),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class Recipe:
     data: Any
     training: TrainingRecipe
     distillation: Distillation | None = None
+    quantised: bool = True  # false: the family's float network, for a teacher with a recipe of its own
 
     def as_dict(self) -> dict[str, Any]:
         """As `recipe_from` reads it, in plain JSON types."""
@@ -127,6 +135,7 @@ def recipe_from(document: dict[str, Any], where: str) -> Recipe:
         data=record(where, "data", {"name": source, **data}, tasks.module(source).Options),
         training=record(where, "training", document.get("training"), TrainingRecipe),
         distillation=None if taught is None else record(where, "distillation", taught, Distillation),
+        quantised=bool(typed(f"{where}: quantised", document.get("quantised", True), bool)),
     )
 
 

@@ -38,7 +38,7 @@ class Task(Protocol):
     def steps(self) -> int:
         """Batches in an epoch."""
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, number: int, generator: torch.Generator) -> Iterator[Batch]:
         """That many training batches."""
 
     def loss(self, model: nn.Module, batch: Batch, teacher: nn.Module | None) -> tuple[Tensor, float]:
@@ -46,6 +46,10 @@ class Task(Protocol):
 
     def evaluate(self, model: nn.Module, part: Part) -> Scores:
         """The model is in evaluation mode. "test" is asked for once, after the last epoch."""
+
+    def files(self) -> Mapping[str, bytes]:
+        """What belongs beside the weights by name: a vocabulary."""
+        return {}
 
 
 class Classification(Task, ABC):
@@ -79,7 +83,7 @@ class Classification(Task, ABC):
     def steps(self) -> int:
         return len(self.inputs) // self.recipe.training.batch  # the odd rest is left out
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, number: int, generator: torch.Generator) -> Iterator[Batch]:
         batch = self.recipe.training.batch
         order = torch.randperm(len(self.inputs), generator=generator)
         for index in range(self.steps()):

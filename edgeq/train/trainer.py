@@ -107,7 +107,7 @@ def run(
     torch.set_num_threads(1)  # the order of sums, and so the result, must not depend on the number of cores
     try:
         task = (make_task or tasks.module(recipe.data.name).make)(recipe)
-        trainer = Trainer(recipe, task, quantised=not twin, teacher=teacher_model)
+        trainer = Trainer(recipe, task, quantised=recipe.quantised and not twin, teacher=teacher_model)
         return _finish(trainer, out_dir, resume, progress, test)
     finally:
         torch.set_num_threads(threads)
@@ -134,6 +134,8 @@ def _finish(
         trainer.wall_s,
         trainer.cpu_s,
     )
+    for name, content in trainer.task.files().items():
+        (out_dir / name).write_bytes(content)
     save_trained(result.weights, trainer.model, trainer.recipe, result.facts())
     return result
 
@@ -169,7 +171,7 @@ class Trainer:
             if self.epoch == 0:
                 self.task.prepare(self.model, self.teacher)
             self.model.train()
-            for step, batch in enumerate(self.task.epoch(generator), self.epoch * steps):
+            for step, batch in enumerate(self.task.epoch(self.epoch, generator), self.epoch * steps):
                 self._enter_phase(step)
                 rate = learning_rate(t, step, steps)
                 set_rate(self.optimiser, rate)

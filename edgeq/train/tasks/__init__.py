@@ -4,7 +4,10 @@ import importlib
 from types import ModuleType
 
 MODULES = {
+    "cmudict": "cmudict",
     "fashion-mnist": "fashion_mnist",
+    "cifar10": "cifar10",
+    "cifar10-jpeg": "cifar10",
     "fsdd": "fsdd",
 }
 

@@ -1,0 +1,85 @@
+"""cmudict: spelling to phonemes with a ternary BART, alone or distilled from its float twin."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from edgeq._errors import UsageError
+from edgeq.datasets import cmudict
+from edgeq.models.ternary_bart import TernaryBart
+from edgeq.text import VOCABULARY, Spelling, format_vocabulary
+from edgeq.train.g2p import Words, decode, error_rates
+from edgeq.train.recipe import Recipe
+from edgeq.train.task import Batch, Part, Scores, Task
+
+
+@dataclass(frozen=True)
+class Options:
+    """Nothing to choose: the dictionary, its parts and its symbols are fixed."""
+
+    name: str
+
+
+class Pronouncing(Task):
+    """Cross-entropy of the first pronunciation; with a teacher also its answers and hidden states."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.spelling = Spelling()
+        config, s = recipe.model, self.spelling
+        fits = (config.padding, config.start, config.end) == (s.padding, s.start, s.end)
+        if not fits or config.vocabulary != len(s.symbols):
+            raise UsageError(
+                f"model: spelling to phonemes needs vocabulary = {len(s.symbols)}, padding = {s.padding}, "
+                f"start = {s.start}, end = {s.end}"
+            )
+        self.recipe = recipe
+        self.train = Words(cmudict.load("train"), s)
+        self.validation = Words(cmudict.load("validation"), s)
+
+    def steps(self) -> int:
+        return len(self.train) // self.recipe.training.batch
+
+    def epoch(self, number: int, generator: torch.Generator) -> Iterator[Batch]:
+        return self.train.batches(self.recipe.training.batch, generator)
+
+    def loss(self, model: nn.Module, batch: Batch, teacher: nn.Module | None) -> tuple[Tensor, float]:
+        assert isinstance(model, TernaryBart)
+        sources, given, wanted = batch
+        mask = self.train.mask(sources)
+        found = model.features(sources, mask, given)
+        padding = self.spelling.padding
+        logits, labels = found.logits.flatten(0, 1), wanted.flatten()
+        loss = nn.functional.cross_entropy(logits, labels, ignore_index=padding)
+        if isinstance(teacher, TernaryBart) and (taught := self.recipe.distillation) is not None:
+            with torch.no_grad():
+                aims = teacher.features(sources, mask, given)
+                answers = (aims.logits.flatten(0, 1) / taught.temperature).softmax(1)
+                real = (labels != padding).float()
+            soft = nn.functional.cross_entropy(logits / taught.temperature, answers, reduction="none")
+            soft = (soft * real).sum() / real.sum() * taught.temperature**2
+            loss = taught.weight * soft + (1 - taught.weight) * loss
+            if taught.hidden:
+                pairs = [*zip(found.encoder_hidden, aims.encoder_hidden, strict=True)]
+                pairs += zip(found.decoder_hidden, aims.decoder_hidden, strict=True)
+                distances = [nn.functional.mse_loss(own, aim) for own, aim in pairs]
+                loss = loss + taught.hidden * torch.stack(distances).mean()
+        right = (logits.detach().argmax(1) == labels) & (labels != padding)
+        return loss, float(right.sum() / (labels != padding).sum())
+
+    def evaluate(self, model: nn.Module, part: Part) -> Scores:
+        """Error rates of greedy decoding."""
+        assert isinstance(model, TernaryBart)
+        words = self.validation if part == "validation" else Words(cmudict.load("test"), self.spelling)
+        rates = error_rates(decode(model, words), words.entries)
+        figures = {name: value for name, value in asdict(rates).items() if name != "count"}
+        return Scores(figures, -rates.phoneme_error_rate)
+
+    def files(self) -> Mapping[str, bytes]:
+        return {VOCABULARY: format_vocabulary(self.spelling.symbols)}
+
+
+def make(recipe: Recipe) -> Pronouncing:
+    """The task of a recipe; raises NotFoundError with the way to get the dictionary, UsageError for other symbols."""
+    return Pronouncing(recipe)
