@@ -10,6 +10,18 @@ from ._library import ISA_NAMES, isa, select_isa, usable_isas
 from .binary import conv2d_b1b1, linear_b1b1, pack_b1, pack_t2
 from .floating import conv2d_i8f32, linear_i4f32, linear_i8f32
 from .glue import epilogue_i32, mean_hw
+from .integer import (
+    CODES_KINDS,
+    F16,
+    WEIGHT_PLANES,
+    CodesKind,
+    Weights,
+    WeightsI4,
+    conv2d_i8,
+    linear_i4i8,
+    linear_i8,
+    quantise_i8,
+)
 from .types import (
     ACTS,
     OUTPUTS,
@@ -29,6 +41,8 @@ from .types import (
 
 __all__ = [
     "ACTS",
+    "CODES_KINDS",
+    "F16",
     "F32",
     "I8",
     "I32",
@@ -37,7 +51,9 @@ __all__ = [
     "QUANT_KINDS",
     "RESIDUAL_MODES",
     "U8",
+    "WEIGHT_PLANES",
     "Act",
+    "CodesKind",
     "Conv2d",
     "Epilogue",
     "Grid",
@@ -47,16 +63,22 @@ __all__ = [
     "QuantKind",
     "Residual",
     "ResidualMode",
+    "Weights",
+    "WeightsI4",
     "conv2d_b1b1",
+    "conv2d_i8",
     "conv2d_i8f32",
     "epilogue_i32",
     "isa",
     "linear_b1b1",
     "linear_i4f32",
+    "linear_i4i8",
+    "linear_i8",
     "linear_i8f32",
     "mean_hw",
     "pack_b1",
     "pack_t2",
+    "quantise_i8",
     "row_bytes",
     "select_isa",
     "usable_isas",

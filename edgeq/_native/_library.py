@@ -15,7 +15,8 @@ ISA_NAMES = ("ref", "avx2", "avx512", "neon", "neon-dotprod")
 _POINTER = ct.c_void_p
 _SIZE = ct.c_size_t
 _U32 = ct.c_uint32
-_OPERATORS = ("conv2d_b1b1", "linear_b1b1", "conv2d_i8f32", "linear_i8f32", "linear_i4f32")
+_INT8 = tuple(f"{op}_{w}i8" for op in ("conv2d", "linear") for w in ("b1", "t2", "s2", "s3", "s4", "i8"))
+_OPERATORS = (*_INT8, "conv2d_b1b1", "linear_b1b1", "conv2d_i8f32", "linear_i8f32", "linear_i4f32")
 
 
 def _declare(lib: ct.CDLL) -> None:
@@ -39,6 +40,9 @@ def _declare(lib: ct.CDLL) -> None:
         inputs = 3 if name.endswith("f32") else 2  # x, w and, for float activations, the quantiser
         signatures[f"eq_{name}_scratch"] = (_SIZE, [_POINTER] * 3)
         signatures[f"eq_{name}"] = (ct.c_int, [_POINTER] * (inputs + 4) + [_SIZE])
+    signatures["eq_quantise_i8"] = (ct.c_int, [*[_POINTER] * 2, _SIZE, _U32, *[_POINTER] * 3])
+    signatures["eq_linear_i4i8_scratch"] = (_SIZE, [_POINTER] * 4)
+    signatures["eq_linear_i4i8"] = (ct.c_int, [_POINTER] * 7 + [_SIZE])
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

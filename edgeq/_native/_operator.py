@@ -15,7 +15,7 @@ from edgeq._errors import UsageError
 from ._arrays import address, check, code, floats, row_bytes, scratch_memory, u32s
 from ._library import call, library
 from ._structures import RUN, CConv2d, CEpilogue, CGrid, CLinear, CQuant, CResidual, CThreads
-from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Outputs, Quant
+from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Grid, Outputs, Quant
 
 
 def convolution(name: str, op: Conv2d, inputs: tuple[object, ...], epilogue: Epilogue, threads: int) -> Outputs:
@@ -25,10 +25,18 @@ def convolution(name: str, op: Conv2d, inputs: tuple[object, ...], epilogue: Epi
 
 
 def linear(
-    name: str, size: tuple[int, int, int], inputs: tuple[object, ...], epilogue: Epilogue, threads: int
+    name: str,
+    size: tuple[int, int, int],
+    inputs: tuple[object, ...],
+    epilogue: Epilogue,
+    threads: int,
+    *,
+    described_by: object = None,
 ) -> Outputs:
+    """described_by: what the scratch formula takes besides the sizes."""
     m, _, o = size
-    return operator(name, CLinear(*u32s(*size)), inputs, filled_epilogue(epilogue, (m, 1, 1, o), (m,)), threads)
+    op = CLinear(*u32s(*size))
+    return operator(name, op, inputs, filled_epilogue(epilogue, (m, 1, 1, o), (m,)), threads, described_by)
 
 
 def operator(
@@ -37,11 +45,13 @@ def operator(
     inputs: tuple[object, ...],
     epilogue: tuple[CEpilogue, Outputs, list[object]],
     threads: int,
+    described_by: object = None,
 ) -> Outputs:
     e, results, _keep = epilogue
     workers = team(threads)
     shared = ct.byref(workers) if workers else None
-    size = getattr(library(), f"eq_{name}_scratch")(ct.byref(op), ct.byref(e), shared)
+    description = () if described_by is None else (described_by,)
+    size = getattr(library(), f"eq_{name}_scratch")(ct.byref(op), *description, ct.byref(e), shared)
     scratch = scratch_memory(size)
     call(name, ct.byref(op), *inputs, ct.byref(e), shared, address(scratch), size)
     return results
@@ -70,10 +80,9 @@ def filled_epilogue(
         setattr(c, name, floats(name, getattr(e, name), (o,)))
     c.gain = floats("gain", e.gain, (n, o))
     c.row_scale, c.row_shift = floats("row_scale", e.row_scale, (n,)), floats("row_shift", e.row_shift, (n,))
-    if e.grid is not None:
-        c.grid = CGrid(e.grid.inv_step, e.grid.low, e.grid.high)
-    elif results.codes is not None:
+    if e.grid is None and results.codes is not None:
         raise UsageError("epilogue: output codes need a grid")
+    c.grid = grid_of(e.grid)
     if len(e.residuals) > 2:
         raise UsageError(f"epilogue: at most 2 residuals, got {len(e.residuals)}")
     for i, r in enumerate(e.residuals):
@@ -88,6 +97,10 @@ def filled_epilogue(
     c.out_acc, c.out, c.out_bits = address(results.acc), address(results.out), address(results.bits)
     c.out_t2, c.out_i8, c.out_mean = address(results.t2), address(results.codes), address(results.mean)
     return c, results, [e, results]
+
+
+def grid_of(grid: Grid | None) -> CGrid:
+    return CGrid() if grid is None else CGrid(grid.inv_step, grid.low, grid.high)
 
 
 def quantiser(q: Quant, channels: int) -> CQuant:

@@ -34,6 +34,20 @@ class CGrid(ct.Structure):
     _fields_ = (("inv_step", ct.c_float), ("low", ct.c_int32), ("high", ct.c_int32))
 
 
+class CCodes(ct.Structure):
+    _fields_ = (("kind", ct.c_int), ("grid", CGrid), ("clip", ct.c_float))
+
+
+class CWeightsI4(ct.Structure):
+    _fields_ = (
+        ("codes", ct.c_void_p),
+        ("scale", ct.c_void_p),
+        ("zero_kind", ct.c_int),
+        ("zero", ct.c_void_p),
+        ("group", ct.c_uint32),
+    )
+
+
 class CEpilogue(ct.Structure):
     _fields_ = (
         ("scale", ct.c_void_p),

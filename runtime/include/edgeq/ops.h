@@ -7,6 +7,7 @@
 #include "binary.h"
 #include "floating.h"
 #include "glue.h"
+#include "integer.h"
 #include "isa.h"
 
 #endif

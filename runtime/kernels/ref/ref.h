@@ -2,6 +2,8 @@
 #ifndef EQ_KERNELS_REF_H
 #define EQ_KERNELS_REF_H
 
+#include "core/functions.h"
+#include "core/weights.h"
 #include "edgeq/ops.h"
 
 /* An output of n images, h x w pixels, o channels, on its way through an epilogue.
@@ -42,6 +44,12 @@ void eq_linear_i8f32_ref(const eq_linear *op, const float *x, const eq_quant *q,
                          float *row);
 void eq_linear_i4f32_ref(const eq_linear *op, const float *x, const eq_quant *q, const uint8_t *w, const eq_epilogue *e,
                          float *row);
+#define EQ_LEAST_MAXIMUM 0x1p-120f /* of a row that is worth a scale; 127 / it is finite */
+void eq_quantise_i8_ref(const eq_codes *q, const float *x, size_t rows, uint32_t k, int8_t *codes, float *step,
+                        float *shift);
+void eq_conv2d_i8_ref(const eq_conv2d *op, const int8_t *x, const eq_weights *w, const eq_epilogue *e, float *row);
+void eq_linear_i4i8_ref(const eq_linear *op, const int8_t *x, const float *block_step, const eq_weights_i4 *w,
+                        const eq_epilogue *e, float *row);
 void eq_epilogue_i32_ref(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w, uint32_t o, const eq_epilogue *e,
                          float *row);
 void eq_mean_hw_ref(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_t c, float *out, float *row);
