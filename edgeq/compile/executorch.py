@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,8 @@ from edgeq._quiet import quiet
 
 from .passes import PASSES
 from .slim import slim
+
+Methods = Mapping[str, tuple[nn.Module, tuple[Tensor, ...]]]  # name -> what it runs, inputs of its shapes
 
 
 def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
@@ -22,17 +26,34 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return slim(export(model, example))
 
 
+def lower_methods(methods: Methods) -> bytes:
+    """As `lower`, for several methods in one program; buffers of one name that a method writes are shared by all."""
+    return slim(_export(methods, delegate=True))
+
+
 def export(model: nn.Module, example: tuple[Tensor, ...], *, delegate: bool = True) -> bytes:
     """As `lower`, but not slimmed; delegate=False keeps XNNPACK out of it."""
+    return _export({"forward": (model, example)}, delegate=delegate)
+
+
+def _export(methods: Methods, *, delegate: bool) -> bytes:
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
+        from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+        from executorch.exir.passes import MemoryPlanningPass
 
+        config = ExecutorchBackendConfig(
+            memory_planning_pass=MemoryPlanningPass(share_mutable_buffers=len(methods) > 1)
+        )
         try:
-            exported = torch.export.export(fused(model, example), example, strict=False)
-            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()] if delegate else [])
-            program = edge.to_executorch()
+            exported = {
+                name: torch.export.export(fused(model, example), example, strict=False)
+                for name, (model, example) in methods.items()
+            }
+            partitioner = {name: [XnnpackPartitioner()] if delegate else [] for name in methods}
+            program = to_edge_transform_and_lower(exported, partitioner=partitioner).to_executorch(config)
         except Exception as error:  # the exporters raise every kind there is
+            model = next(iter(methods.values()))[0]
             raise CompileError(
                 f"{type(model).__name__}: cannot be lowered to ExecuTorch: {_first_line(error)}"
             ) from error

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -89,7 +90,7 @@ bool Engine::survives(const std::string &path, const char *method, eq_failure *f
     ::alarm(kTrialSeconds);
     const executorch::extension::threadpool::NoThreadPoolGuard alone; // the pool's threads were not forked
     eq_failure result{};
-    const auto program = Program::load(path, method, limit_bytes_, nullptr, &result);
+    const auto program = Program::load(path, method, limit_bytes_, nullptr, nullptr, &result);
     if (program) program->run(&result);
     const bool told = ::write(pipe_ends[1], &result, sizeof result) == static_cast<ssize_t>(sizeof result);
     ::_exit(told ? 0 : 1);
@@ -130,7 +131,9 @@ bool Engine::load(const char *name, const char *method, uint16_t *net, eq_failur
   }
   restart_peak();
   const uint64_t before = resident_bytes(), start = monotonic_ns();
-  std::unique_ptr<Program> program = Program::load(path, method, limit_bytes_, nullptr, failure);
+  const auto sibling = std::find_if(nets_.begin(), nets_.end(), [&](const auto &n) { return n.second.path == path; });
+  std::unique_ptr<Program> program = Program::load(
+      path, method, limit_bytes_, sibling == nets_.end() ? nullptr : sibling->second.program.get(), nullptr, failure);
   if (!program) return false;
   const uint64_t load_ns = monotonic_ns() - start;
   while (next_ == 0 || nets_.count(next_) > 0) next_++;
@@ -159,7 +162,8 @@ bool Engine::profile(uint16_t net, uint32_t runs, uint64_t *size, eq_failure *fa
   if (!n) return false;
   executorch::etdump::ETDumpGen tracer;
   tracer.create_event_block("Default");
-  const std::unique_ptr<Program> traced = Program::load(n->path, n->method.c_str(), limit_bytes_, &tracer, failure);
+  const std::unique_ptr<Program> traced =
+      Program::load(n->path, n->method.c_str(), limit_bytes_, n->program.get(), &tracer, failure);
   if (!traced) return false;
   for (size_t i = 0; i < traced->inputs().size(); i++)
     std::memcpy(traced->input(i), n->program->input(i), traced->inputs()[i].bytes);

@@ -63,10 +63,11 @@ bool describe(const Result<TensorInfo> &info, bool output, size_t index, eq_tens
 } // namespace
 
 std::unique_ptr<Program> Program::load(const std::string &path, const char *method, uint64_t limit_bytes,
-                                       executorch::runtime::EventTracer *tracer, eq_failure *failure) {
+                                       const Program *sibling, executorch::runtime::EventTracer *tracer,
+                                       eq_failure *failure) {
   clear_runtime_error();
   std::unique_ptr<Program> p(new Program);
-  if (!p->open(path, failure) || !p->plan(method, limit_bytes, failure)) return nullptr;
+  if (!p->open(path, failure) || !p->plan(method, limit_bytes, sibling, failure)) return nullptr;
   Result<executorch::runtime::Method> loaded = p->program_->load_method(method, &*p->memory_, tracer);
   if (!loaded.ok()) {
     const bool missing = loaded.error() == Error::OperatorMissing || loaded.error() == Error::NotFound;
@@ -90,7 +91,7 @@ bool Program::open(const std::string &path, eq_failure *failure) {
   return true;
 }
 
-bool Program::plan(const char *method, uint64_t limit_bytes, eq_failure *failure) {
+bool Program::plan(const char *method, uint64_t limit_bytes, const Program *sibling, eq_failure *failure) {
   const auto meta = program_->method_meta(method);
   if (!meta.ok()) {
     eq_fail(failure, EQ_CODE_NOT_FOUND, "the program has no method ");
@@ -110,10 +111,13 @@ bool Program::plan(const char *method, uint64_t limit_bytes, eq_failure *failure
       return eq_fail_number(failure, limit_bytes);
     }
     planned_bytes_ += static_cast<uint64_t>(*size);
-    planned_.emplace_back(static_cast<size_t>(*size));
-    if (!planned_.back().data()) return eq_fail(failure, EQ_CODE_NO_MEMORY, "no memory for the program's buffers");
+    if (i > 0 && sibling && i < sibling->planned_.size() && sibling->planned_[i]->size() == static_cast<size_t>(*size))
+      planned_.push_back(sibling->planned_[i]);
+    else
+      planned_.push_back(std::make_shared<Buffer>(static_cast<size_t>(*size)));
+    if (!planned_.back()->data()) return eq_fail(failure, EQ_CODE_NO_MEMORY, "no memory for the program's buffers");
   }
-  for (const Buffer &buffer : planned_) spans_.emplace_back(buffer.data(), buffer.size());
+  for (const auto &buffer : planned_) spans_.emplace_back(buffer->data(), buffer->size());
   planner_.emplace(executorch::runtime::Span<executorch::runtime::Span<uint8_t>>(spans_.data(), spans_.size()));
   memory_.emplace(&runtime_memory_, &*planner_, &scratch_);
 

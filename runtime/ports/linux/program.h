@@ -39,9 +39,12 @@ class Program {
 public:
   // Loads and checks; nullptr with *failure set when the file is not a program that can run here.
   //   limit_bytes   refuse a program that plans more memory than this
+  //   sibling       a loaded method of the same file, or nullptr: what the file's methods keep between runs (planned
+  //                 buffers past the first, of equal size) is shared with it
   //   tracer        receives events while the method runs, or nullptr
   static std::unique_ptr<Program> load(const std::string &path, const char *method, uint64_t limit_bytes,
-                                       executorch::runtime::EventTracer *tracer, eq_failure *failure);
+                                       const Program *sibling, executorch::runtime::EventTracer *tracer,
+                                       eq_failure *failure);
   Program(const Program &) = delete;
   Program &operator=(const Program &) = delete;
 
@@ -58,12 +61,12 @@ public:
 private:
   Program() = default;
   bool open(const std::string &path, eq_failure *failure);
-  bool plan(const char *method, uint64_t limit_bytes, eq_failure *failure);
+  bool plan(const char *method, uint64_t limit_bytes, const Program *sibling, eq_failure *failure);
   bool bind(eq_failure *failure);
 
   std::optional<executorch::extension::MmapDataLoader> loader_;
   std::optional<executorch::runtime::Program> program_;
-  std::vector<Buffer> planned_;
+  std::vector<std::shared_ptr<Buffer>> planned_;
   std::vector<executorch::runtime::Span<uint8_t>> spans_;
   std::optional<executorch::runtime::HierarchicalAllocator> planner_;
   executorch::extension::MallocMemoryAllocator runtime_memory_;
