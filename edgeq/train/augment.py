@@ -21,12 +21,14 @@ class Augmenter:
         x = images.to(torch.float32).div_(255.0).sub_(self._mean).div_(self._deviation)
         return x.unsqueeze(-1) if x.ndim == 3 else x
 
-    def varied(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Each picture shifted and perhaps mirrored, then `plain`."""
+    def varied(self, images: Tensor, generator: torch.Generator, *, side: int | None = None) -> Tensor:
+        """Each picture shifted and perhaps mirrored, then `plain`; with a side, a square of it instead of the whole."""
         count, height, width = images.shape[:3]
-        n = self._shift_pixels
+        n, spare = self._shift_pixels, 0
+        if side is not None:
+            spare, height, width = height - side, side, side
         padded = _bordered(images, n)
-        offsets = torch.randint(0, 2 * n + 1, (2, count, 1), generator=generator)
+        offsets = torch.randint(0, 2 * n + spare + 1, (2, count, 1), generator=generator)
         rows = torch.arange(height) + offsets[0]
         columns = torch.arange(width).expand(count, width)
         if self._flip:

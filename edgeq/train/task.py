@@ -69,7 +69,7 @@ class Classification(Task, ABC):
         self.validation = validation
 
     @abstractmethod
-    def varied(self, items: Tensor, generator: torch.Generator) -> Tensor:
+    def varied(self, items: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
         """Training items with these indices (b,), augmented, as the network takes them."""
 
     @abstractmethod
@@ -88,7 +88,7 @@ class Classification(Task, ABC):
         order = torch.randperm(len(self.inputs), generator=generator)
         for index in range(self.steps()):
             chosen = order[index * batch : (index + 1) * batch]
-            yield self.varied(chosen, generator), self.labels[chosen]
+            yield self.varied(chosen, number, generator), self.labels[chosen]
 
     def loss(self, model: nn.Module, batch: Batch, teacher: nn.Module | None) -> tuple[Tensor, float]:
         inputs, labels = batch

@@ -69,7 +69,7 @@ class SpokenDigits(Classification):
             _part(recordings, validation),
         )
 
-    def varied(self, items: Tensor, generator: torch.Generator) -> Tensor:
+    def varied(self, items: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
         options: Options = self.recipe.data
         count, (frames, bands) = len(items), self.inputs.shape[2:]
         speed = torch.randint(0, len(options.speeds), (count,), generator=generator)
