@@ -1,4 +1,4 @@
-/* Packing of signs, and binary weights against binary activations. */
+/* Packing of signs, and products of one- and two-plane operands. */
 #ifndef EDGEQ_BINARY_H
 #define EDGEQ_BINARY_H
 
@@ -16,9 +16,9 @@ eq_status eq_pack_b1(const float *x, size_t rows, uint32_t k, const float *thres
  */
 eq_status eq_pack_t2(const float *x, size_t rows, uint32_t k, const float *threshold, uint8_t *out);
 
-/* acc = n - 2 * popcount(a ^ w) over the
- * n bits inside the image. x [n][h][w][row(c)] (groups: row of c channels, each group its c / groups consecutive bits;
- * c / groups must be a multiple of 8 when groups > 1, or groups == c), w [o][kh][kw][row(c / groups)]. */
+/* Signs against signs: acc = n - 2 * popcount(a ^ w) over the n bits inside the image. x [n][h][w][row(c)] (groups: row
+ * of c channels, each group its c / groups consecutive bits; c / groups must be a multiple of 8 when groups > 1, or
+ * groups == c), w [o][kh][kw][row(c / groups)]. */
 size_t eq_conv2d_b1b1_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads);
 eq_status eq_conv2d_b1b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
                          const eq_threads *threads, void *scratch, size_t scratch_bytes);
@@ -26,6 +26,25 @@ eq_status eq_conv2d_b1b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w
 /* x [m][row(k)], w [o][row(k)]. The epilogue sees n = m images of one pixel. */
 size_t eq_linear_b1b1_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
 eq_status eq_linear_b1b1(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes);
+
+/* Activations with zeros, t2: x [2][n][h][w][row(c)], planes (x > 0) and (x != 0), the first 0 where the second is:
+ * acc = popcount(nonzero) - 2 * popcount(nonzero & (a ^ w)). Taps outside the image are zeros like any other. Scratch,
+ * groups, weights and epilogue as above. */
+size_t eq_conv2d_b1t2_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads);
+eq_status eq_conv2d_b1t2(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes);
+/* x [2][m][row(k)], w [o][row(k)] */
+size_t eq_linear_b1t2_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
+eq_status eq_linear_b1t2(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes);
+/* Activations 0 and 1, u1: x [m][row(k)], w [o][row(k)]; acc = 2 * popcount(x & w) - popcount(x). */
+size_t eq_linear_b1u1_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
+eq_status eq_linear_b1u1(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes);
+/* Weights with zeros: x [m][row(k)] b1, w [2][o][row(k)] t2. */
+size_t eq_linear_t2b1_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
+eq_status eq_linear_t2b1(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
                          const eq_threads *threads, void *scratch, size_t scratch_bytes);
 
 #pragma GCC visibility pop

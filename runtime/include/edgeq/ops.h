@@ -4,10 +4,12 @@
 #ifndef EDGEQ_OPS_H
 #define EDGEQ_OPS_H
 
+#include "attention.h"
 #include "binary.h"
 #include "floating.h"
 #include "glue.h"
 #include "integer.h"
 #include "isa.h"
+#include "tokens.h"
 
 #endif

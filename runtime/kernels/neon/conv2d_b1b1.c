@@ -22,7 +22,12 @@ INLINE void sums_end(SUMS (*sum)[4], int pixels) {
 
 void eq_accumulate_b1_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                            size_t pitch) {
-  accumulate(p, pixels, tile, outputs, acc, pitch);
+  accumulate(false, p, pixels, tile, outputs, acc, pitch);
+}
+
+void eq_accumulate_t2_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
+                           size_t pitch) {
+  accumulate(true, p, pixels, tile, outputs, acc, pitch);
 }
 
 void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
@@ -41,6 +46,19 @@ void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t 
     }
 }
 
+/* Ones of n & (x ^ w). */
+INLINE uint32_t count_row(const uint8_t *n, const uint8_t *x, const uint8_t *w, size_t bytes) {
+  uint32x4_t count = vdupq_n_u32(0);
+  size_t b = 0;
+  for (; b + 16 <= bytes; b += 16) {
+    const uint8x16_t differing = vandq_u8(vld1q_u8(n + b), veorq_u8(vld1q_u8(x + b), vld1q_u8(w + b)));
+    count = vpadalq_u16(count, vpaddlq_u8(vcntq_u8(differing)));
+  }
+  uint32_t ones = vaddvq_u32(count);
+  for (; b < bytes; b++) ones += vaddv_u8(vcnt_u8(vdup_n_u8(n[b] & (x[b] ^ w[b])))) / 8u;
+  return ones;
+}
+
 void eq_dot_b1_neon(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc) {
   for (uint32_t o = 0; o < outputs; o++, w += bytes) {
     uint32x4_t count = vdupq_n_u32(0);
@@ -51,6 +69,30 @@ void eq_dot_b1_neon(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t o
     for (; b < bytes; b++) ones += vaddv_u8(vcnt_u8(vdup_n_u8(x[b] ^ w[b]))) / 8u;
     acc[o] = k - 2 * (int32_t)ones;
   }
+}
+
+static uint32_t ones_of(const uint8_t *row, size_t bytes) {
+  uint32_t ones = 0;
+  for (size_t b = 0; b < bytes; b += 4) {
+    uint8x8_t word = vdup_n_u8(0);
+    word = vreinterpret_u8_u32(vld1_lane_u32((const void *)(row + b), vreinterpret_u32_u8(word), 0));
+    ones += vaddv_u8(vcnt_u8(word));
+  }
+  return ones;
+}
+
+void eq_count_ones_neon(const eq_bit_patches *p, uint32_t pixels, int32_t *ones) {
+  for (uint32_t i = 0; i < pixels; i++) {
+    const uint8_t *row = p->x + p->nonzero + i * p->pixel;
+    ones[i] = 0;
+    for (uint32_t r = 0; r < p->rows; r++, row += p->row) ones[i] += (int32_t)ones_of(row, (size_t)p->words * 4);
+  }
+}
+
+void eq_dot_t2_neon(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,
+                    int32_t *acc) {
+  const int32_t ones = (int32_t)ones_of(nonzero, bytes);
+  for (uint32_t o = 0; o < outputs; o++, w += bytes) acc[o] = ones - 2 * (int32_t)count_row(nonzero, x, w, bytes);
 }
 
 void eq_subtract_neon(int32_t *acc, const int32_t *x, uint32_t count) {

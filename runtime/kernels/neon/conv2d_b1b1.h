@@ -7,8 +7,15 @@
 
 enum { QUADS = EQ_LANES / 4 };
 
-INLINE void block(const eq_bit_patches *p, const uint8_t *x, int pixels, const uint32_t *w, int32_t *acc,
+INLINE uint8x16_t every_word(const uint8_t *p) {
+  uint32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return vreinterpretq_u8_u32(vdupq_n_u32(word));
+}
+
+INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, const uint32_t *w, int32_t *acc,
                   size_t pitch) {
+  const uint8_t *x = p->x + first * p->pixel;
   SUMS sum[PIXELS][QUADS] = {0};
   for (uint32_t row = 0; row < p->rows; row++, x += p->row)
     for (uint32_t q = 0; q < p->words;) {
@@ -18,29 +25,33 @@ INLINE void block(const eq_bit_patches *p, const uint8_t *x, int pixels, const u
         uint8x16_t weights[QUADS];
         for (int j = 0; j < QUADS; j++) weights[j] = vreinterpretq_u8_u32(vld1q_u32(w + 4 * j));
         for (int i = 0; i < pixels; i++) {
-          uint32_t word;
-          __builtin_memcpy(&word, x + (size_t)i * p->pixel + (size_t)q * 4, sizeof word);
-          const uint8x16_t a = vreinterpretq_u8_u32(vdupq_n_u32(word));
-          for (int j = 0; j < QUADS; j++) sums_add(&sum[i][j], vcntq_u8(veorq_u8(a, weights[j])));
+          const uint8_t *word = x + (size_t)i * p->pixel + (size_t)q * 4;
+          const uint8x16_t a = every_word(word), nonzero = ternary ? every_word(word + p->nonzero) : a;
+          for (int j = 0; j < QUADS; j++) {
+            const uint8x16_t differing = veorq_u8(a, weights[j]);
+            sums_add(&sum[i][j], vcntq_u8(ternary ? vandq_u8(nonzero, differing) : differing));
+          }
         }
       }
       sums_end(sum, pixels);
     }
-  for (int i = 0; i < pixels; i++)
+  for (int i = 0; i < pixels; i++) {
+    const int32x4_t total = vdupq_n_s32(ternary ? p->ones[first + (uint32_t)i] : p->k);
     for (int j = 0; j < QUADS; j++) {
       const int32x4_t twice = vreinterpretq_s32_u32(vshlq_n_u32(sum[i][j].total, 1));
-      vst1q_s32(acc + (size_t)i * pitch + 4 * j, vsubq_s32(vdupq_n_s32(p->k), twice));
+      vst1q_s32(acc + (first + (size_t)i) * pitch + 4 * j, vsubq_s32(total, twice));
     }
+  }
 }
 
-static void accumulate(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
-                       size_t pitch) {
+INLINE void accumulate(bool ternary, const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                       int32_t *acc, size_t pitch) {
   const uint32_t *w = (const uint32_t *)tile + (size_t)p->first * EQ_LANES;
   eq_prefetch(p->hint, 0, pixels);
   for (uint32_t o = 0; o < outputs; o += EQ_LANES, w += (size_t)p->steps * EQ_LANES) {
     uint32_t i = 0;
-    for (; i + PIXELS <= pixels; i += PIXELS) block(p, p->x + i * p->pixel, PIXELS, w, acc + i * pitch + o, pitch);
-    for (; i + 3 <= pixels; i += 3) block(p, p->x + i * p->pixel, 3, w, acc + i * pitch + o, pitch);
-    for (; i < pixels; i++) block(p, p->x + i * p->pixel, 1, w, acc + i * pitch + o, pitch);
+    for (; i + PIXELS <= pixels; i += PIXELS) block(ternary, p, i, PIXELS, w, acc + o, pitch);
+    for (; i + 3 <= pixels; i += 3) block(ternary, p, i, 3, w, acc + o, pitch);
+    for (; i < pixels; i++) block(ternary, p, i, 1, w, acc + o, pitch);
   }
 }

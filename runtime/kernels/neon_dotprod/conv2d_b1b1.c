@@ -15,9 +15,14 @@ INLINE void sums_end(SUMS (*sum)[4], int pixels) { (void)sum, (void)pixels; }
 
 static void accumulate_dotprod(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                                int32_t *acc, size_t pitch) {
-  accumulate(p, pixels, tile, outputs, acc, pitch);
+  accumulate(false, p, pixels, tile, outputs, acc, pitch);
+}
+
+static void accumulate_ternary_dotprod(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                                       int32_t *acc, size_t pitch) {
+  accumulate(true, p, pixels, tile, outputs, acc, pitch);
 }
 
 #include "kernels/simd/table.h"
 
-const eq_kernels eq_kernels_neon_dotprod = EQ_TABLE(accumulate_dotprod);
+const eq_kernels eq_kernels_neon_dotprod = EQ_TABLE(accumulate_dotprod, accumulate_ternary_dotprod);

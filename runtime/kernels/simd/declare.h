@@ -9,6 +9,11 @@ void EQ_NAME(eq_pack_t2)(const float *x, size_t rows, uint32_t k, const float *t
 void EQ_NAME(eq_tile_b1)(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile);
 void EQ_NAME(eq_accumulate_b1)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                                int32_t *acc, size_t pitch);
+void EQ_NAME(eq_accumulate_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                               int32_t *acc, size_t pitch);
+void EQ_NAME(eq_count_ones)(const eq_bit_patches *p, uint32_t pixels, int32_t *ones);
+void EQ_NAME(eq_dot_t2)(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,
+                        int32_t *acc);
 void EQ_NAME(eq_dot_b1)(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc);
 void EQ_NAME(eq_subtract)(int32_t *acc, const int32_t *x, uint32_t count);
 void EQ_NAME(eq_accumulate_f32)(const eq_float_patches *p, uint32_t pixels, const float *tile, uint32_t outputs,

@@ -1,12 +1,15 @@
 /* The kernels of one instruction set, gathered; the binary product may be that of a finer set. */
 #include "declare.h"
 
-#define EQ_TABLE(binary_product)                                                                                       \
+#define EQ_TABLE(binary_product, ternary_product)                                                                      \
   {                                                                                                                    \
       .pack_b1 = EQ_NAME(eq_pack_b1),                                                                                  \
       .pack_t2 = EQ_NAME(eq_pack_t2),                                                                                  \
       .tile_b1 = EQ_NAME(eq_tile_b1),                                                                                  \
       .accumulate_b1 = (binary_product),                                                                               \
+      .accumulate_t2 = (ternary_product),                                                                              \
+      .count_ones = EQ_NAME(eq_count_ones),                                                                            \
+      .dot_t2 = EQ_NAME(eq_dot_t2),                                                                                    \
       .dot_b1 = EQ_NAME(eq_dot_b1),                                                                                    \
       .subtract = EQ_NAME(eq_subtract),                                                                                \
       .accumulate_f32 = EQ_NAME(eq_accumulate_f32),                                                                    \

@@ -1,50 +1,60 @@
 #include "check.h"
 #include "isa.h"
-#include "kernels/ref/ref.h"
+#include "kernels/ref/bits.h"
 #include "tiled.h"
 #include "window.h"
 
 enum { FEW_PIXELS = 3 }; /* up to here re-tiling the weights costs more than it saves */
+
+typedef enum {
+  SIGNS,   /* b1 */
+  TERNARY, /* t2: signs, then which are not zero */
+  ONES,    /* u1: both planes of a ternary operand at once, because a one is positive and not zero */
+} activation;
 
 /* A convolution on its way through the tiled driver. Groups become planes of their own. */
 typedef struct {
   eq_tiled tiled;
   const eq_kernels *kernels;
   eq_conv2d op;
+  activation kind;
   const uint8_t *x, *w;
   bool copied;  /* patches come from `planes`, not from x */
   bool narrow;  /* a tap is shorter than a word: patches are gathered first */
   bool direct;  /* canonical weights, no tiles */
-  bool borders; /* some taps fall outside */
+  bool borders; /* some taps fall outside, where zeros that are stored as -1 must be taken back */
   size_t tap_bytes, pixel_bytes, line_bytes,
       plane_bytes;             /* of what patches are read from; plane: one image of one group */
   uint32_t rows, words, steps; /* of a patch */
   uint32_t group_outputs, group_blocks;
-  uint8_t *planes;   /* [groups][n][padded h][padded w][tap] */
+  size_t nonzero;    /* from the signs that patches are read from to their non-zero bits */
+  uint8_t *planes;   /* [1, or 2 if TERNARY][groups][n][padded h][padded w][tap] */
   uint8_t *tiles;    /* [groups][group_blocks][steps][EQ_BLOCK] words */
   int32_t *taps;     /* [groups][group_blocks][kh * kw][EQ_BLOCK]: the sum of a tap's signs, negated */
   uint8_t *zeros;    /* a tap of zero bits */
-  uint8_t *gathered; /* [workers][pixels][steps] words */
+  uint8_t *gathered; /* [workers][1 or 2][pixels][steps] words */
   size_t gathered_bytes;
 } conv;
 
 static uint32_t padded_h(const conv *c) { return eq_padded_extent(c->op.out_h, c->op.stride_h, c->op.kh); }
 static uint32_t padded_w(const conv *c) { return eq_padded_extent(c->op.out_w, c->op.stride_w, c->op.kw); }
 static uint32_t tap_count(const conv *c) { return c->op.kh * c->op.kw; }
+static uint32_t plane_count(const conv *c) { return c->kind == TERNARY ? 2 : 1; }
 static size_t tile_bytes(const conv *c) { return (size_t)c->steps * EQ_BLOCK * sizeof(uint32_t); }
 
 /* Everything about the call but its data; with a measuring arena this is the scratch formula. */
-static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_conv2d *op, const eq_epilogue *e,
-                 const eq_threads *threads) {
+static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation kind, const eq_conv2d *op,
+                 const eq_epilogue *e, const eq_threads *threads) {
   const uint32_t cg = op->c / op->groups;
-  *c = (conv){.kernels = kernels, .op = *op};
+  *c = (conv){.kernels = kernels, .kind = kind, .op = *op};
   c->tap_bytes = eq_row_bytes(cg);
   c->narrow = c->tap_bytes < sizeof(uint32_t);
-  c->borders = !eq_windows_inside(op);
-  c->copied = c->narrow || c->borders || op->groups > 1;
+  c->borders = kind == SIGNS && !eq_windows_inside(op);
+  c->copied = c->narrow || !eq_windows_inside(op) || op->groups > 1;
   c->pixel_bytes = c->tap_bytes;
   c->line_bytes = (size_t)(c->copied ? padded_w(c) : op->w) * c->pixel_bytes;
   c->plane_bytes = (size_t)(c->copied ? padded_h(c) : op->h) * c->line_bytes;
+  if (kind == TERNARY) c->nonzero = (c->copied ? op->groups : 1) * (op->n * c->plane_bytes);
   c->rows = c->narrow ? 1 : op->kh;
   const size_t run = (c->narrow ? op->kh : 1) * op->kw * c->tap_bytes;
   c->words = (uint32_t)(eq_round_up(run, sizeof(uint32_t)) / sizeof(uint32_t));
@@ -56,7 +66,7 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_c
   const uint32_t channels = op->groups > 1 ? op->o : EQ_CHANNELS, spill = op->groups > 1 ? EQ_BLOCK : 0;
   const uint64_t blocks = (uint64_t)op->groups * c->group_blocks;
   eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, channels, spill, threads);
-  if (c->copied) c->planes = eq_take(arena, (uint64_t)op->groups * op->n * c->plane_bytes);
+  if (c->copied) c->planes = eq_take(arena, (uint64_t)plane_count(c) * op->groups * op->n * c->plane_bytes);
   if (!c->direct) c->tiles = eq_take(arena, blocks * tile_bytes(c));
   if (c->borders) {
     c->taps = eq_take(arena, blocks * tap_count(c) * EQ_BLOCK * sizeof(int32_t));
@@ -65,7 +75,7 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_c
   if (c->narrow) {
     c->gathered_bytes =
         (size_t)eq_round_up((uint64_t)c->tiled.pixels * c->steps * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
-    c->gathered = eq_take(arena, eq_workers(threads) * c->gathered_bytes);
+    c->gathered = eq_take(arena, (uint64_t)eq_workers(threads) * plane_count(c) * c->gathered_bytes);
   }
 }
 
@@ -112,7 +122,8 @@ static void copy_group(const conv *c, const uint8_t *pixel, uint32_t group, uint
 static void copy_line(const conv *c, size_t index) {
   const eq_conv2d *op = &c->op;
   const size_t images = index / padded_h(c), y = index % padded_h(c), n = images % op->n;
-  const uint32_t group = (uint32_t)(images / op->n);
+  const uint32_t group = (uint32_t)(images / op->n % op->groups);
+  const size_t plane = images / op->n / op->groups;
   uint8_t *to = c->planes + images * c->plane_bytes + y * c->line_bytes;
   const eq_taps inside = eq_columns_inside(op);
   const bool empty = y < op->pad_top || y - op->pad_top >= op->h || inside.begin >= inside.end;
@@ -122,7 +133,7 @@ static void copy_line(const conv *c, size_t index) {
   __builtin_memset(to + end, 0, c->line_bytes - end);
   if (empty) return;
   const size_t from_pixel = eq_row_bytes(op->c);
-  const uint8_t *from = c->x + (n * op->h + (y - op->pad_top)) * op->w * from_pixel;
+  const uint8_t *from = c->x + ((plane * op->n + n) * op->h + (y - op->pad_top)) * op->w * from_pixel;
   if (op->groups == 1) {
     __builtin_memcpy(to + begin, from, end - begin);
     return;
@@ -194,14 +205,12 @@ static void set_hints(eq_bit_patches *p, const eq_tile *tile, uint32_t pixel, ui
 static void accumulate_block(const conv *c, const eq_tile *tile, uint32_t block, size_t index, uint32_t outputs,
                              eq_bit_patches p, size_t line_step, int32_t *acc, size_t pitch) {
   const void *weights = c->tiles + index * tile_bytes(c);
-  set_hints(&p, tile, 0, block);
-  if (line_step == tile->pixels * p.pixel) {
-    c->kernels->accumulate_b1(&p, tile->lines * tile->pixels, weights, outputs, acc, pitch);
-  } else {
-    for (uint32_t i = 0; i < tile->lines; i++, p.x += line_step) {
-      set_hints(&p, tile, i * tile->pixels, block);
-      c->kernels->accumulate_b1(&p, tile->pixels, weights, outputs, acc + (size_t)i * tile->pixels * pitch, pitch);
-    }
+  const bool one_run = line_step == tile->pixels * p.pixel;
+  const uint32_t runs = one_run ? 1 : tile->lines, pixels = one_run ? tile->lines * tile->pixels : tile->pixels;
+  for (uint32_t i = 0; i < runs; i++, p.x += line_step, p.ones += pixels) {
+    set_hints(&p, tile, i * pixels, block);
+    (c->kind == SIGNS ? c->kernels->accumulate_b1 : c->kernels->accumulate_t2)(&p, pixels, weights, outputs,
+                                                                               acc + (size_t)i * pixels * pitch, pitch);
   }
   if (!c->borders) return;
   for (uint32_t i = 0; i < tile->lines; i++)
@@ -209,20 +218,44 @@ static void accumulate_block(const conv *c, const eq_tile *tile, uint32_t block,
                  acc + (size_t)i * tile->pixels * pitch, pitch);
 }
 
+/* Canonical weights against each pixel by itself. */
+static void accumulate_direct(const conv *c, const eq_tile *tile, int32_t k, int32_t *acc, size_t pitch) {
+  const size_t row = c->steps * sizeof(uint32_t);
+  const uint8_t *w = c->w + tile->first * row;
+  for (uint32_t i = 0; i < tile->lines * tile->pixels; i++, acc += pitch) {
+    const uint8_t *x = patch(c, 0, tile, tile->line + i / tile->pixels, tile->x + i % tile->pixels);
+    if (c->kind == SIGNS)
+      c->kernels->dot_b1(x, w, row, tile->outputs, k, acc);
+    else
+      c->kernels->dot_t2(x, x + c->nonzero, w, row, tile->outputs, acc);
+  }
+}
+
+/* Gathers the patches of narrow taps; `p` and the result's step from line to line then tell of the copy. */
+static size_t gather(const conv *c, const eq_tile *tile, size_t line_step, eq_bit_patches *p) {
+  uint8_t *gathered = c->gathered + tile->worker * plane_count(c) * c->gathered_bytes;
+  const size_t pixel = c->steps * sizeof(uint32_t);
+  for (uint32_t plane = 0; plane < plane_count(c); plane++)
+    for (uint32_t i = 0; i < tile->lines; i++)
+      gather_line(c, p->x + plane * c->nonzero + i * line_step, tile->pixels,
+                  gathered + plane * c->gathered_bytes + i * tile->pixels * pixel);
+  p->x = gathered;
+  p->pixel = pixel;
+  p->nonzero = c->kind == TERNARY ? c->gathered_bytes : 0;
+  return tile->pixels * pixel;
+}
+
 static void accumulate(const void *operands, const eq_tile *tile, void *acc_memory, size_t pitch) {
   const conv *c = operands;
   int32_t *acc = acc_memory;
   const int32_t k = (int32_t)(tap_count(c) * (c->op.c / c->op.groups));
   if (c->direct) {
-    const size_t row = c->steps * sizeof(uint32_t);
-    for (uint32_t i = 0; i < tile->lines * tile->pixels; i++) {
-      const uint32_t line = tile->line + i / tile->pixels, x = tile->x + i % tile->pixels;
-      c->kernels->dot_b1(patch(c, 0, tile, line, x), c->w + tile->first * row, row, tile->outputs, k, acc + i * pitch);
-    }
+    accumulate_direct(c, tile, k, acc, pitch);
     return;
   }
   const uint32_t first_block = c->op.groups == 1 ? tile->first / EQ_BLOCK : 0;
   const uint32_t group_outputs = c->op.groups == 1 ? tile->outputs : c->group_outputs;
+  int32_t ones[EQ_PIXELS];
   for (uint32_t g = 0; g < c->op.groups;
        g++) { /* rising: the lanes behind a group's last output are then overwritten */
     eq_bit_patches p = {.x = patch(c, g, tile, tile->line, tile->x),
@@ -231,16 +264,14 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
                         .rows = c->rows,
                         .words = c->words,
                         .steps = c->steps,
-                        .k = k};
+                        .k = k,
+                        .nonzero = c->nonzero,
+                        .ones = ones};
     size_t line_step = (size_t)(patch(c, g, tile, tile->line + 1, tile->x) - p.x);
-    if (c->narrow) {
-      uint8_t *gathered = c->gathered + tile->worker * c->gathered_bytes;
-      p.pixel = c->steps * sizeof(uint32_t);
-      for (uint32_t i = 0; i < tile->lines; i++)
-        gather_line(c, p.x + i * line_step, tile->pixels, gathered + i * tile->pixels * p.pixel);
-      p.x = gathered;
-      line_step = tile->pixels * p.pixel;
-    }
+    if (c->narrow) line_step = gather(c, tile, line_step, &p);
+    eq_bit_patches line = p;
+    for (uint32_t i = 0; c->kind != SIGNS && i < tile->lines; i++, line.x += line_step)
+      c->kernels->count_ones(&line, tile->pixels, ones + i * tile->pixels);
     for (uint32_t done = 0; done < group_outputs; done += EQ_BLOCK) {
       const uint32_t outputs = group_outputs - done < EQ_BLOCK ? group_outputs - done : EQ_BLOCK;
       const size_t index = (size_t)g * c->group_blocks + first_block + done / EQ_BLOCK;
@@ -250,6 +281,8 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
   }
 }
 
+/* ---- the operators ---- */
+
 static eq_status check(const eq_conv2d *op, const eq_epilogue *e) {
   const eq_status status = eq_check_conv2d(op);
   if (status != EQ_OK) return status;
@@ -258,28 +291,19 @@ static eq_status check(const eq_conv2d *op, const eq_epilogue *e) {
   return eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, true);
 }
 
-size_t eq_conv2d_b1b1_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
+static size_t scratch_size(activation kind, const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
   if (check(op, e) != EQ_OK) return 0;
   conv c;
   eq_arena arena = {0};
-  plan(&c, &arena, (const eq_kernels *)0, op, e, threads);
+  plan(&c, &arena, (const eq_kernels *)0, kind, op, e, threads);
   return eq_arena_bytes(&arena);
 }
 
-eq_status eq_conv2d_b1b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
-                         const eq_threads *threads, void *scratch, size_t scratch_bytes) {
-  const eq_status status = check(op, e);
-  if (status != EQ_OK) return status;
-  if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
-  if (!eq_scratch_ok(scratch, scratch_bytes, eq_conv2d_b1b1_scratch(op, e, threads))) return EQ_NO_SCRATCH;
-  const eq_kernels *kernels = eq_kernels_current();
-  if (!kernels) {
-    eq_conv2d_b1b1_ref(op, x, w, e, scratch);
-    return EQ_OK;
-  }
+static void run(activation kind, const eq_kernels *kernels, const eq_conv2d *op, const uint8_t *x, const uint8_t *w,
+                const eq_epilogue *e, const eq_threads *threads, void *scratch) {
   conv c;
   eq_arena arena = {.base = scratch};
-  plan(&c, &arena, kernels, op, e, threads);
+  plan(&c, &arena, kernels, kind, op, e, threads);
   c.x = x;
   c.w = w;
   c.tiled.integer = true;
@@ -288,8 +312,73 @@ eq_status eq_conv2d_b1b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w
   if (c.zeros) __builtin_memset(c.zeros, 0, c.tap_bytes);
   eq_output_begin(&c.tiled.output);
   const size_t blocks = c.direct ? 0 : (size_t)op->groups * c.group_blocks;
-  const size_t lines = c.copied ? (size_t)op->groups * op->n * padded_h(&c) : 0;
+  const size_t lines = c.copied ? (size_t)plane_count(&c) * op->groups * op->n * padded_h(&c) : 0;
   if (blocks + lines) eq_share(threads, prepare, &c, blocks + lines);
   eq_tiled_run(&c.tiled, threads);
-  return EQ_OK;
 }
+
+static eq_status admit(activation kind, const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                       const eq_threads *threads, const void *scratch, size_t scratch_bytes) {
+  const eq_status status = check(op, e);
+  if (status != EQ_OK) return status;
+  if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
+  return eq_scratch_ok(scratch, scratch_bytes, scratch_size(kind, op, e, threads)) ? EQ_OK : EQ_NO_SCRATCH;
+}
+
+#define CONVOLUTION(name, kind)                                                                                        \
+  size_t eq_##name##_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {                   \
+    return scratch_size(kind, op, e, threads);                                                                         \
+  }                                                                                                                    \
+  eq_status eq_##name(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,                   \
+                      const eq_threads *threads, void *scratch, size_t scratch_bytes) {                                \
+    const eq_status status = admit(kind, op, x, w, e, threads, scratch, scratch_bytes);                                \
+    if (status != EQ_OK) return status;                                                                                \
+    const eq_kernels *kernels = eq_kernels_current();                                                                  \
+    if (kernels)                                                                                                       \
+      run(kind, kernels, op, x, w, e, threads, scratch);                                                               \
+    else                                                                                                               \
+      eq_##name##_ref(op, x, w, e, scratch);                                                                           \
+    return EQ_OK;                                                                                                      \
+  }
+
+/* A linear layer is a 1x1 convolution over m images of one pixel. */
+static eq_conv2d as_conv2d(const eq_linear *op) {
+  return (eq_conv2d){.n = op->m,
+                     .h = 1,
+                     .w = 1,
+                     .c = op->k,
+                     .o = op->o,
+                     .kh = 1,
+                     .kw = 1,
+                     .stride_h = 1,
+                     .stride_w = 1,
+                     .out_h = 1,
+                     .out_w = 1,
+                     .groups = 1};
+}
+
+#define LINEAR(name, kind)                                                                                             \
+  size_t eq_##name##_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads) {                   \
+    if (!op) return 0;                                                                                                 \
+    const eq_conv2d conv2d = as_conv2d(op);                                                                            \
+    return scratch_size(kind, &conv2d, e, threads);                                                                    \
+  }                                                                                                                    \
+  eq_status eq_##name(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,                   \
+                      const eq_threads *threads, void *scratch, size_t scratch_bytes) {                                \
+    if (!op) return EQ_BAD_ARGUMENT;                                                                                   \
+    const eq_conv2d conv2d = as_conv2d(op);                                                                            \
+    const eq_status status = admit(kind, &conv2d, x, w, e, threads, scratch, scratch_bytes);                           \
+    if (status != EQ_OK) return status;                                                                                \
+    const eq_kernels *kernels = eq_kernels_current();                                                                  \
+    if (kernels)                                                                                                       \
+      run(kind, kernels, &conv2d, x, w, e, threads, scratch);                                                          \
+    else                                                                                                               \
+      eq_##name##_ref(op, x, w, e, scratch);                                                                           \
+    return EQ_OK;                                                                                                      \
+  }
+
+CONVOLUTION(conv2d_b1b1, SIGNS)
+CONVOLUTION(conv2d_b1t2, TERNARY)
+LINEAR(linear_b1b1, SIGNS)
+LINEAR(linear_b1t2, TERNARY)
+LINEAR(linear_b1u1, ONES)
