@@ -57,6 +57,11 @@ def fused_tensors(results: _native.Outputs) -> Fused:
     return first, second, third
 
 
+def vectors(params: Tensor, act: int, *, shifted: bool = False) -> dict[str, Any]:
+    """The rows of `params` as arrays, under the names that the binding's epilogue has for them."""
+    return {name: view(row) for name, row in split_params(params, act, shifted=shifted).items()}
+
+
 def epilogue_of(
     params: Tensor,
     act: int,
@@ -73,7 +78,7 @@ def epilogue_of(
         residuals=tuple(residuals),
         gain=None if gain is None else view(gain),
         outputs=tuple(output for flag, output in _RESULTS.items() if want & flag),
-        **{name: view(row) for name, row in split_params(params, act).items()},
+        **vectors(params, act),
     )
 
 

@@ -19,6 +19,7 @@ class Act(IntEnum):
     RELU = 1
     DPRELU = 2
     HSIGMOID = 3
+    GELU = 4
 
 
 class Quant(IntEnum):
@@ -31,12 +32,15 @@ class Quant(IntEnum):
 
 
 class Want(IntFlag):
-    """Which results a fused convolution stores; the others are empty tensors."""
+    """Which results a fused operator stores; the others are empty tensors. T2 (planes y > 0 and y != 0) takes the place
+    of BITS (y >= 0); CODES and T2 are results of operators over integers."""
 
     MAP = 1
     BITS = 2
     MEAN = 4
     ALL = 7
+    CODES = 8
+    T2 = 16
 
 
 # rounding rule as the core calls it, largest grid value
@@ -52,25 +56,30 @@ def stack_params(
     bias: Tensor,
     dprelu: tuple[Tensor, Tensor, Tensor] | None = None,
     affine: tuple[Tensor, Tensor] | None = None,
+    shift_weight: Tensor | None = None,
 ) -> Tensor:
     """The epilogue's vectors as one float32 tensor (R, O).
 
-    Rows: scale, bias; with DPReLU pos, neg, shift; with a second affine scale2, bias2. So R is 2, 4, 5 or 7.
+    Rows: scale, bias; with DPReLU pos, neg, shift; with a second affine scale2, bias2. So R is 2, 4, 5 or 7. One more,
+    shift_weight, where the activations have a shift: the sum of the scaled weights of each output.
     """
-    rows = [scale, bias, *(dprelu or ()), *(affine or ())]
+    rows = [scale, bias, *(dprelu or ()), *(affine or ()), *(() if shift_weight is None else (shift_weight,))]
     return torch.stack([row.detach().to(torch.float32) for row in rows])
 
 
-def split_params(params: Tensor, act: int) -> dict[str, Tensor]:
+def split_params(params: Tensor, act: int, *, shifted: bool = False) -> dict[str, Tensor]:
     """The vectors of `stack_params` by name; `act` tells 4 rows with a second affine from 5 with DPReLU.
 
-    raises  ValueError when the number of rows does not fit
+    shifted  is there a row shift_weight?
+    raises   ValueError when the number of rows does not fit
     """
     names = ["scale", "bias"]
     if act == Act.DPRELU:
         names += ["pos", "neg", "shift"]
-    if params.shape[0] == len(names) + 2:
+    if params.shape[0] == len(names) + 2 + shifted:
         names += ["scale2", "bias2"]
+    if shifted:
+        names.append("shift_weight")
     if params.dim() != 2 or params.shape[0] != len(names):
         raise ValueError(f"params {tuple(params.shape)} do not fit activation {Act(act).name}")
     return dict(zip(names, params, strict=True))

@@ -1,5 +1,6 @@
 """Operators: eager against plain torch, shape rules against eager, parameter layouts."""
 
+import integer_cases
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,7 @@ CHECKED = {
     "squeeze_excite_i4f32": gain_arguments,
     "epilogue": lambda: (torch.ones(1, 2, 2, 4, dtype=torch.int32), 0, torch.ones(2, 4), None, None, None),
     "mean_hw": lambda: (torch.randn(2, 3, 4, 5),),
+    **integer_cases.CASES,
 }
 
 
