@@ -10,9 +10,10 @@ DEBIAN_ROOT = Path("/usr/share/datasets")
 
 
 def folders(name: str) -> list[Path]:
-    """All places, first come first served."""
+    """All places, first come first served; a folder may write _ for -."""
     roots = [Path(chosen)] if (chosen := os.environ.get("EDGEQ_DATA")) else []
-    return [root / name for root in (*roots, _paths.data(), DEBIAN_ROOT)]
+    spellings = dict.fromkeys((name, name.replace("-", "_")))
+    return [root / spelling for root in (*roots, _paths.data(), DEBIAN_ROOT) for spelling in spellings]
 
 
 def folder(name: str, ways: str) -> Path:
@@ -21,4 +22,5 @@ def folder(name: str, ways: str) -> Path:
     for place in places:
         if place.is_dir():
             return place
-    raise NotFoundError(f"{name}: not in {' or '.join(map(str, places[:-1]))}; {ways}")
+    asked = " or ".join(dict.fromkeys(str(place.parent) for place in places))
+    raise NotFoundError(f"{name}: no such folder in {asked}; {ways}")
