@@ -11,6 +11,7 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _packed_jpegs(path: Path) -> Iterator[tuple[bytes, int]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             content, offset, labels = archive["jpeg"].tobytes(), archive["offset"], archive["label"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise FormatError(f"{path}: {str(error)[:120]}") from None
     if len(offset) != len(labels) + 1 or (labels > 9).any():
         raise FormatError(f"{path}: {len(offset)} offsets for {len(labels)} labels of 0..9")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _read_npz(path: Path) -> list[Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             samples, offset = archive["wave"], archive["offset"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise FormatError(f"{path}: {str(error)[:120]}") from None
     if samples.dtype != np.int16 or samples.ndim != 1 or offset.shape != (TAKES * len(SPEAKERS) * 10 + 1,):
         raise FormatError(f"{path}: wave {samples.dtype} {samples.shape}, offset {offset.shape}: not the packed FSDD")
