@@ -4,9 +4,11 @@ Qin et al.: BiBERT: Accurate Fully Binarized BERT, ICLR 2022, arXiv 2203.06390; 
 (htqin/BiBERT). sign(0) = 0 and the context of attention is a small integer, often 0: its codes are ternary.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
-from edgeq.models import _bert
+from edgeq.models import _bert, _latents
 from edgeq.models._bert import Bert, BertConfig, Parts
 from edgeq.nn.lowbit_embedding import LowBitEmbedding
 from edgeq.nn.lowbit_linear import LowBitLinear
@@ -45,3 +47,8 @@ class BiBERTParts(Parts):
 def build(config: BiBERTConfig, *, quantised: bool = True) -> Bert:
     """A fresh network from torch's random generator; quantised=False gives the float twin, an ordinary BERT."""
     return Bert(config, BiBERTParts()) if quantised else _bert.build(config)
+
+
+def load_latents(model: Bert, state: Mapping[str, Tensor]) -> None:
+    """Start from the float twin; raises FormatError naming a tensor that does not fit."""
+    _latents.load("BiBERT", model, state)

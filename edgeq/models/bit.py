@@ -5,13 +5,15 @@ authors' code (facebookresearch/bit). Each linear layer shifts its input by a le
 with 2 bits or more, unsigned activations start at the minimum of the whole batch (see `edgeq.schemes.elastic`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
 
 from edgeq._errors import UsageError
-from edgeq.models import _bert
+from edgeq.models import _bert, _latents
 from edgeq.models._bert import Bert, BertConfig, Parts
 from edgeq.nn.attention import LowBitAttention
 from edgeq.nn.elastic import Elastic
@@ -24,9 +26,14 @@ from edgeq.schemes.quantised import Quantised
 
 @dataclass(frozen=True, kw_only=True)
 class BiTConfig(BertConfig):
-    """A BERT, the bits of its activations, and whether weights have one scale per row or one per tensor."""
+    """A BERT, the bits of its activations, and whether weights have one scale per row or one per tensor.
+
+    minima  what code 0 of unsigned activations of two or more bits stands for: the minimum of the whole batch, as in the
+            paper, or 0, so that a result depends on no other sentence and on no padding; to be trained as such
+    """
 
     bits: int = 1
+    minima: Literal["batch", "zero"] = "batch"
     scale_per_row: bool = False
     embedding_scale_per_row: bool = True
 
@@ -34,6 +41,8 @@ class BiTConfig(BertConfig):
         super().__post_init__()
         if not 1 <= self.bits <= 8:
             raise UsageError(f"bits: activations have 1 to 8, got {self.bits}")
+        if self.minima not in ("batch", "zero"):
+            raise UsageError(f"minima: must be batch or zero, got {self.minima!r}")
 
 
 Config = BiTConfig  # what `edgeq.models` calls it
@@ -59,7 +68,8 @@ class BiTParts(Parts):
         return LowBitAttention(self._elastic, scales_query=False)
 
     def _elastic(self, signed: bool) -> Elastic:
-        return Elastic(full_grid(self.config.bits, signed=signed))
+        grid = full_grid(self.config.bits, signed=signed)
+        return Elastic(replace(grid, from_zero=not signed and self.config.minima == "zero"))
 
     def _linear(self, in_features: int, out_features: int, *, signed: bool) -> nn.Module:
         return LowBitLinear(
@@ -74,3 +84,8 @@ class BiTParts(Parts):
 def build(config: BiTConfig, *, quantised: bool = True) -> Bert:
     """A fresh network from torch's random generator; quantised=False gives the float twin, an ordinary BERT."""
     return Bert(config, BiTParts(config)) if quantised else _bert.build(config)
+
+
+def load_latents(model: Bert, state: Mapping[str, Tensor]) -> None:
+    """Start from the float twin; raises FormatError naming a tensor that does not fit."""
+    _latents.load("BiT", model, state)
