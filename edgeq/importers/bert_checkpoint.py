@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from edgeq._errors import FormatError, UnsupportedError, UsageError
@@ -74,6 +75,33 @@ def build(checkpoint: Checkpoint) -> tuple[Family, Bert]:
     entries = (Entry(foreign_name(name), tensor) for name, tensor in model.state_dict().items())
     _state_dict.load(f"{family} checkpoint", entries, used)
     return family, model.eval()
+
+
+def start(model: Bert, checkpoint: Checkpoint, rows: Tensor) -> None:
+    """Give a network with fewer layers, positions and word pieces the tensors of a float encoder to be trained on.
+
+    rows    (vocabulary,) int64: which rows of the checkpoint's word embedding the network has
+    raises  FormatError naming a tensor that is missing or of another shape
+
+    Pooler and classifier stay as they are: they belong to a task.
+    """
+    tensors = {f"bert.{name.removeprefix('bert.')}": tensor for name, tensor in checkpoint.tensors.items()}
+    state = model.state_dict()
+    for name, own in state.items():
+        if name.startswith(("pooler.", "classifier.")) or name.endswith((".alpha", ".move")):
+            continue
+        theirs = foreign_name(name)
+        if theirs not in tensors:
+            raise FormatError(f"checkpoint: missing {theirs}")
+        tensor = tensors[theirs]
+        if name == "embeddings.word.weight" and tensor.dim() == 2 and int(rows.max()) < tensor.shape[0]:
+            tensor = tensor[rows]
+        elif name == "embeddings.position.weight":
+            tensor = tensor[: own.shape[0]]
+        if tensor.shape != own.shape:
+            raise FormatError(f"checkpoint: {theirs} has shape {tuple(tensor.shape)}, expected {tuple(own.shape)}")
+        with torch.no_grad():
+            own.copy_(tensor)
 
 
 def family_of(checkpoint: Checkpoint) -> Family:

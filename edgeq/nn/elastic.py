@@ -15,6 +15,7 @@ class Elastic(nn.Module):
         super().__init__()
         self.grid = grid
         self.per_row = per_row  # of the minimum of a shifted grid
+        self.fits = False  # whether a new alpha is fitted, or the papers' initial value
         self.alpha = nn.Parameter(torch.tensor(torch.nan))  # ()
 
     def reset(self) -> None:
@@ -25,5 +26,14 @@ class Elastic(nn.Module):
     def forward(self, x: Tensor) -> Quantised:
         if bool(self.alpha.isnan()):
             with torch.no_grad():
-                self.alpha.copy_(elastic.initial_alpha(x, self.grid))
+                first = elastic.fitted_alpha if self.fits else elastic.initial_alpha
+                self.alpha.copy_(first(x, self.grid))
         return elastic.quantise(x, self.alpha, self.grid, per_row=self.per_row)
+
+
+def fit_at_next_input(model: nn.Module) -> None:
+    """Let the next input set the alpha of every Elastic of a network by least squares."""
+    for module in model.modules():
+        if isinstance(module, Elastic):
+            module.reset()
+            module.fits = True

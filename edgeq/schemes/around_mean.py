@@ -1,7 +1,7 @@
 """One-bit weights around a mean: sign(W - m) times mean |W|, as in BiBERT (per row) and BiT (whole tensor).
 
-Code 0 occurs where a weight equals the mean; a row whose scale is 0 is 0 whatever its codes are. Means are summed in
-double precision, because they decide signs. Scales are constants for the gradient.
+Code 0 occurs where a weight equals the mean; a row whose scale is 0 is 0 whatever its codes are. Means decide signs and
+are summed in double precision, a whole tensor's from the sums of its rows. Scales are constants for the gradient.
 
 source  BiBERT, arXiv 2203.06390; BiT, arXiv 2205.13016
 """
@@ -33,7 +33,7 @@ class _CentredRows(torch.autograd.Function):
 def bibert_weights(w: Tensor) -> Quantised:
     """Per row r of w (..., i): mean |W[r]| * sign(W[r] - mean W[r])."""
     latent = w.detach()
-    mean, scale = row_mean(latent), row_mean(latent.abs())
+    mean, scale = row_mean(latent), row_scale(latent)
     codes = (latent - mean).sign_()
     return Quantised(apply(_CentredRows, w, mean), codes, scale)
 
@@ -46,7 +46,7 @@ def bit_weights(w: Tensor, *, per_row: bool, table: Tensor | None = None) -> Qua
     latent = w.detach()
     whole = latent if table is None else table.detach()
     codes = (latent - tensor_mean(whole)).sign_()
-    scale = row_mean(latent.abs()) if per_row else tensor_mean(whole.abs())
+    scale = row_scale(latent) if per_row else tensor_mean(whole.abs())
     return Quantised(w, codes, scale)
 
 
@@ -55,6 +55,12 @@ def row_mean(w: Tensor) -> Tensor:
     return w.mean(-1, keepdim=True, dtype=torch.float64).float()
 
 
+def row_scale(w: Tensor) -> Tensor:
+    """(..., i) -> (..., 1): mean |W| of each row."""
+    total: Tensor = torch.linalg.vector_norm(w, 1, -1, keepdim=True)
+    return total / w.shape[-1]
+
+
 def tensor_mean(w: Tensor) -> Tensor:
-    """Any shape -> () float32, summed in float64."""
-    return w.mean(dtype=torch.float64).float()
+    """(..., i) -> () float32; rows are summed in float32, their sums in float64."""
+    return (w.sum(-1).mean(dtype=torch.float64) / w.shape[-1]).float()

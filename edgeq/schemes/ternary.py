@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgeq._errors import UsageError
 from edgeq.schemes._window import window
-from edgeq.schemes.around_mean import row_mean, tensor_mean
+from edgeq.schemes.around_mean import row_mean, row_scale, tensor_mean
 from edgeq.schemes.quantised import Quantised
 
 
@@ -22,7 +22,7 @@ def weights(w: Tensor, bits: int) -> Quantised:
     2 bits  a = 4/3 * mean |W[r]|   a * round(clip(W / a, -1, 1)), so exactly a / 2 becomes 0 (half to even)
     """
     latent = w.detach()
-    scale = row_mean(latent.abs())
+    scale = row_scale(latent)
     if bits == 1:
         codes = latent.sign()
     elif bits == 2:

@@ -9,6 +9,7 @@ MODULES = {
     "cifar10": "cifar10",
     "cifar10-jpeg": "cifar10",
     "fsdd": "fsdd",
+    "sst2": "sst2",
 }
 
 
