@@ -7,7 +7,17 @@ instruction set.
 
 from ._arrays import F32, I8, I32, U8, row_bytes
 from ._library import ISA_NAMES, isa, select_isa, usable_isas
-from .binary import conv2d_b1b1, linear_b1b1, pack_b1, pack_t2
+from .attention import (
+    KEEP_KINDS,
+    PROBABILITY_KINDS,
+    Attention,
+    Context,
+    Keep,
+    Probability,
+    attention_b1,
+    attention_i8,
+)
+from .binary import conv2d_b1b1, conv2d_b1t2, linear_b1b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_b1, pack_t2
 from .floating import conv2d_i8f32, linear_i4f32, linear_i8f32
 from .glue import epilogue_i32, mean_hw
 from .integer import (
@@ -22,6 +32,7 @@ from .integer import (
     linear_i8,
     quantise_i8,
 )
+from .tokens import Normalised, embedding_b1, embedding_i4, embedding_i8, embedding_t2, layer_norm
 from .types import (
     ACTS,
     OUTPUTS,
@@ -47,34 +58,52 @@ __all__ = [
     "I8",
     "I32",
     "ISA_NAMES",
+    "KEEP_KINDS",
     "OUTPUTS",
+    "PROBABILITY_KINDS",
     "QUANT_KINDS",
     "RESIDUAL_MODES",
     "U8",
     "WEIGHT_PLANES",
     "Act",
+    "Attention",
     "CodesKind",
+    "Context",
     "Conv2d",
     "Epilogue",
     "Grid",
+    "Keep",
+    "Normalised",
     "Output",
     "Outputs",
+    "Probability",
     "Quant",
     "QuantKind",
     "Residual",
     "ResidualMode",
     "Weights",
     "WeightsI4",
+    "attention_b1",
+    "attention_i8",
     "conv2d_b1b1",
+    "conv2d_b1t2",
     "conv2d_i8",
     "conv2d_i8f32",
+    "embedding_b1",
+    "embedding_i4",
+    "embedding_i8",
+    "embedding_t2",
     "epilogue_i32",
     "isa",
+    "layer_norm",
     "linear_b1b1",
+    "linear_b1t2",
+    "linear_b1u1",
     "linear_i4f32",
     "linear_i4i8",
     "linear_i8",
     "linear_i8f32",
+    "linear_t2b1",
     "mean_hw",
     "pack_b1",
     "pack_t2",

@@ -16,7 +16,8 @@ _POINTER = ct.c_void_p
 _SIZE = ct.c_size_t
 _U32 = ct.c_uint32
 _INT8 = tuple(f"{op}_{w}i8" for op in ("conv2d", "linear") for w in ("b1", "t2", "s2", "s3", "s4", "i8"))
-_OPERATORS = (*_INT8, "conv2d_b1b1", "linear_b1b1", "conv2d_i8f32", "linear_i8f32", "linear_i4f32")
+_BITS = ("conv2d_b1b1", "conv2d_b1t2", "linear_b1b1", "linear_b1t2", "linear_b1u1", "linear_t2b1")
+_OPERATORS = (*_INT8, *_BITS, "conv2d_i8f32", "linear_i8f32", "linear_i4f32")
 
 
 def _declare(lib: ct.CDLL) -> None:
@@ -43,6 +44,14 @@ def _declare(lib: ct.CDLL) -> None:
     signatures["eq_quantise_i8"] = (ct.c_int, [*[_POINTER] * 2, _SIZE, _U32, *[_POINTER] * 3])
     signatures["eq_linear_i4i8_scratch"] = (_SIZE, [_POINTER] * 4)
     signatures["eq_linear_i4i8"] = (ct.c_int, [_POINTER] * 7 + [_SIZE])
+    signatures["eq_attention_b1_scratch"] = (_SIZE, [_POINTER, _U32, *[_POINTER] * 2])
+    signatures["eq_attention_b1"] = (ct.c_int, [_POINTER, _U32, *[_POINTER] * 7, _SIZE])
+    signatures["eq_attention_i8_scratch"] = (_SIZE, [_POINTER] * 3)
+    signatures["eq_attention_i8"] = (ct.c_int, [*[_POINTER] * 6, _SIZE])
+    for table in ("b1", "t2", "i8"):
+        signatures[f"eq_embedding_{table}"] = (ct.c_int, [_POINTER] * 4)
+    signatures["eq_embedding_i4"] = (ct.c_int, [_POINTER] * 3)
+    signatures["eq_layer_norm"] = (ct.c_int, [_POINTER])
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

@@ -73,6 +73,52 @@ class CEpilogue(ct.Structure):
     )
 
 
+class CAttention(ct.Structure):
+    _fields_ = (
+        *((name, ct.c_uint32) for name in ("batch", "heads", "d", "queries", "keys", "used")),
+        ("causal", ct.c_bool),
+        ("mask", ct.c_void_p),
+    )
+
+
+class CKeep(ct.Structure):
+    _fields_ = (("kind", ct.c_int), ("margin", ct.c_uint32), ("step", ct.c_float), ("cut", ct.c_float))
+
+
+class CContext(ct.Structure):
+    _fields_ = (
+        ("scale", ct.c_float),
+        ("threshold", ct.c_void_p),
+        ("out", ct.c_void_p),
+        ("out_t2", ct.c_void_p),
+    )
+
+
+class CProbability(ct.Structure):
+    _fields_ = (("kind", ct.c_int), ("per_row", ct.c_bool), ("step", ct.c_float), ("top", ct.c_uint32))
+
+
+class CAttentionCodes(ct.Structure):
+    _fields_ = (
+        *((name, ct.c_void_p) for name in ("q", "k", "v")),
+        ("step_scores", ct.c_float),
+        ("step_v", ct.c_float),
+    )
+
+
+class CLookup(ct.Structure):
+    _fields_ = (("ids", ct.c_void_p), ("count", ct.c_size_t), ("rows", ct.c_uint32), ("k", ct.c_uint32))
+
+
+class CNorm(ct.Structure):
+    _fields_ = (
+        ("rows", ct.c_size_t),
+        ("k", ct.c_uint32),
+        ("eps", ct.c_float),
+        *((name, ct.c_void_p) for name in ("x", "residual", "gamma", "beta", "threshold", "out", "out_bits", "out_t2")),
+    )
+
+
 class CQuant(ct.Structure):
     _fields_ = (("kind", ct.c_int), ("top", ct.c_float), ("scale", ct.c_void_p), ("step", ct.c_void_p))
 

@@ -1,4 +1,4 @@
-"""Packing of signs, and binary weights against binary activations (`edgeq/binary.h`)."""
+"""Packing of signs, and products of one- and two-plane operands (`edgeq/binary.h`)."""
 
 from __future__ import annotations
 
@@ -40,3 +40,35 @@ def linear_b1b1(x: U8, w: U8, k: int, epilogue: Epilogue, *, threads: int = 1) -
     check("x", x, np.uint8, (m, row_bytes(k)))
     check("w", w, np.uint8, (o, row_bytes(k)))
     return linear("linear_b1b1", (m, k, o), (address(x), address(w)), epilogue, threads)
+
+
+def conv2d_b1t2(x: U8, w: U8, op: Conv2d, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
+    """x (2, n, h, w, row_bytes(c)): planes x > 0 and x != 0; w (o, kh, kw, row_bytes(c / groups)); both uint8."""
+    check("x", x, np.uint8, (2, op.n, op.h, op.w, row_bytes(op.c)))
+    check("w", w, np.uint8, (op.o, op.kh, op.kw, row_bytes(op.c // max(op.groups, 1))))
+    return convolution("conv2d_b1t2", op, (address(x), address(w)), epilogue, threads)
+
+
+def linear_b1t2(x: U8, w: U8, k: int, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
+    """x (2, m, row_bytes(k)): planes x > 0 and x != 0; w (o, row_bytes(k)); both uint8; outputs are (m, o)."""
+    m, o = _rows("x", x, k, 2), _rows("w", w, k)
+    return linear("linear_b1t2", (m, k, o), (address(x), address(w)), epilogue, threads)
+
+
+def linear_b1u1(x: U8, w: U8, k: int, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
+    """x (m, row_bytes(k)) of zeros and ones, w (o, row_bytes(k)) of signs; both uint8; outputs are (m, o)."""
+    m, o = _rows("x", x, k), _rows("w", w, k)
+    return linear("linear_b1u1", (m, k, o), (address(x), address(w)), epilogue, threads)
+
+
+def linear_t2b1(x: U8, w: U8, k: int, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
+    """x (m, row_bytes(k)) of signs, w (2, o, row_bytes(k)): planes w > 0 and w != 0; both uint8; outputs are (m, o)."""
+    m, o = _rows("x", x, k), _rows("w", w, k, 2)
+    return linear("linear_t2b1", (m, k, o), (address(x), address(w)), epilogue, threads)
+
+
+def _rows(what: str, a: U8, k: int, planes: int = 1) -> int:
+    """How many packed rows of k bits there are: (rows, row_bytes(k)), with two planes (2, rows, row_bytes(k))."""
+    rows = a.shape[-2] if a.ndim >= 2 else 0
+    check(what, a, np.uint8, (rows, row_bytes(k)) if planes == 1 else (planes, rows, row_bytes(k)))
+    return rows

@@ -84,19 +84,24 @@ def linear_i8(weights: Weights, x: I8, w: U8 | I8, epilogue: Epilogue, *, thread
     return linear(f"linear_{weights}i8", (m, k, o), (address(x), address(w)), epilogue, threads)
 
 
-def linear_i4i8(x: I8, w: WeightsI4, epilogue: Epilogue, *, block_step: F32 | None = None, threads: int = 1) -> Outputs:
-    """x (m, k) int8, block_step (m, ceil(k / 32)) float32 for one activation step per 32 inputs; outputs are (m, o)."""
-    m, k = matrix("x", x)
-    o, _ = matrix("codes", w.codes)
+def c_weights_i4(w: WeightsI4, o: int, k: int) -> CWeightsI4:
+    """The C side of o rows of k weights, checked; `w` must outlive it."""
     groups = -(-k // w.group) if w.group > 0 else 0
-    check("x", x, np.int8)
     check("codes", w.codes, np.uint8, (o, row_bytes(4 * k)))
     check("scale", w.scale, np.float16, (o, groups))
     kind = 0
     if w.zero is not None:
         kind = 1 if w.zero.dtype == np.uint8 else 2
         check("zero", w.zero, (np.uint8, np.float16)[kind - 1], (o, (groups + 1) // 2 if kind == 1 else groups))
-    c = CWeightsI4(address(w.codes), address(w.scale), kind, address(w.zero), w.group)
+    return CWeightsI4(address(w.codes), address(w.scale), kind, address(w.zero), w.group)
+
+
+def linear_i4i8(x: I8, w: WeightsI4, epilogue: Epilogue, *, block_step: F32 | None = None, threads: int = 1) -> Outputs:
+    """x (m, k) int8, block_step (m, ceil(k / 32)) float32 for one activation step per 32 inputs; outputs are (m, o)."""
+    m, k = matrix("x", x)
+    o, _ = matrix("codes", w.codes)
+    check("x", x, np.int8)
+    c = c_weights_i4(w, o, k)
     steps = floats("block_step", block_step, (m, -(-k // BLOCK)))
     inputs = (address(x), steps, ct.byref(c))
     return linear("linear_i4i8", (m, k, o), inputs, epilogue, threads, described_by=ct.byref(c))
