@@ -28,8 +28,8 @@ from edgeq.schemes.quantised import Quantised
 class BiTConfig(BertConfig):
     """A BERT, the bits of its activations, and whether weights have one scale per row or one per tensor.
 
-    minima  what code 0 of unsigned activations of two or more bits stands for: the minimum of the whole batch, as in the
-            paper, or 0, so that a result depends on no other sentence and on no padding; to be trained as such
+    minima  what code 0 of unsigned activations of two or more bits stands for: the minimum of the whole batch, as in
+            the paper, or 0, so that a result depends on no other sentence and on no padding; to be trained as such
     """
 
     bits: int = 1
