@@ -77,7 +77,7 @@ def _jpegs(folder: Path, split: str) -> Iterator[tuple[bytes, int]]:
 
 def _packed_jpegs(path: Path) -> Iterator[tuple[bytes, int]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             content, offset, labels = archive["jpeg"].tobytes(), archive["offset"], archive["label"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise FormatError(f"{path}: {str(error)[:120]}") from None

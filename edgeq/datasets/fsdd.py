@@ -77,7 +77,7 @@ def _read_wav(path: Path) -> Array:
 
 def _read_npz(path: Path) -> list[Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             samples, offset = archive["wave"], archive["offset"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise FormatError(f"{path}: {str(error)[:120]}") from None
