@@ -73,6 +73,17 @@ def bundled_zoo() -> Path | None:
     return None
 
 
+def runtime() -> Path:
+    """The C sources that firmware is built from: inside an installed EdgeQ, or beside the sources in a checkout.
+
+    raises  UnsupportedError when they are not there
+    """
+    for folder in (_PACKAGE / "_runtime", _PACKAGE.parent / "runtime"):
+        if (folder / "micro").is_dir():
+            return folder
+    raise UnsupportedError(f"the C sources of the runtime are not in {_PACKAGE}: reinstall EdgeQ")
+
+
 def native(name: str, variable: str) -> Path:
     """A native file of EdgeQ: the one that the environment variable names, else the installed `edgeq/_lib/NAME`.
 

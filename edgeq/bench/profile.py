@@ -15,7 +15,7 @@ from edgeq._quiet import quiet
 from edgeq.bench import tasks
 from edgeq.bench.record import Subject, store_report
 from edgeq.bench.report import Report
-from edgeq.bench.session import Plan, Progress, choose_data
+from edgeq.bench.session import AUTO, Plan, Progress, choose_data, target_for
 from edgeq.results import Layer
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(
     model: str,
     url: str,
     *,
-    target: str = "executorch",
+    target: str = AUTO,
     runs: int = RUNS,
     allow_unsigned: bool = False,
     store: Path | None = None,
@@ -72,11 +72,11 @@ def run(
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     samples = choose_data(package, Plan("bench", limit=1))
-    artefact = build(package, target, progress=progress)
     with connect(url) as device:
-        subject = Subject.begin(device.info, url, artefact, package, verb="profile")
         if device.info.tick != "ns":
             raise UnsupportedError(f"{url}: counts {device.info.tick}, it has no clock to profile with")
+        artefact = build(package, target_for(device.info, url, target), progress=progress)
+        subject = Subject.begin(device.info, url, artefact, package, verb="profile")
         progress(f"deploying {artefact.path.name} to {url}")
         net = device.deploy(artefact.path, progress=progress)
         progress(f"tracing {runs} runs")

@@ -46,6 +46,8 @@ class Subject:
     target: str
     isa: str
     threads: int
+    simulated: bool
+    firmware_bytes: int
     started_utc: str
 
     @classmethod
@@ -79,6 +81,8 @@ class Subject:
             target=artefact.target,
             isa=info.isa,
             threads=info.threads,
+            simulated=info.tick != "ns",
+            firmware_bytes=info.code_bytes,
             started_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
 
@@ -99,6 +103,8 @@ class Subject:
             artefact_sha256=self.model.sha256,
             package_sha256=self.provenance.package_sha256 or "",
             signed_by=self.provenance.signed_by,
+            simulated=self.simulated,
+            firmware_bytes=self.firmware_bytes,
         )
 
 

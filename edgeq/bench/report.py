@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgeq.bench.accuracy import Accuracy
 from edgeq.bench.energy import EnergySample
@@ -73,6 +74,8 @@ class Report:
 
     latency_method  in words, e.g. "clock of the device, 100 runs"
     signed_by       the trusted key of the package; None is said aloud in every face
+    simulated       the device is a simulator: it counts instructions, and its memory is an emulated one
+    firmware_bytes  flash of the device's agent, beside the deployed file; 0 where there is none, or it is not known
     """
 
     verb: str
@@ -85,6 +88,8 @@ class Report:
     artefact_sha256: str
     package_sha256: str
     signed_by: str | None
+    simulated: bool = False
+    firmware_bytes: int = 0
     latency: Latency | None = None
     latency_method: str = ""
     instructions: float | None = None
@@ -93,6 +98,11 @@ class Report:
     evaluation: Evaluation | None = None
     warnings: Sequence[str] = ()
     run_id: int | None = None
+
+    @property
+    def source(self) -> Literal["measured", "simulated"]:
+        """The label of what was counted on the device itself."""
+        return "simulated" if self.simulated else "measured"
 
     def as_json(self) -> dict[str, object]:
         """The document that `edgeq deploy|eval|bench --json` prints; `accuracy` is a share, 0..1."""
@@ -138,6 +148,8 @@ class Report:
             "artefact_sha256": self.artefact_sha256,
             "package_sha256": self.package_sha256,
             "signed_by": self.signed_by,
+            "source": self.source,
+            "flash_bytes": self.size_bytes + self.firmware_bytes if self.firmware_bytes else None,
             "warnings": list(self.warnings),
             "run_id": self.run_id,
         }
@@ -159,10 +171,13 @@ class Report:
         if self.instructions is not None:
             how = "median of the simulator's instruction counts"
             found.append(Value("instructions", self.instructions, "1", "simulated", how))
+        if self.firmware_bytes:
+            flash = self.size_bytes + self.firmware_bytes
+            found.append(Value("flash", flash, "B", self.source, "deployed file and firmware"))
         if m := self.memory:
             found += [
-                Value("ram_peak", m.peak_bytes, "B", "measured", "highest resident memory of the device's agent"),
-                Value("ram_before", m.before_bytes, "B", "measured", "resident memory before the model was loaded"),
+                Value("ram_peak", m.peak_bytes, "B", self.source, "highest resident memory of the device's agent"),
+                Value("ram_before", m.before_bytes, "B", self.source, "resident memory before the model was loaded"),
                 Value("ram_planned", m.planned_bytes, "B", "estimated", "sum of the program's planned arenas"),
             ]
         if j := self.energy:
@@ -178,10 +193,10 @@ class Report:
             where = f"of the deployed file on {e.dataset} {e.split}"
             if a := e.accuracy:
                 how = f"top-1 {where}, Wilson interval"
-                found.append(Value("top1", a.top1, "%", "measured", how, n=a.n, low=a.low, high=a.high))
+                found.append(Value("top1", a.top1, "%", self.source, how, n=a.n, low=a.low, high=a.high))
             for f in e.figures:
                 how = f"{f.method} {where}"
-                found.append(Value(f.name, f.value, f.unit, "measured", how, n=e.n, low=f.low, high=f.high))
+                found.append(Value(f.name, f.value, f.unit, self.source, how, n=e.n, low=f.low, high=f.high))
         return found
 
     def _figures(self) -> Sequence[Figure]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from edgeq import _paths, data, hub
-from edgeq._errors import EnergyError, NotFoundError, UsageError
+from edgeq._errors import EnergyError, NotFoundError, UnsupportedError, UsageError
 from edgeq.bench import energy, host, latency, tasks
 from edgeq.bench.energy import estimate
 from edgeq.bench.record import Subject, is_local, store_report
@@ -22,11 +22,12 @@ from edgeq.bench.report import Energy, Memory, Report
 
 if TYPE_CHECKING:
     from edgeq.compile import Artefact
-    from edgeq.device import Device, Net
+    from edgeq.device import Device, Info, Net
     from edgeq.hub import PulledPackage
 
 Array = np.ndarray[Any, Any]
 AUTO, NONE = "auto", "none"
+COUNTED_RUNS = 2  # a simulator counts the same every time
 IDLE_S = 0.5
 
 
@@ -40,13 +41,14 @@ class Progress(Protocol):
 class Plan:
     """What a verb measures.
 
+    target  what to compile to, "auto": what the device takes
     energy  name of a provider, "auto" (`energy.best_available`) or "none"
     full    evaluate on the whole test set of the package's data set
     data    evaluate on the user's data; neither: on the package's own small split
     """
 
     verb: Literal["deploy", "bench", "eval"]
-    target: str = "executorch"
+    target: str = AUTO
     warmup: int = latency.WARMUP
     runs: int = latency.RUNS
     energy: str = AUTO
@@ -87,8 +89,8 @@ def run(
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     samples = choose_data(package, plan)
-    artefact = build(package, plan.target, progress=progress)
     with connect(url) as device:
+        artefact = build(package, target_for(device.info, url, plan.target), progress=progress)
         return measure(device, url, artefact, package, plan, samples, store=store, progress=progress)
 
 
@@ -117,12 +119,14 @@ def measure(
     ticks: Sequence[int] = ()
     if plan.times:
         first = task.first(net, samples, config)
-        progress(f"timing {plan.runs} runs")
+        if device.info.tick != "ns":
+            plan = replace(plan, warmup=0, runs=min(plan.runs, COUNTED_RUNS))
+        progress(f"timing {plan.runs} runs" if device.info.tick == "ns" else "counting instructions")
         timing = net.bench(first, warmup=plan.warmup, runs=plan.runs)
         ticks = timing.ticks
         report = _timed(report, device.info.tick, ticks, plan)
         report = replace(report, memory=Memory(timing.peak_bytes, net.loaded.before_bytes, net.loaded.planned_bytes))
-        if short := latency.protocol_warning(warmup=plan.warmup, runs=plan.runs):
+        if report.latency and (short := latency.protocol_warning(warmup=plan.warmup, runs=plan.runs)):
             warnings.append(short)
         progress("measuring energy")
         report = replace(report, energy=_energy(net, first, subject, report, plan, provider))
@@ -136,6 +140,18 @@ def measure(
             report = _timed(report, device.info.tick, ticks, replace(plan, warmup=0, runs=len(ticks)))
     report = replace(report, warnings=tuple(warnings))
     return store_report(report, subject, ticks, store)
+
+
+def target_for(info: Info, url: str, wanted: str = AUTO) -> str:
+    """What to compile to for a device: what was asked for, if the device takes it, or what it names first.
+
+    raises  UnsupportedError when it takes something else
+    """
+    if wanted == AUTO:
+        return info.targets[0]
+    if wanted.partition(":")[0] not in {target.partition(":")[0] for target in info.targets}:
+        raise UnsupportedError(f"{url}: takes {', '.join(info.targets)}, not {wanted}; leave --target out")
+    return wanted
 
 
 def choose_data(package: PulledPackage, plan: Plan) -> tasks.Samples | None:

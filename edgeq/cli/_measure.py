@@ -39,11 +39,11 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     if e := report.evaluation:
         if a := e.accuracy:
-            label = f"measured: {a.correct} of {a.n}, {e.dataset} {e.split}; 95 %: {a.low:.2f} to {a.high:.2f} %"
+            label = f"{report.source}: {a.correct} of {a.n}, {e.dataset} {e.split}; 95 %: {a.low:.2f} to {a.high:.2f} %"
             rows.append(("accuracy (top-1)", f"{a.top1:.2f} %", label))
         for f in e.figures:
             interval = "" if f.low is None or f.high is None else f"; 95 %: {f.low:.4g} to {f.high:.4g} {f.unit}"
-            label = f"measured: {f.method}, {e.n} items, {e.dataset} {e.split}{interval}"
+            label = f"{report.source}: {f.method}, {e.n} items, {e.dataset} {e.split}{interval}"
             rows.append((f.name.replace("_", " "), f"{f.value:.4g} {f.unit}", label))
     elif report.verb != "bench":
         rows.append(("accuracy", "-", "the package carries no data for it; use --full or --data PATH"))
@@ -54,8 +54,13 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
     if report.instructions is not None:
         rows.append(("instructions", f"{report.instructions:,.0f}", "simulated: not a time"))
     if m := report.memory:
-        rows.append(("memory, peak", size(m.peak_bytes), f"measured: the whole agent; {size(m.before_bytes)} before"))
+        rows.append(
+            ("memory, peak", size(m.peak_bytes), f"{report.source}: the whole agent; {size(m.before_bytes)} before")
+        )
         rows.append(("memory, planned", size(m.planned_bytes), "estimated: arenas of the program"))
+    if report.firmware_bytes:
+        flash = size(report.size_bytes + report.firmware_bytes)
+        rows.append(("flash", flash, f"{report.source}: the model, and {size(report.firmware_bytes)} of firmware"))
     rows.append(("size", size(report.size_bytes), f"measured: sha256 {report.artefact_sha256[:16]}"))
     if j := report.energy:
         rows.append(

@@ -13,7 +13,7 @@ Model = Annotated[
 Device = Annotated[
     str, typer.Option("--device", "-d", envvar="EDGEQ_DEVICE", help="Where it runs; `edgeq devices` lists them.")
 ]
-Target = Annotated[str, typer.Option("--target", help="What the model is compiled to.")]
+Target = Annotated[str, typer.Option("--target", help="What the model is compiled to; auto: what the device takes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 AllowUnsigned = Annotated[
     bool, typer.Option("--allow-unsigned", help="Accept a package without a trusted signature; every report says so.")
@@ -30,6 +30,7 @@ Data = Annotated[
 ]
 DEFAULT_DEVICE = "local"
 DEFAULT_TARGET = "executorch"
+DEVICE_TARGET = "auto"
 DEFAULT_WARMUP = 10
 DEFAULT_RUNS = 100
 

@@ -6,8 +6,8 @@ from edgeq.cli._measure import measure
 from edgeq.cli._options import (
     DEFAULT_DEVICE,
     DEFAULT_RUNS,
-    DEFAULT_TARGET,
     DEFAULT_WARMUP,
+    DEVICE_TARGET,
     AllowUnsigned,
     Device,
     Energy,
@@ -25,7 +25,7 @@ EPILOG = examples("edgeq bench pokebnn-fashion", "edgeq bench pokebnn-fashion -d
 def command(
     model: Model,
     device: Device = DEFAULT_DEVICE,
-    target: Target = DEFAULT_TARGET,
+    target: Target = DEVICE_TARGET,
     warmup: Warmup = DEFAULT_WARMUP,
     runs: Runs = DEFAULT_RUNS,
     energy: Energy = "auto",

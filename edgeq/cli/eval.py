@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeq.cli._measure import measure
 from edgeq.cli._options import (
     DEFAULT_DEVICE,
-    DEFAULT_TARGET,
+    DEVICE_TARGET,
     AllowUnsigned,
     Data,
     Device,
@@ -27,7 +27,7 @@ EPILOG = examples(
 def command(
     model: Model,
     device: Device = DEFAULT_DEVICE,
-    target: Target = DEFAULT_TARGET,
+    target: Target = DEVICE_TARGET,
     full: Full = False,
     data: Data = None,
     limit: Limit = None,

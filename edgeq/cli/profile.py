@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgeq.cli._options import DEFAULT_DEVICE, DEFAULT_TARGET, AllowUnsigned, Device, Json, Model, Target, examples
+from edgeq.cli._options import DEFAULT_DEVICE, DEVICE_TARGET, AllowUnsigned, Device, Json, Model, Target, examples
 from edgeq.cli._output import Progress, print_json, print_table, remark
 
 EPILOG = examples("edgeq profile pokebnn-fashion", "edgeq profile pokebnn-fashion -d local --layers --json")
@@ -15,7 +15,7 @@ EPILOG = examples("edgeq profile pokebnn-fashion", "edgeq profile pokebnn-fashio
 def command(
     model: Model,
     device: Device = DEFAULT_DEVICE,
-    target: Target = DEFAULT_TARGET,
+    target: Target = DEVICE_TARGET,
     runs: Annotated[int, typer.Option("--runs", "-n", min=1, help="Traced runs.")] = 20,
     layers: Annotated[bool, typer.Option("--layers", help="Every operator too, in order of execution.")] = False,
     allow_unsigned: AllowUnsigned = False,

@@ -8,9 +8,9 @@ import numpy as np
 
 from edgeq._errors import DeviceError, UsageError
 
-from .agent import Agent
+from .agent import Agent, Refusal
 from .frames import Fields, Value
-from .records import Array, Loaded, Outcome, Predictions, Run, TensorSpec, Timing
+from .records import Array, Info, Loaded, Outcome, Predictions, Run, TensorSpec, Timing
 
 _PATIENCE_S = 600.0
 _FIRST_RUNS = 10
@@ -24,6 +24,7 @@ class Net:
     def __init__(self, agent: Agent, loaded: Loaded) -> None:
         self._agent = agent
         self.loaded = loaded
+        self._only_runs = False  # the agent does not know BENCH and EVAL (frames.def, EQ_FRAME_MORE)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -45,19 +46,36 @@ class Net:
 
     def bench(self, inputs: Sequence[Array], *, warmup: int = 10, runs: int = 100) -> Timing:
         """Time `runs` executions over one input after `warmup` untimed ones; every sample as the device took it."""
+        if self._only_runs:
+            return self._bench_by_runs(inputs, warmup, runs)
         self._send(inputs)
         ticks: list[int] = []
         peak_bytes = 0
         limit = self._agent.info.max_payload // 8 - 1
         while len(ticks) < runs or warmup > 0:
             count = min(runs - len(ticks), limit, self._per_request(ticks) if ticks else _FIRST_RUNS)
-            answer = self._ask("BENCH", warmup=warmup, runs=count)
+            try:
+                answer = self._ask("BENCH", warmup=warmup, runs=count)
+            except Refusal as refusal:
+                self._fall_back(refusal)
+                return self._bench_by_runs(inputs, warmup, runs)
             if len(answer["ticks"]) != count:
                 raise DeviceError(f"{self._agent.name}: asked for {count} samples, got {len(answer['ticks'])}")
             ticks += answer["ticks"]
             peak_bytes = answer["peak_bytes"]
             warmup = 0
         return Timing(ticks, peak_bytes)
+
+    def _bench_by_runs(self, inputs: Sequence[Array], warmup: int, runs: int) -> Timing:
+        ticks = [self.run(*inputs).ticks for _ in range(warmup + runs)]
+        hello = self._agent.request("HELLO", timeout_s=_PATIENCE_S, protocol=self._agent.info.protocol)
+        return Timing(ticks[warmup:], Info.of(hello).peak_bytes)
+
+    def _fall_back(self, refusal: Refusal) -> None:
+        """From now on one RUN after the other; raises the refusal when it has another reason."""
+        if refusal.code != "UNKNOWN_TYPE":
+            raise refusal
+        self._only_runs = True
 
     def evaluate(self, inputs: Sequence[Array], *, progress: Progress = lambda done, total: None) -> Outcome:
         """Execute over many samples, which lie along the first axis of every input.
@@ -143,13 +161,17 @@ class Net:
         done = 0
         while done < total:
             progress(done, total)
-            if limit == 0:
+            if limit == 0 or self._only_runs:
                 yield 1, self._eval_large(mode, inputs, done, total, ticks)
                 done += 1
                 continue
             count = min(limit, total - done, self._per_request(ticks) if ticks else _FIRST_RUNS)
             data = b"".join(part[i].tobytes() for i in range(done, done + count) for part in parts)
-            raw = self._ask("EVAL", mode=self._agent.constant(mode), count=count, data=data)["data"]
+            try:
+                raw = self._ask("EVAL", mode=self._agent.constant(mode), count=count, data=data)["data"]
+            except Refusal as refusal:
+                self._fall_back(refusal)
+                continue
             if len(raw) != count * (8 + one):
                 raise DeviceError(f"{self._agent.name}: {count} samples give {count * (8 + one)} bytes, got {len(raw)}")
             table = np.frombuffer(raw, np.uint8).reshape(count, 8 + one)
@@ -159,7 +181,7 @@ class Net:
         progress(total, total)
 
     def _eval_large(self, mode: str, inputs: Sequence[Array], index: int, total: int, ticks: list[int]) -> bytes:
-        """One sample that does not fit into a frame."""
+        """One sample by itself."""
         run = self.run(*(np.split(array, total)[index] for array in inputs))
         ticks.append(run.ticks)
         if mode == "EVAL_ARGMAX":

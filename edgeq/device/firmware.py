@@ -1,0 +1,204 @@
+"""The firmware of microcontrollers: which boards there are, and building it for one of them.
+
+A board is an entry of `runtime/ports/boards/*/board.toml`. What is built is kept under the hash of its sources, its
+compiler and its flags.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq import _paths
+from edgeq._errors import CompileError, UnsupportedError, UsageError
+
+_PACKAGES = {  # of Debian
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi",
+    "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf",
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-riscv32": "qemu-system-misc",
+}
+_FLAGS = (
+    *("-std=c11", "-Os", "-g", "-ffreestanding", "-ffp-contract=off", "-fno-common"),
+    *("-ffunction-sections", "-fdata-sections", "-fstack-usage", "-DEQ_MICRO"),
+    *("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"),
+)
+_PROTO = ("wire", "frame", "sha256", "agent", "agent_store", "agent_engine")
+_LINK = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--fatal-warnings", "-Wl,--no-warn-rwx-segments")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board that the firmware can be built for.
+
+    state    "runs in QEMU" or "not run on silicon"
+    port     folder of `runtime/ports` for its architecture
+    qemu     the emulator's command line, empty for a real board
+    runners  what `edgeq flash --runner` needs to know: runner to arguments of its own
+    """
+
+    name: str
+    family: str
+    title: str
+    state: str
+    port: str
+    core: str
+    memory: str
+    defines: dict[str, str]
+    qemu: tuple[str, ...]
+    runners: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Core:
+    """How to compile for a core, and what the firmware says of it."""
+
+    compiler: str
+    flags: tuple[str, ...]
+    arch: str
+    cpu: str
+    isa: str
+
+
+@functools.cache
+def boards() -> dict[str, Board]:
+    """Every board by name, the emulated ones first."""
+    found = []
+    for file in sorted((_ports() / "boards").glob("*/board.toml")):
+        family = tomllib.loads(file.read_text(encoding="utf-8"))
+        for name, entry in family["boards"].items():
+            found.append(
+                Board(
+                    name=name,
+                    family=file.parent.name,
+                    title=entry["title"],
+                    state=family["state"],
+                    port=family["port"],
+                    core=entry["core"],
+                    memory=entry["memory"],
+                    defines=entry.get("defines", {}),
+                    qemu=tuple(entry.get("qemu", ())),
+                    runners=entry.get("runners", {}),
+                )
+            )
+    return {board.name: board for board in sorted(found, key=lambda board: not board.qemu)}
+
+
+def find(name: str) -> Board:
+    """The board of that name; UsageError lists what there is."""
+    if name not in boards():
+        raise UsageError(f'no board "{name}"; there are: {", ".join(boards())}')
+    return boards()[name]
+
+
+@functools.cache
+def core(name: str) -> Core:
+    entry = tomllib.loads((_ports() / "boards" / "cores.toml").read_text(encoding="utf-8"))[name]
+    return Core(**{**entry, "flags": tuple(entry["flags"])})
+
+
+def tool(name: str) -> str:
+    """The path of a program; UnsupportedError says which package has it."""
+    if (path := shutil.which(name)) is None:
+        raise UnsupportedError(f"{name} is not installed: apt-get install {package_of(name)}")
+    return path
+
+
+def package_of(name: str) -> str:
+    """Debian's package of a program."""
+    return _PACKAGES.get(name, name)
+
+
+def build(board: Board) -> Path:
+    """The firmware of a board as ELF file, from the cache or made now.
+
+    raises  UnsupportedError without its compiler, CompileError with the compiler's first words, StoreError when nothing
+            can be kept
+    """
+    made_for = core(board.core)
+    compiler = tool(made_for.compiler)
+    sources = _sources(board)
+    command = _command(board, made_for)
+    digest = hashlib.sha256("\0".join((compiler, _version(compiler), *command)).encode())
+    for file in (*sources, *_headers()):
+        digest.update(file.read_bytes())
+    out = _paths.writable_home() / "firmware" / digest.hexdigest()[:32] / f"{board.name}.elf"
+    if out.is_file():
+        return out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        objects = _compile([compiler, *command], sources, Path(folder))
+        link = [*_LINK, f"-L{_ports() / board.port}", "-T", str(_family(board) / board.memory)]
+        file = Path(folder) / "firmware.elf"
+        _run([compiler, *made_for.flags, *map(str, objects), *link, "-lgcc", "-o", str(file)])
+        os.replace(file, out)
+    return out
+
+
+def _command(board: Board, made_for: Core) -> list[str]:
+    texts = {"NAME": board.title, "ARCH": made_for.arch, "CPU": made_for.cpu, "ISA": made_for.isa}
+    texts["TARGET"] = f"micro:{board.core}"
+    return [
+        *_FLAGS,
+        *made_for.flags,
+        *(f'-DBOARD_{key}="{value}"' for key, value in texts.items()),
+        *(f"-D{key}={value}" for key, value in board.defines.items()),
+        f"-I{_paths.runtime()}",
+        f"-I{_paths.runtime() / 'include'}",
+    ]
+
+
+def _compile(command: list[str], sources: list[Path], folder: Path) -> list[Path]:
+    objects = []
+    for source in sources:
+        made = folder / f"{source.parent.name}_{source.stem}.o"
+        _run([*command, "-c", str(source), "-o", str(made)])
+        objects.append(made)
+    return objects
+
+
+def _sources(board: Board) -> list[Path]:
+    runtime = _paths.runtime()
+    return [
+        *sorted((runtime / "ports/mcu").glob("*.c")),
+        *sorted(file for name in ("start.[cS]", "clock.c") for file in (_ports() / board.port).glob(name)),
+        *sorted(_family(board).glob("*.[cS]")),
+        *(
+            runtime / "proto" / f"{name}.c"
+            for name in ("wire", "frame", "sha256", "agent", "agent_store", "agent_engine")
+        ),
+        *sorted(file for file in (runtime / "micro").glob("*.c") if not file.name.startswith("fuzz")),
+        *(runtime / "core" / f"{name}.c" for name in ("check", "shape")),
+        *(sorted((runtime / "kernels/mcu").glob("*.c")) or sorted((runtime / "kernels/ref").glob("*.c"))),
+    ]
+
+
+def _headers() -> list[Path]:
+    return sorted(file for end in ("h", "def", "ld", "inc") for file in _paths.runtime().rglob(f"*.{end}"))
+
+
+def _ports() -> Path:
+    return _paths.runtime() / "ports"
+
+
+def _family(board: Board) -> Path:
+    return _ports() / "boards" / board.family
+
+
+@functools.cache
+def _version(compiler: str) -> str:
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["?"]
+        raise CompileError(f"the firmware cannot be built with {Path(command[0]).name}: {lines[0]}")

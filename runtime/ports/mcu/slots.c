@@ -1,0 +1,231 @@
+#include "slots.h"
+
+enum { MAGIC = 0x31535145 /* EQS1 */, BLANK = 0xff, RECORD_BYTES = 4 * SLOTS_UNIT };
+
+/* RECORD_BYTES at the start of a slot. */
+typedef struct {
+  uint32_t magic, bytes;
+  uint8_t sha256[EQ_SHA256_BYTES];
+  char name[EQ_NAME_MAX + 4];
+  uint8_t blank[RECORD_BYTES - 4 - 4 - EQ_SHA256_BYTES - (EQ_NAME_MAX + 4) - 4];
+  uint32_t crc; /* of everything before */
+} record;
+
+typedef enum { COMMITTED, TRIED, GOOD, DEAD } mark;
+
+static const record *record_of(const uint8_t *slot) { return (const record *)(const void *)slot; }
+static uint32_t record_crc(const record *r) { return eq_crc32(0, (const uint8_t *)r, offsetof(record, crc)); }
+static uint8_t *unit_of(const uint8_t *slot, mark m) {
+  return (uint8_t *)(uintptr_t)slot + RECORD_BYTES + m * SLOTS_UNIT;
+}
+
+static bool blank(const uint8_t *at, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (at[i] != BLANK) return false;
+  return true;
+}
+
+static bool marked(const uint8_t *slot, mark m) { return !blank(unit_of(slot, m), SLOTS_UNIT); }
+
+/* Number of the update that a slot holds, from 1; 0: it holds no program. */
+static uint32_t update_of(const uint8_t *slot) {
+  const uint32_t *unit = (const uint32_t *)(void *)unit_of(slot, COMMITTED);
+  return record_of(slot)->magic == MAGIC && unit[0] == ~unit[1] && !marked(slot, DEAD) ? unit[0] : 0;
+}
+
+static uint8_t *slot_at(const slots *s, int i) { return s->flash.start + (i ? s->flash.bytes / 2 : 0); }
+static uint8_t *other(const slots *s, const uint8_t *slot) { return slot_at(s, slot == s->flash.start); }
+
+static bool same_text(const char *a, const char *b) {
+  while (*a && *a == *b) a++, b++;
+  return *a == *b;
+}
+
+static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (a[i] != b[i]) return false;
+  return true;
+}
+
+uint8_t *slots_newest(const slots *s, const char *name) {
+  uint8_t *newest = NULL;
+  uint32_t update = 0;
+  for (int i = 0; i < SLOTS; i++) {
+    uint8_t *slot = slot_at(s, i);
+    if (update_of(slot) <= update || (name && !same_text(name, record_of(slot)->name))) continue;
+    update = update_of(slot);
+    newest = slot;
+  }
+  return newest;
+}
+
+const uint8_t *slots_program(const uint8_t *slot) { return slot + SLOTS_HEADER; }
+size_t slots_program_bytes(const uint8_t *slot) { return record_of(slot)->bytes; }
+
+static bool set(const slots *s, uint8_t *slot, mark m, uint32_t value) {
+  const uint32_t unit[SLOTS_UNIT / 4] = {value, ~value};
+  return marked(slot, m) || s->flash.write(unit_of(slot, m), (const uint8_t *)unit, SLOTS_UNIT);
+}
+
+void slots_tried(slots *s, uint8_t *slot) { set(s, slot, TRIED, 0); }
+void slots_good(slots *s, uint8_t *slot) { set(s, slot, GOOD, 0); }
+/* The only program is kept: a bad one is better looked at than none. */
+void slots_failed(slots *s, uint8_t *slot) {
+  if (update_of(other(s, slot)) && !marked(slot, GOOD)) set(s, slot, DEAD, 0);
+}
+
+void slots_start(slots *s, const slots_flash *flash) {
+  s->flash = *flash;
+  s->open = NULL;
+  uint8_t *newest = slots_newest(s, NULL);
+  if (newest && marked(newest, TRIED)) slots_failed(s, newest);
+}
+
+size_t slots_free_bytes(void *context) { return ((slots *)context)->flash.bytes / 2 - SLOTS_HEADER; }
+
+/* ---- a transfer */
+static bool worn(eq_failure *failure) { return eq_fail(failure, EQ_CODE_STORE_FAILED, ""); }
+
+/* Is this the slot of exactly that content? */
+static bool holds(const uint8_t *slot, const eq_entry *entry) {
+  const record *r = record_of(slot);
+  return r->magic == MAGIC && r->crc == record_crc(r) && r->bytes == entry->size && same_text(r->name, entry->name) &&
+         same_bytes(r->sha256, entry->sha256, EQ_SHA256_BYTES);
+}
+
+/* Bytes of an interrupted transfer that need not come again: all before the page where the last one was written,
+ * which is erased. */
+static bool resume(slots *s, const uint8_t *slot, size_t *have) {
+  size_t end = SLOTS_HEADER + record_of(slot)->bytes;
+  while (end > SLOTS_HEADER && slot[end - 1] == BLANK) end--;
+  const size_t page = (end - 1) / s->flash.page * s->flash.page;
+  *have = page > SLOTS_HEADER ? page - SLOTS_HEADER : 0;
+  return *have > 0 && s->flash.erase(s->open + page);
+}
+
+static bool start_over(slots *s, const eq_entry *entry) {
+  /* the first page first: from then on there is nothing in the slot */
+  for (size_t at = 0; at < SLOTS_HEADER + entry->size; at += s->flash.page)
+    if (!s->flash.erase(s->open + at)) return false;
+  record r = {.magic = MAGIC, .bytes = (uint32_t)entry->size};
+  for (size_t i = 0; i < EQ_SHA256_BYTES; i++) r.sha256[i] = entry->sha256[i];
+  for (size_t i = 0; entry->name[i]; i++) r.name[i] = entry->name[i];
+  r.crc = record_crc(&r);
+  return s->flash.write(s->open, (const uint8_t *)&r, sizeof r);
+}
+
+bool slots_begin(void *context, const eq_entry *entry, size_t *have, eq_failure *failure) {
+  slots *s = context;
+  if (entry->size > slots_free_bytes(s)) {
+    eq_fail(failure, EQ_CODE_TOO_LARGE, "");
+    return eq_fail_number(failure, slots_free_bytes(s));
+  }
+  uint8_t *newest = slots_newest(s, NULL);
+  s->held = newest && holds(newest, entry);
+  s->open = s->held ? newest : newest ? other(s, newest) : s->flash.start;
+  *have = s->held ? entry->size : 0;
+  const bool begun = !s->held && holds(s->open, entry) && !marked(s->open, COMMITTED);
+  if (!s->held && !(begun && resume(s, s->open, have))) {
+    *have = 0;
+    if (!start_over(s, entry)) return worn(failure);
+  }
+  s->length = *have;
+  return true;
+}
+
+bool slots_append(void *context, size_t offset, const uint8_t *bytes, size_t count, eq_failure *failure) {
+  slots *s = context;
+  (void)offset;
+  for (size_t i = 0; i < count; i++) {
+    s->unit[s->length++ % SLOTS_UNIT] = bytes[i];
+    if (s->length % SLOTS_UNIT == 0 &&
+        !s->flash.write(s->open + SLOTS_HEADER + s->length - SLOTS_UNIT, s->unit, SLOTS_UNIT))
+      return worn(failure);
+  }
+  return true;
+}
+
+/* Writes what is left of a unit. */
+static bool flush(slots *s) {
+  const size_t left = s->held ? 0 : s->length % SLOTS_UNIT;
+  if (left == 0) return true;
+  for (size_t i = left; i < SLOTS_UNIT; i++) s->unit[i] = BLANK;
+  s->length += SLOTS_UNIT - left;
+  return s->flash.write(s->open + SLOTS_HEADER + s->length - SLOTS_UNIT, s->unit, SLOTS_UNIT);
+}
+
+bool slots_read_back(void *context, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure) {
+  slots *s = context;
+  if (!flush(s)) return worn(failure);
+  for (size_t i = 0; i < count; i++) bytes[i] = slots_program(s->open)[offset + i];
+  return true;
+}
+
+bool slots_commit(void *context, eq_failure *failure) {
+  slots *s = context;
+  const uint8_t *newest = slots_newest(s, NULL);
+  return s->held || set(s, s->open, COMMITTED, newest ? update_of(newest) + 1 : 1) || worn(failure);
+}
+
+void slots_close(void *context, bool drop) {
+  slots *s = context;
+  if (drop && !s->held) s->flash.erase(s->open);
+  s->open = NULL;
+}
+
+/* ---- what is there */
+static bool missing(eq_failure *failure) { return eq_fail(failure, EQ_CODE_NOT_FOUND, ""); }
+
+static void describe(const uint8_t *slot, eq_entry *entry) {
+  const record *r = record_of(slot);
+  for (size_t i = 0; i < sizeof entry->name; i++) entry->name[i] = r->name[i];
+  for (size_t i = 0; i < EQ_SHA256_BYTES; i++) entry->sha256[i] = r->sha256[i];
+  entry->size = r->bytes;
+}
+
+/* Program number index, an older one of the same name left out. */
+static const uint8_t *listed(const slots *s, uint16_t index) {
+  for (int i = 0; i < SLOTS; i++) {
+    const uint8_t *slot = slot_at(s, i);
+    if (update_of(slot) && slots_newest(s, record_of(slot)->name) == slot && index-- == 0) return slot;
+  }
+  return NULL;
+}
+
+bool slots_count(void *context, uint16_t *count, eq_failure *failure) {
+  (void)failure;
+  *count = 0;
+  while (listed(context, *count)) ++*count;
+  return true;
+}
+
+bool slots_entry(void *context, uint16_t index, eq_entry *entry, eq_failure *failure) {
+  const uint8_t *slot = listed(context, index);
+  if (!slot) return missing(failure);
+  describe(slot, entry);
+  return true;
+}
+
+bool slots_find(void *context, const char *name, eq_entry *entry, eq_failure *failure) {
+  const uint8_t *slot = slots_newest(context, name);
+  if (!slot) return missing(failure);
+  describe(slot, entry);
+  return true;
+}
+
+bool slots_read(void *context, const char *name, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure) {
+  const uint8_t *slot = slots_newest(context, name);
+  if (!slot) return missing(failure);
+  for (size_t i = 0; i < count; i++) bytes[i] = slots_program(slot)[offset + i];
+  return true;
+}
+
+bool slots_erase(void *context, const char *name, eq_failure *failure) {
+  slots *s = context;
+  uint8_t *newest = slots_newest(s, name);
+  if (!newest) return missing(failure);
+  /* the older one of the name first, so that it does not come back */
+  uint8_t *older = other(s, newest);
+  if (update_of(older) && same_text(record_of(older)->name, name) && !set(s, older, DEAD, 0)) return worn(failure);
+  return set(s, newest, DEAD, 0) || worn(failure);
+}
