@@ -77,11 +77,23 @@ const Tensor *Call::optional_tensor(ScalarType type, const char *what) {
   return tensor(type, what);
 }
 
+const Tensor *Call::optional_tensor(const char *what) {
+  EValue *value = next();
+  if (!value || value->isNone() || !require(value->isTensor(), what)) return nullptr;
+  const Tensor &tensor = value->toTensor();
+  return usable(tensor, tensor.scalar_type(), what) && require(tensor.numel() > 0, what) ? &tensor : nullptr;
+}
+
 uint32_t Call::integer(uint32_t most, const char *what) {
   EValue *value = next();
   if (!value || !require(value->isInt(), what)) return 0;
   const int64_t number = value->toInt();
   return require(number >= 0 && number <= most, what) ? static_cast<uint32_t>(number) : 0;
+}
+
+double Call::number(const char *what) {
+  EValue *value = next();
+  return value && require(value->isDouble(), what) ? value->toDouble() : 0;
 }
 
 void *Call::resize(Tensor &tensor, const SizesType *sizes, size_t rank, const char *what) {
@@ -116,6 +128,18 @@ void *Call::out_like(ScalarType type, const Tensor &x, uint64_t last, const char
   for (size_t d = 0; d < rank; d++) sizes[d] = x.sizes()[d];
   sizes[rank - 1] = static_cast<SizesType>(last);
   return resize(tensor, sizes, rank, what);
+}
+
+void *Call::planes_like(uint64_t planes, const Tensor &x, uint64_t last, const char *what) {
+  EValue *value = next();
+  const auto rank = static_cast<size_t>(x.dim());
+  if (!value || !require(value->isTensor() && last <= INT32_MAX && rank < kMostRank, what)) return nullptr;
+  Tensor &tensor = value->toTensor();
+  if (!usable(tensor, ScalarType::Byte, what)) return nullptr;
+  SizesType sizes[kMostRank] = {static_cast<SizesType>(planes)};
+  for (size_t d = 0; d < rank; d++) sizes[d + 1] = x.sizes()[d];
+  sizes[rank] = static_cast<SizesType>(last);
+  return resize(tensor, sizes, rank + 1, what);
 }
 
 void *Call::scratch(size_t bytes) {

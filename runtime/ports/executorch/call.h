@@ -35,11 +35,16 @@ public:
   // The next argument. After a fault they give nullptr or 0.
   const Tensor *tensor(ScalarType type, const char *what);
   const Tensor *optional_tensor(ScalarType type, const char *what);
+  const Tensor *optional_tensor(const char *what); // of any element type
   uint32_t integer(uint32_t most, const char *what);
+  double number(const char *what);
   // The next output, resized.
   void *out(ScalarType type, std::initializer_list<uint64_t> sizes, const char *what);
   // The same with the extents of x, but for the last one.
   void *out_like(ScalarType type, const Tensor &x, uint64_t last, const char *what);
+
+  // The same as bytes, behind a further first extent.
+  void *planes_like(uint64_t planes, const Tensor &x, uint64_t last, const char *what);
 
   // The next output is not wanted.
   void skip() { next(); }

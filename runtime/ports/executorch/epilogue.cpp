@@ -4,14 +4,15 @@
 
 namespace edgeq {
 
-void take_activation(Call &call, uint32_t channels, eq_epilogue *e) {
-  e->act = static_cast<eq_act>(call.integer(EQ_ACT_HSIGMOID, "act must be 0 none, 1 relu, 2 dprelu or 3 hsigmoid"));
+void take_activation(Call &call, uint32_t channels, eq_epilogue *e, bool shifted) {
+  e->act = static_cast<eq_act>(call.integer(EQ_ACT_GELU, "act must be 0 none, 1 relu, 2 dprelu, 3 hsigmoid or 4 gelu"));
   const Tensor *params = call.tensor(ScalarType::Float, "params must be float");
   if (!params) return;
-  const uint32_t least = e->act == EQ_ACT_DPRELU ? 5 : 2;
+  const uint32_t least = (e->act == EQ_ACT_DPRELU ? 5 : 2) + shifted;
   const bool shaped = params->dim() == 2 && extent(*params, 1) == channels &&
                       (extent(*params, 0) == least || extent(*params, 0) == least + 2);
-  if (!call.require(shaped, "params must be [2, 4 (or with dprelu 5, 7)][output channels]")) return;
+  if (!call.require(shaped, "params must be [2, 4 (or with dprelu 5, 7)][output channels], with a shift one row more"))
+    return;
   const float *row = data<float>(params);
   const auto take = [&] { return std::exchange(row, row + channels); };
   e->scale = take();
@@ -25,6 +26,7 @@ void take_activation(Call &call, uint32_t channels, eq_epilogue *e) {
     e->scale2 = take();
     e->bias2 = take();
   }
+  if (shifted) e->shift_weight = take();
 }
 
 static void take_residual(Call &call, uint32_t images, eq_residual_mode mode, eq_residual *out) {
@@ -33,7 +35,8 @@ static void take_residual(Call &call, uint32_t images, eq_residual_mode mode, eq
                           "a residual must be [n][h][w][c] or [n][c], n as the output"))
     return;
   const bool image = r->dim() == 4;
-  *out = {data<float>(r), image ? extent(*r, 1) : 1, image ? extent(*r, 2) : 1, extent(*r, image ? 3 : 1), mode};
+  *out = {
+      data<float>(r), image ? extent(*r, 1) : 1, image ? extent(*r, 2) : 1, extent(*r, image ? 3 : 1), mode, {}, {}};
 }
 
 void take_residuals(Call &call, uint32_t images, uint32_t channels, eq_epilogue *e) {
@@ -45,6 +48,41 @@ void take_residuals(Call &call, uint32_t images, uint32_t channels, eq_epilogue 
                              "gain must be [n][output channels]"))
     return;
   e->gain = data<float>(gain);
+}
+
+eq_grid grid_of(Call &call, const Tensor *grid) {
+  if (!grid || !call.require(grid->numel() == 3, "grid must be [3]: inv_step, low, high")) return {};
+  const float *v = data<float>(grid);
+  const bool sound = v[1] >= -128 && v[1] <= v[2] && v[2] <= 127;
+  return call.require(sound, "grid must have -128 <= low <= high <= 127")
+             ? eq_grid{v[0], static_cast<int32_t>(v[1]), static_cast<int32_t>(v[2])}
+             : eq_grid{};
+}
+
+void take_integer(Call &call, uint32_t rows, uint32_t h, uint32_t w, uint32_t channels, eq_epilogue *e) {
+  const Tensor *scales = call.optional_tensor(ScalarType::Float, "rows must be float or None");
+  bool shifted = false;
+  if (scales) {
+    if (!call.require(scales->dim() == 2 && extent(*scales, 0) <= 2 && extent(*scales, 1) == rows,
+                      "rows must be [1 or 2][rows of the output]"))
+      return;
+    shifted = extent(*scales, 0) == 2;
+    e->row_scale = data<float>(scales);
+    if (shifted) e->row_shift = e->row_scale + rows;
+  }
+  take_activation(call, channels, e, shifted);
+  const Tensor *skip = call.optional_tensor("skip must be float, int8 or None");
+  const Tensor *step = call.optional_tensor(ScalarType::Float, "skip_step must be float or None");
+  if (skip) {
+    const bool codes = skip->scalar_type() == ScalarType::Char;
+    call.require(codes || skip->scalar_type() == ScalarType::Float, "skip must be float, int8 or None");
+    call.require(static_cast<uint64_t>(skip->numel()) == uint64_t{rows} * h * w * channels,
+                 "skip must have the output's shape");
+    e->residual[0] = {codes ? nullptr : data<float>(skip),  h,   w, channels, EQ_RES_PAD,
+                      codes ? data<int8_t>(skip) : nullptr, 1.0f};
+    if (step && call.require(step->numel() == 1, "skip_step must be [1]")) e->residual[0].step = *data<float>(step);
+  }
+  e->grid = grid_of(call, call.optional_tensor(ScalarType::Float, "grid must be float or None"));
 }
 
 eq_quant quant_of(uint32_t kind, const float *steps, uint32_t channels) {

@@ -7,7 +7,15 @@ namespace edgeq {
 
 // Reads act and params: float [R][O], rows scale, bias, then (act DPRELU) pos, neg, shift, then optionally scale2,
 // bias2.
-void take_activation(Call &call, uint32_t channels, eq_epilogue *e);
+// shifted: one more row at the end, shift_weight.
+void take_activation(Call &call, uint32_t channels, eq_epilogue *e, bool shifted = false);
+
+// Reads rows (float [1 or 2][rows], or None), act, params (a further last row, shift_weight, when rows has 2), skip
+// (float or int8 with that many rows of channels, added before the activation), skip_step (float [1]) and grid (float
+// [3]: inv_step, low, high). h, w: the output's image.
+void take_integer(Call &call, uint32_t rows, uint32_t h, uint32_t w, uint32_t channels, eq_epilogue *e);
+// A grid of output codes from its three floats.
+eq_grid grid_of(Call &call, const Tensor *grid);
 
 // Reads local (residual 0, missing channels are 0), block (residual 1, channels repeat) and gain, each may be None. n,
 // as the number of images, is checked against them; the core checks their height, width and channels.

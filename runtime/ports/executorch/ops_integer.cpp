@@ -1,0 +1,248 @@
+// Signed 8-bit activations: quantisers, and products with weights of 1 to 8 bits.
+#include "epilogue.h"
+
+namespace edgeq {
+namespace {
+
+constexpr auto Byte = ScalarType::Byte;
+constexpr auto Char = ScalarType::Char;
+constexpr auto Float = ScalarType::Float;
+constexpr auto Half = ScalarType::Half;
+
+// quantise_i8.out(Tensor x, Tensor grid, *, Tensor(a!) out): float [..., k] -> int8 of the same extents
+void quantise(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::quantise_i8.out", 2, 1);
+  const Tensor *x = call.tensor(Float, "x must be float");
+  const eq_codes q{EQ_CODES_STATIC, grid_of(call, call.tensor(Float, "grid must be float")), 0};
+  if (!call.require(x && x->dim() >= 1, "x must have at least one dimension")) return;
+  const uint32_t k = extent(*x, x->dim() - 1);
+  auto *out = static_cast<int8_t *>(call.out_like(Char, *x, k, "out must be int8, extents as x"));
+  if (call.good()) call.finish(eq_quantise_i8(&q, data<float>(x), rows(*x), k, out, nullptr, nullptr));
+}
+
+// quantise_rows_i8.out(Tensor x, int kind, float clip, *, Tensor(a!) out, Tensor(b!) rows)
+void quantise_rows(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::quantise_rows_i8.out", 3, 2);
+  const Tensor *x = call.tensor(Float, "x must be float");
+  const uint32_t kind = call.integer(EQ_CODES_BLOCK32_SYM, "kind must be 1 to 5");
+  const auto clip = static_cast<float>(call.number("clip must be a float"));
+  if (!call.require(x && x->dim() >= 1 && kind > 0 && rows(*x) <= kMost, "x must be [..., k], kind 1 to 5")) return;
+  const uint32_t k = extent(*x, x->dim() - 1);
+  const uint64_t m = rows(*x), blocks = (uint64_t{k} + EQ_CODES_BLOCK - 1) / EQ_CODES_BLOCK;
+  const bool asymmetric = kind == EQ_CODES_ROW_ASYM || kind == EQ_CODES_TENSOR_ASYM,
+             block = kind == EQ_CODES_BLOCK32_SYM;
+  auto *out = static_cast<int8_t *>(call.out_like(Char, *x, k, "out must be int8, extents as x"));
+  auto *steps = static_cast<float *>(call.out(Float,
+                                              {block        ? m
+                                               : asymmetric ? 2u
+                                                            : 1u,
+                                               block ? blocks : m},
+                                              "rows must be float [1 or 2][rows], or [rows][blocks]"));
+  const eq_codes q{static_cast<eq_codes_kind>(kind), {}, clip};
+  if (call.good())
+    call.finish(eq_quantise_i8(&q, data<float>(x), rows(*x), k, out, steps, asymmetric ? steps + m : nullptr));
+}
+
+// A weight type: its operators' names and functions.
+struct Weights {
+  const char *conv2d_name, *linear_name;
+  unsigned planes; // 0: int8
+  decltype(&eq_conv2d_i8i8_scratch) conv2d_scratch;
+  decltype(&eq_conv2d_i8i8) conv2d;
+  decltype(&eq_linear_i8i8_scratch) linear_scratch;
+  decltype(&eq_linear_i8i8) linear;
+};
+#define EQ_WEIGHTS(type, planes)                                                                                       \
+  {"edgeq::conv2d_" #type "i8.out",                                                                                    \
+   "edgeq::linear_" #type "i8.out",                                                                                    \
+   planes,                                                                                                             \
+   eq_conv2d_##type##i8_scratch,                                                                                       \
+   eq_conv2d_##type##i8,                                                                                               \
+   eq_linear_##type##i8_scratch,                                                                                       \
+   eq_linear_##type##i8}
+constexpr Weights kB1 = EQ_WEIGHTS(b1, 1), kT2 = EQ_WEIGHTS(t2, 2), kS2 = EQ_WEIGHTS(s2, 2), kS3 = EQ_WEIGHTS(s3, 3),
+                  kS4 = EQ_WEIGHTS(s4, 4), kI8 = EQ_WEIGHTS(i8, 0);
+
+enum { MAP = 1, BITS = 2, MEAN = 4, CODES = 8, T2 = 16, ALL = 31 };
+
+void take_map(Call &call, uint32_t want, std::initializer_list<uint64_t> extents, eq_epilogue *e) {
+  if (want & MAP)
+    e->out = static_cast<float *>(call.out(Float, extents, "out must be float, the output's extents"));
+  else
+    call.skip();
+}
+
+// conv2d_{b1,t2,s2,s3,s4,i8}i8.out(Tensor x, Tensor w, int stride, int padding, int groups, Tensor? rows, int act,
+//   Tensor params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want, *, Tensor(a!) out, Tensor(b!) bits,
+//   Tensor(c!) mean, Tensor(d!) codes)
+//   x int8 [n][h][w][c]; w u8 [planes][o][kh][kw][row], depthwise [planes][kh][kw][row of o]; i8: [o][kh][kw][c/groups]
+template <const Weights &weights>
+void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, weights.conv2d_name, 12, 4);
+  const Tensor *x = call.tensor(Char, "x must be int8"),
+               *w = call.tensor(weights.planes ? Byte : Char, weights.planes ? "w must be u8" : "w must be int8");
+  const uint32_t stride = call.integer(1 << 16, "stride must be positive"),
+                 padding = call.integer(1 << 16, "padding must not be negative"),
+                 groups = call.integer(kMost, "groups must be positive");
+  if (!call.require(x && w && x->dim() == 4 && stride > 0 && groups > 0, "x must be [n][h][w][c], stride positive"))
+    return;
+  const uint32_t c = extent(*x, 3);
+  const bool depthwise = weights.planes && groups == c && groups > 1;
+  const ssize_t taps = weights.planes && !depthwise ? 2 : 1; // where the kernel's extents are
+  if (!call.require(w->dim() == taps + 3 && c % groups == 0 && (!weights.planes || extent(*w, 0) == weights.planes),
+                    "w must be [planes][o][kh][kw][row], depthwise [planes][kh][kw][row], i8 [o][kh][kw][c / groups]"))
+    return;
+  // A depthwise row may hold up to 63 channels less than its bits: params tell how many there are.
+  const EValue *params = stack.size() > 7 ? stack[7] : nullptr;
+  const bool known = params && params->isTensor() && params->toTensor().dim() == 2;
+  if (!call.require(known, "params must be [rows][output channels]")) return;
+  eq_conv2d op{extent(*x, 0),
+               extent(*x, 1),
+               extent(*x, 2),
+               c,
+               extent(params->toTensor(), 1),
+               extent(*w, taps),
+               extent(*w, taps + 1),
+               stride,
+               stride,
+               padding,
+               padding,
+               0,
+               0,
+               groups};
+  const size_t row = weights.planes ? eq_row_bytes(depthwise ? op.o : c / groups) : c / groups;
+  if (!call.require(extent(*w, taps + 2) == row && (depthwise || extent(*w, taps - 1) == op.o),
+                    "w does not fit the channels of x and params") ||
+      !call.require(uint64_t{op.h} + 2 * padding >= op.kh && uint64_t{op.w} + 2 * padding >= op.kw,
+                    "the kernel is larger than the padded image"))
+    return;
+  op.out_h = (op.h + 2 * padding - op.kh) / stride + 1;
+  op.out_w = (op.w + 2 * padding - op.kw) / stride + 1;
+  eq_epilogue e{};
+  take_integer(call, op.n, op.out_h, op.out_w, op.o, &e);
+  const uint32_t want = call.integer(ALL, "want must be 1 to 31");
+  take_map(call, want, {op.n, op.out_h, op.out_w, op.o}, &e);
+  if (want & T2)
+    e.out_t2 = static_cast<uint8_t *>(
+        call.out(Byte, {2, op.n, op.out_h, op.out_w, eq_row_bytes(op.o)}, "bits: u8 [2][n][h][w][row]"));
+  else if (want & BITS)
+    e.out_bits = static_cast<uint8_t *>(
+        call.out(Byte, {op.n, op.out_h, op.out_w, eq_row_bytes(op.o)}, "bits: u8 [n][h][w][row]"));
+  else
+    call.skip();
+  if (want & MEAN)
+    e.out_mean = static_cast<float *>(call.out(Float, {op.n, op.o}, "mean must be float [n][o]"));
+  else
+    call.skip();
+  if (want & CODES)
+    e.out_i8 =
+        static_cast<int8_t *>(call.out(Char, {op.n, op.out_h, op.out_w, op.o}, "codes must be int8 [n][h][w][o]"));
+  else
+    call.skip();
+  if (!call.good()) return;
+  const eq_threads *threads = threads_for(uint64_t{op.n} * op.out_h * op.out_w * op.o * op.kh * op.kw * (c / groups));
+  const size_t bytes = weights.conv2d_scratch(&op, &e, threads);
+  void *scratch = call.scratch(bytes);
+  if (call.good()) call.finish(weights.conv2d(&op, data<int8_t>(x), w->const_data_ptr(), &e, threads, scratch, bytes));
+}
+
+// What ends the linear operators: rows, act, params, skip, skip_step, grid, want and the outputs [..., o].
+void take_linear(Call &call, const Tensor &x, uint32_t o, eq_epilogue *e) {
+  take_integer(call, static_cast<uint32_t>(rows(x)), 1, 1, o, e);
+  const uint32_t want = call.integer(ALL, "want must be 1 to 31");
+  if (want & MAP)
+    e->out = static_cast<float *>(call.out_like(Float, x, o, "out must be float [..., o]"));
+  else
+    call.skip();
+  if (want & T2)
+    e->out_t2 = static_cast<uint8_t *>(call.planes_like(2, x, eq_row_bytes(o), "bits must be u8 [2][..., row]"));
+  else if (want & BITS)
+    e->out_bits = static_cast<uint8_t *>(call.out_like(Byte, x, eq_row_bytes(o), "bits must be u8 [..., row]"));
+  else
+    call.skip();
+  if (want & CODES)
+    e->out_i8 = static_cast<int8_t *>(call.out_like(Char, x, o, "codes must be int8 [..., o]"));
+  else
+    call.skip();
+}
+
+// linear_{b1,t2,s2,s3,s4,i8}i8.out(Tensor x, Tensor w, Tensor? rows, int act, Tensor params, Tensor? skip,
+//   Tensor? skip_step, Tensor? grid, int want, *, Tensor(a!) out, Tensor(b!) bits, Tensor(c!) codes)
+//   x int8 [..., k]; w u8 [planes][o][row]; i8: [o][k]
+template <const Weights &weights>
+void linear(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, weights.linear_name, 9, 3);
+  const Tensor *x = call.tensor(Char, "x must be int8"),
+               *w = call.tensor(weights.planes ? Byte : Char, weights.planes ? "w must be u8" : "w must be int8");
+  const ssize_t rank = weights.planes ? 3 : 2;
+  if (!call.require(x && w && x->dim() >= 1 && w->dim() == rank && rows(*x) <= kMost &&
+                        (!weights.planes || extent(*w, 0) == weights.planes),
+                    "x must be [..., k], w [planes][o][row], i8 [o][k]"))
+    return;
+  const eq_linear op{static_cast<uint32_t>(rows(*x)), extent(*x, x->dim() - 1), extent(*w, rank - 2)};
+  call.require(extent(*w, rank - 1) == (weights.planes ? eq_row_bytes(op.k) : op.k), "w does not fit the rows of x");
+  eq_epilogue e{};
+  take_linear(call, *x, op.o, &e);
+  if (!call.good()) return;
+  const eq_threads *threads = threads_for(uint64_t{op.m} * op.o * op.k);
+  const size_t bytes = weights.linear_scratch(&op, &e, threads);
+  void *scratch = call.scratch(bytes);
+  if (call.good()) call.finish(weights.linear(&op, data<int8_t>(x), w->const_data_ptr(), &e, threads, scratch, bytes));
+}
+
+// linear_i4i8.out(Tensor x, Tensor w, Tensor scale, Tensor? zero, int group, Tensor? block_step, then as linear)
+//   w u8 [o][row_bytes(4 k)], scale half [o][G], zero u8 [o][(G + 1) / 2] or half [o][G], block_step float [m][k / 32]
+void linear_i4i8(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::linear_i4i8.out", 13, 3);
+  const Tensor *x = call.tensor(Char, "x must be int8"), *w = call.tensor(Byte, "w must be u8"),
+               *scale = call.tensor(Half, "scale must be half"),
+               *zero = call.optional_tensor("zero must be u8, half or None");
+  const uint32_t group = call.integer(kMost, "group must be positive");
+  const Tensor *block_step = call.optional_tensor(Float, "block_step must be float or None");
+  if (!call.require(x && w && scale && x->dim() >= 1 && w->dim() == 2 && scale->dim() == 2 && rows(*x) <= kMost &&
+                        group > 0,
+                    "x must be [..., k], w [o][row], scale [o][groups]"))
+    return;
+  const eq_linear op{static_cast<uint32_t>(rows(*x)), extent(*x, x->dim() - 1), extent(*w, 0)};
+  const uint64_t groups = (uint64_t{op.k} + group - 1) / group, blocks = (uint64_t{op.k} + 31) / 32;
+  const bool fractional = zero && zero->scalar_type() == Half;
+  call.require(op.k <= kMost / 4 && extent(*w, 1) == eq_row_bytes(4 * op.k), "the rows of w do not hold k codes");
+  call.require(extent(*scale, 0) == op.o && extent(*scale, 1) == groups, "scale must be [o][groups]");
+  call.require(!zero || ((fractional || zero->scalar_type() == Byte) && zero->dim() == 2 && extent(*zero, 0) == op.o &&
+                         extent(*zero, 1) == (fractional ? groups : (groups + 1) / 2)),
+               "zero must be u8 [o][(groups + 1) / 2], half [o][groups] or None");
+  call.require(!block_step || static_cast<uint64_t>(block_step->numel()) == op.m * blocks,
+               "block_step must be [rows][ceil(k / 32)]");
+  eq_epilogue e{};
+  take_linear(call, *x, op.o, &e);
+  if (!call.good()) return;
+  const eq_weights_i4 weights{data<uint8_t>(w), data<uint16_t>(scale),
+                              !zero        ? EQ_ZERO_EIGHT
+                              : fractional ? EQ_ZERO_F16
+                                           : EQ_ZERO_U4,
+                              zero ? zero->const_data_ptr() : nullptr, group};
+  const eq_threads *threads = threads_for(uint64_t{op.m} * op.o * op.k);
+  const size_t bytes = eq_linear_i4i8_scratch(&op, &weights, &e, threads);
+  void *scratch = call.scratch(bytes);
+  if (call.good())
+    call.finish(eq_linear_i4i8(&op, data<int8_t>(x), data<float>(block_step), &weights, &e, threads, scratch, bytes));
+}
+
+const bool registered = register_operators({{"edgeq::quantise_i8.out", quantise},
+                                            {"edgeq::quantise_rows_i8.out", quantise_rows},
+                                            {kB1.conv2d_name, conv2d<kB1>},
+                                            {kT2.conv2d_name, conv2d<kT2>},
+                                            {kS2.conv2d_name, conv2d<kS2>},
+                                            {kS3.conv2d_name, conv2d<kS3>},
+                                            {kS4.conv2d_name, conv2d<kS4>},
+                                            {kI8.conv2d_name, conv2d<kI8>},
+                                            {kB1.linear_name, linear<kB1>},
+                                            {kT2.linear_name, linear<kT2>},
+                                            {kS2.linear_name, linear<kS2>},
+                                            {kS3.linear_name, linear<kS3>},
+                                            {kS4.linear_name, linear<kS4>},
+                                            {kI8.linear_name, linear<kI8>},
+                                            {"edgeq::linear_i4i8.out", linear_i4i8}});
+
+} // namespace
+} // namespace edgeq
