@@ -1,10 +1,6 @@
 """Signed 8-bit activations: quantisers, and products with weights of 1 to 8 bits with their whole epilogue.
 
-rows    (1, m) float32, the step of each row (of an image for a convolution); (2, m): step and shift, and `params` then
-        ends with shift_weight. None: 1, the step is part of `params`
-params  (R, o) float32, see `stack_params`
-skip    float32, or int8 codes worth code * skip_step (1,), of the output's shape; added before the activation
-grid    (3,) float32: inv_step, low, high of the codes that `Want.CODES` asks for
+rows, params, skip, skip_step, grid, want: see `edgeq.ops._wanted`.
 """
 
 from __future__ import annotations
@@ -18,13 +14,19 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
-from ._views import tensor, vectors, view
-from .params import Want, row_bytes
-
-LinearResults = tuple[Tensor, Tensor, Tensor]  # float map, its sign bits or ternary planes, its codes
-ConvResults = tuple[Tensor, Tensor, Tensor, Tensor]  # the same with the mean over the image before the codes
-
-_DTYPES = {Want.MAP: torch.float32, Want.BITS: torch.uint8, Want.MEAN: torch.float32, Want.CODES: torch.int8}
+from ._views import tensor, view
+from ._wanted import (
+    CONV_KINDS,
+    LINEAR_KINDS,
+    ConvResults,
+    LinearResults,
+    empty_results,
+    flat,
+    grid_of,
+    spatial,
+    wanted_results,
+    whole_epilogue,
+)
 
 
 class Codes(IntEnum):
@@ -37,65 +39,10 @@ class Codes(IntEnum):
     BLOCK32_SYM = 5
 
 
-def _empty(x: Tensor, lead: tuple[int, ...], o: int, want: int, kinds: tuple[Want, ...]) -> tuple[Tensor, ...]:
-    shapes: dict[Want, tuple[int, ...]] = {Want.MAP: (*lead, o), Want.MEAN: (lead[0], o), Want.CODES: (*lead, o)}
-    shapes[Want.BITS] = (2, *lead, row_bytes(o)) if want & Want.T2 else (*lead, row_bytes(o))
-    wanted = want | Want.BITS if want & Want.T2 else want
-    return tuple(x.new_empty(shapes[kind] if wanted & kind else (0,), dtype=_DTYPES[kind]) for kind in kinds)
-
-
-def _grid(grid: Tensor | None) -> _native.Grid | None:
-    if grid is None:
-        return None
-    inv_step, low, high = grid.tolist()
-    return _native.Grid(inv_step, int(low), int(high))
-
-
-def _epilogue(
-    rows: Tensor | None,
-    act: int,
-    params: Tensor,
-    skip: Tensor | None,
-    skip_step: Tensor | None,
-    grid: Tensor | None,
-    want: int,
-) -> _native.Epilogue:
-    shifted = rows is not None and rows.shape[0] == 2
-    names: dict[int, _native.Output] = {1: "out", 2: "bits", 4: "mean", 8: "codes", 16: "t2"}
-    residuals: tuple[_native.Residual, ...] = ()
-    if skip is not None:
-        residuals = (_native.Residual(view(skip), step=1.0 if skip_step is None else float(skip_step)),)
-    return _native.Epilogue(
-        act=_native.ACTS[act],
-        row_scale=None if rows is None else view(rows[0]),
-        row_shift=view(rows[1]) if rows is not None and shifted else None,
-        residuals=residuals,
-        grid=_grid(grid),
-        outputs=tuple(name for flag, name in names.items() if want & flag),
-        **vectors(params, act, shifted=shifted),
-    )
-
-
-def _results(results: _native.Outputs, kinds: tuple[Want, ...], lead: tuple[int, ...]) -> tuple[Tensor, ...]:
-    bits = results.bits if results.t2 is None else results.t2
-    arrays = {Want.MAP: results.out, Want.BITS: bits, Want.MEAN: results.mean, Want.CODES: results.codes}
-    given: list[Tensor] = []
-    for kind in kinds:
-        array = arrays[kind]
-        if array is None:
-            given.append(torch.empty(0, dtype=_DTYPES[kind]))
-        elif kind == Want.MEAN:
-            given.append(torch.from_numpy(array))
-        else:
-            planes = (2,) if kind == Want.BITS and results.t2 is not None else ()
-            given.append(torch.from_numpy(array).view(*planes, *lead, array.shape[-1]))
-    return tuple(given)
-
-
 @operator("quantise_i8(Tensor x, Tensor grid) -> (Tensor out)", lambda x, grid: x.new_empty(x.shape, dtype=torch.int8))
 def quantise_i8(x: Tensor, grid: Tensor) -> Tensor:
     """x (..., k) float32 -> codes of the same shape on a fixed grid (3,): inv_step, low, high."""
-    codes, _, _ = _native.quantise_i8(view(x.reshape(-1, x.shape[-1])), "static", grid=_grid(grid))
+    codes, _, _ = _native.quantise_i8(view(x.reshape(-1, x.shape[-1])), "static", grid=grid_of(grid))
     return tensor(codes).view(x.shape)
 
 
@@ -117,15 +64,6 @@ def quantise_rows_i8(x: Tensor, kind: int, clip: float) -> tuple[Tensor, Tensor]
     if kind != Codes.BLOCK32_SYM:
         rows = torch.stack([rows] if shift is None else [rows, tensor(shift)])
     return tensor(codes).view(x.shape), rows
-
-
-_CONV = (Want.MAP, Want.BITS, Want.MEAN, Want.CODES)
-_LINEAR = (Want.MAP, Want.BITS, Want.CODES)
-
-
-def _spatial(x: Tensor, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int, int]:
-    n, h, w, _ = x.shape
-    return n, (h + 2 * padding - kernel[0]) // stride + 1, (w + 2 * padding - kernel[1]) // stride + 1
 
 
 def _kernel(weights: str, w: Tensor, c: int, groups: int) -> tuple[int, int]:
@@ -150,8 +88,8 @@ def _make_conv2d(weights: _native.Weights) -> Any:
         want: int,
     ) -> ConvResults:
         kernel = _kernel(weights, w, x.shape[3], groups)
-        lead = _spatial(x, kernel, stride, padding)
-        out, bits, mean, codes = _empty(x, lead, params.shape[1], want, _CONV)
+        lead = spatial(x, kernel, stride, padding)
+        out, bits, mean, codes = empty_results(x, lead, params.shape[1], want, CONV_KINDS)
         return out, bits, mean, codes
 
     def conv2d(
@@ -170,13 +108,13 @@ def _make_conv2d(weights: _native.Weights) -> Any:
     ) -> ConvResults:
         kernel = _kernel(weights, w, x.shape[3], groups)
         n, in_h, in_w, c = x.shape
-        _, h, width = _spatial(x, kernel, stride, padding)
+        _, h, width = spatial(x, kernel, stride, padding)
         op = _native.Conv2d(
             n, in_h, in_w, c, params.shape[1], *kernel, stride, stride, padding, padding, h, width, groups
         )
-        epilogue = _epilogue(rows, act, params, skip, skip_step, grid, want)
+        epilogue = whole_epilogue(rows, act, params, skip, skip_step, grid, want)
         results = _native.conv2d_i8(weights, view(x), view(w), op, epilogue)
-        out, bits, mean, codes = _results(results, _CONV, (n, h, width))
+        out, bits, mean, codes = wanted_results(results, CONV_KINDS, (n, h, width))
         return out, bits, mean, codes
 
     schema = (
@@ -199,7 +137,7 @@ def _make_linear(weights: _native.Weights) -> Any:
         grid: Tensor | None,
         want: int,
     ) -> LinearResults:
-        out, bits, codes = _empty(x, tuple(x.shape[:-1]), params.shape[1], want, _LINEAR)
+        out, bits, codes = empty_results(x, tuple(x.shape[:-1]), params.shape[1], want, LINEAR_KINDS)
         return out, bits, codes
 
     def linear(
@@ -213,9 +151,9 @@ def _make_linear(weights: _native.Weights) -> Any:
         grid: Tensor | None,
         want: int,
     ) -> LinearResults:
-        epilogue = _epilogue(rows, act, params, _flat(skip), skip_step, grid, want)
-        results = _native.linear_i8(weights, view(_flat(x)), view(w), epilogue)
-        out, bits, codes = _results(results, _LINEAR, tuple(x.shape[:-1]))
+        epilogue = whole_epilogue(rows, act, params, flat(skip), skip_step, grid, want)
+        results = _native.linear_i8(weights, view(flat(x)), view(w), epilogue)
+        out, bits, codes = wanted_results(results, LINEAR_KINDS, tuple(x.shape[:-1]))
         return out, bits, codes
 
     schema = (
@@ -223,11 +161,6 @@ def _make_linear(weights: _native.Weights) -> Any:
         "Tensor? skip_step, Tensor? grid, int want) -> (Tensor out, Tensor bits, Tensor codes)"
     )
     return operator(schema, shape)(linear)
-
-
-def _flat(x: Tensor | None) -> Any:
-    """(..., k) -> (m, k)"""
-    return None if x is None else x.reshape(-1, x.shape[-1])
 
 
 conv2d_b1i8, conv2d_t2i8, conv2d_i8i8 = (_make_conv2d(weights) for weights in ("b1", "t2", "i8"))
@@ -238,7 +171,7 @@ linear_s2i8, linear_s3i8, linear_s4i8 = (_make_linear(weights) for weights in ("
 
 def _groups_shape(x: Tensor, *rest: Any) -> LinearResults:
     params, want = rest[7], rest[-1]
-    out, bits, codes = _empty(x, tuple(x.shape[:-1]), params.shape[1], want, _LINEAR)
+    out, bits, codes = empty_results(x, tuple(x.shape[:-1]), params.shape[1], want, LINEAR_KINDS)
     return out, bits, codes
 
 
@@ -269,8 +202,8 @@ def linear_i4i8(
     uint8 nibbles or (o, G) float16; block_step (m, ceil(k / 32)) float32: one activation step for 32 inputs.
     """
     weights = _native.WeightsI4(view(w), view(scale), group, None if zero is None else view(zero))
-    epilogue = _epilogue(rows, act, params, _flat(skip), skip_step, grid, want)
+    epilogue = whole_epilogue(rows, act, params, flat(skip), skip_step, grid, want)
     steps = None if block_step is None else view(block_step)
-    results = _native.linear_i4i8(view(_flat(x)), weights, epilogue, block_step=steps)
-    out, bits, codes = _results(results, _LINEAR, tuple(x.shape[:-1]))
+    results = _native.linear_i4i8(view(flat(x)), weights, epilogue, block_step=steps)
+    out, bits, codes = wanted_results(results, LINEAR_KINDS, tuple(x.shape[:-1]))
     return out, bits, codes
