@@ -14,12 +14,15 @@ gradient. It has a zero, hence no packed form here: it is kept to compare with.
 source  DenseShift, arXiv 2208.09708; S3, huawei-noah/noah-research, S3-Training
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from edgeq._errors import FormatError, UsageError
 from edgeq._native import row_bytes
+from edgeq.schemes._function import apply
 from edgeq.schemes.quantised import straight_through
 
 WIDTHS = (2, 3, 4)  # bits of a weight
@@ -35,12 +38,33 @@ def references(bits: int) -> int:
 
 def weights(latents: Tensor) -> Tensor:
     """DenseShift weights; latents (N + 1, ...), the sign reference first -> (...)."""
-    w_sign, *exponent = latents.unbind()  # one gradient for all, instead of zeros around each
-    sign, run = _sgn(w_sign), torch.zeros_like(w_sign)
-    for reference in exponent:
-        run = (run + 1) * _step(reference)
-    surrogate = sign * (run + 1).sqrt()
-    return straight_through(surrogate, values(*weight_codes(latents)).to(latents.dtype))
+    return apply(_DenseShift, latents)
+
+
+class _DenseShift(torch.autograd.Function):
+    """The formulas above as few operations: training computes every weight in every step."""
+
+    @staticmethod
+    def forward(ctx: Any, latents: Tensor) -> Tensor:
+        positive = (latents[1:] > 0).to(latents.dtype)
+        runs = torch.zeros_like(latents)  # S_0 ... S_N
+        for k, b in enumerate(positive):
+            torch.add(runs[k], 1.0, out=runs[k + 1]).mul_(b)
+        sign = torch.where(latents[0] >= 0, 1.0, -1.0)
+        ctx.save_for_backward(positive, runs, sign)
+        return torch.ldexp(sign, runs[-1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        positive, runs, sign = ctx.saved_tensors
+        out = torch.empty_like(runs)
+        root = (runs[-1] + 1).sqrt_()
+        torch.mul(grad, root, out=out[0])
+        flow = (grad * sign).div_(root.mul_(2))
+        for k in reversed(range(len(positive))):
+            torch.add(runs[k], 1.0, out=out[k + 1]).mul_(flow)
+            flow.mul_(positive[k])
+        return out
 
 
 def s3_weights(latents: Tensor) -> Tensor:
