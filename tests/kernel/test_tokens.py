@@ -174,10 +174,8 @@ def test_embedding_tables(k):
     ids = rng.integers(0, 7, (2, 5))
     t2 = planes(codes)
     np.testing.assert_array_equal(native.embedding_t2(ids, t2, k, scale), (codes * scale[:, None]).astype(F)[ids])
-    signs = np.where(codes > 0, 1, -1)
-    np.testing.assert_array_equal(
-        native.embedding_b1(ids, t2[0].copy(), k, scale), (signs * scale[:, None]).astype(F)[ids]
-    )
+    signs, b1 = np.where(codes > 0, 1, -1), t2[0].copy()
+    np.testing.assert_array_equal(native.embedding_b1(ids, b1, k, scale), (signs * scale[:, None]).astype(F)[ids])
     i8 = rng.integers(-128, 128, (7, k), dtype=np.int8)
     np.testing.assert_array_equal(native.embedding_i8(ids, i8, scale), (i8.astype(F) * scale[:, None])[ids])
     with pytest.raises(UsageError, match="id 7 is not in the table of 7 rows"):
