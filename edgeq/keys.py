@@ -96,6 +96,14 @@ def load_private(path: Path) -> Ed25519PrivateKey:
     return key
 
 
+def load_named(name: str | None) -> Ed25519PrivateKey | None:
+    """The private key of that name in EdgeQ's key folder, or in the file of that path; None for None."""
+    if name is None:
+        return None
+    known = _paths.keys() / f"{name}.key"
+    return load_private(known if known.is_file() else Path(name))
+
+
 def load_public(path: Path) -> TrustedKey:
     """Read a public key; its name is the file's. Raises NotFoundError, FormatError."""
     try:

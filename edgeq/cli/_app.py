@@ -12,11 +12,13 @@ from edgeq.cli import (
     deploy,
     devices,
     doctor,
+    import_checkpoint,
     keygen,
     package,
     profile,
     pull,
     push,
+    quantize,
     train,
     verify,
     zoo,
@@ -45,6 +47,7 @@ for verb in (
     verify,
     keygen,
     train,
+    quantize,
     package,
     compile_verb,
     deploy,
@@ -56,6 +59,8 @@ for verb in (
     doctor,
 ):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
+
+app.command(name="import", epilog=import_checkpoint.EPILOG)(import_checkpoint.command)  # no module can be called so
 
 
 def _version(wanted: bool) -> None:

@@ -28,6 +28,13 @@ Full = Annotated[bool, typer.Option("--full", help="The whole test set (EDGEQ_DA
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="PATH", help="Own data: .npz with x and y, or a folder of idx files.")
 ]
+Key = Annotated[
+    str | None, typer.Option("--key", help="Sign with this key of `edgeq keygen`, or this file; else unsigned.")
+]
+PackageName = Annotated[
+    str | None, typer.Option("--name", help="Name of the package; default: that of the output folder.")
+]
+Licence = Annotated[str, typer.Option("--licence", help="Of the weights, as an SPDX identifier.")]
 DEFAULT_DEVICE = "local"
 DEFAULT_TARGET = "executorch"
 DEVICE_TARGET = "auto"

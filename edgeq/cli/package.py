@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeq.cli._options import Json, examples
+from edgeq.cli._options import Json, Key, examples
 from edgeq.cli._output import print_json
 
 EPILOG = examples("edgeq package out/pokebnn-fashion -o my-model --key me", "edgeq package RUN -o next --version 2")
@@ -16,20 +16,15 @@ EPILOG = examples("edgeq package out/pokebnn-fashion -o my-model --key me", "edg
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that `edgeq train` wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The package folder; new or empty.")],
-    key: Annotated[
-        str | None, typer.Option("--key", help="Sign with this key of `edgeq keygen`, or this file; else unsigned.")
-    ] = None,
+    key: Key = None,
     version: Annotated[int, typer.Option("--version", min=1, help="Grows with every change; receivers insist.")] = 1,
     json: Json = False,
 ) -> None:
     """Pack the trained weights, write card and manifest, and sign them."""
-    from edgeq import _paths, keys
+    from edgeq import keys
     from edgeq import package as packages
 
-    signer = None
-    if key is not None:
-        named = _paths.keys() / f"{key}.key"
-        signer = keys.load_private(named if named.is_file() else Path(key))
+    signer = keys.load_named(key)
     packages.check_new(output)
 
     from edgeq import release  # takes seconds, so the arguments come first

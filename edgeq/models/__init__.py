@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-FAMILIES = ("pokebnn",)
+FAMILIES = ("minilm", "pokebnn")
+MOST_TOKENS = 4096
 
 
 def from_package(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray[Any, Any]]) -> nn.Module:
@@ -80,14 +81,38 @@ def scheme(family: str, network: Any) -> str:
 
 
 def example_inputs(config: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    """Zeros of the shapes that a package's network takes: `config["input"]["shape"]`, batch 1 in front."""
+    """What a package's network takes, batch 1 in front, from `config["input"]`.
+
+    "shape"   zeros of this shape
+    "tokens"  that many ids and their mask, int64, all tokens real
+    """
     import torch
 
     given = config.get("input")
+    tokens = given.get("tokens") if isinstance(given, dict) else None
+    if isinstance(tokens, int) and not isinstance(tokens, bool) and 0 < tokens <= MOST_TOKENS:
+        return torch.zeros(1, tokens, dtype=torch.int64), torch.ones(1, tokens, dtype=torch.int64)
     shape = given.get("shape") if isinstance(given, dict) else None
     if not isinstance(shape, list) or not all(isinstance(n, int) and 0 < n <= 4096 for n in shape):
-        raise FormatError('config.json: "input" must hold "shape", a list of positive sizes without the batch')
+        raise FormatError(
+            'config.json: "input" must hold "shape", a list of positive sizes without the batch, or "tokens"'
+        )
     return (torch.zeros(1, *shape),)
+
+
+def methods(config: Mapping[str, Any], model: nn.Module) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
+    """What a package's program offers: name -> the module that runs, and inputs of its shapes. Mostly `forward` alone.
+
+    raises  FormatError when "input" does not say the shapes
+    """
+    family = importlib.import_module(f"edgeq.models.{config['model']}")
+    if hasattr(family, "methods"):
+        given = config.get("input")
+        found: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = family.methods(
+            model, given if isinstance(given, dict) else {}
+        )
+        return found
+    return {"forward": (model, example_inputs(config))}
 
 
 def configuration(family: str, network: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from ._task import Outcome, Samples, Task
 KINDS: Mapping[str, str] = {  # task: file
     "image-classification": "classification",
     "audio-classification": "classification",
+    "sentence-similarity": "similarity",
 }
 
 __all__ = ["KINDS", "Outcome", "Samples", "Task", "of"]

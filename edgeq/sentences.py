@@ -1,0 +1,83 @@
+"""Sentence encoders from text to INT4: word pieces, calibration, and sentences kept apart to judge the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgeq._errors import UsageError
+from edgeq.importers import minilm as importer
+from edgeq.importers.checkpoint import read_checkpoint
+from edgeq.models import minilm
+from edgeq.models.minilm import MiniLM
+from edgeq.ptq.network import Batches
+from edgeq.text import VOCABULARY, WordPieces, read_vocabulary
+
+SAMPLE = Path(__file__).parent / "ptq" / "sentences.txt"
+HELD_OUT = 5  # every fifth sentence is kept from the calibration, for the comparison
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A packed encoder, and the sentences that were kept from its calibration."""
+
+    network: MiniLM
+    held_out: list[list[int]]  # ids
+    exact: Tensor  # (n, H) their vectors from the float network
+
+
+def read_sentences(path: Path) -> list[str]:
+    """The lines of a text file, without empty ones and without comments (#).
+
+    raises  UsageError for a file that is not readable UTF-8 text, or has fewer than 20 lines
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not readable as UTF-8 text: {error}") from None
+    sentences = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if len(sentences) < 4 * HELD_OUT:
+        raise UsageError(f"{path}: {len(sentences)} sentences, one a line; calibration needs at least {4 * HELD_OUT}")
+    return sentences
+
+
+def quantised(
+    folder: Path,
+    sentences: Sequence[str],
+    *,
+    tokens: int | None = None,
+    **options: Any,
+) -> Quantised:
+    """The packed network of a float encoder's checkpoint folder.
+
+    folder     config.json, weights, vocab.txt
+    sentences  like those that the encoder will read; every fifth one is held out
+    options    of `edgeq.ptq.quantize`
+    raises     FormatError, UnsupportedError, NotFoundError for the checkpoint
+    """
+    model = importer.build(read_checkpoint(folder), tokens)
+    pieces = WordPieces(read_vocabulary(folder / VOCABULARY))
+    ids = [pieces.encode(sentence, model.config.tokens) for sentence in sentences]
+    held_out = ids[::HELD_OUT]
+    packed = minilm.pack(model, batches([x for i, x in enumerate(ids) if i % HELD_OUT]), **options)
+    return Quantised(packed, held_out, vectors(model, held_out))
+
+
+def batches(ids: Sequence[Sequence[int]]) -> Batches:
+    """Sentences of the same length together, so that none is padded: [(ids (n, t), mask (n, t))]."""
+    by_length: dict[int, list[Sequence[int]]] = {}
+    for sentence in ids:
+        by_length.setdefault(len(sentence), []).append(sentence)
+    return [(block := torch.tensor(rows), torch.ones_like(block)) for rows in by_length.values()]
+
+
+@torch.no_grad()
+def vectors(model: MiniLM, ids: Sequence[Sequence[int]]) -> Tensor:
+    """(n, H) in the order of the sentences."""
+    rows = [torch.tensor([sentence]) for sentence in ids]
+    return torch.cat([model(row, torch.ones_like(row)) for row in rows])
