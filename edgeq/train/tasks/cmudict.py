@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,12 @@ from edgeq.train.recipe import Recipe
 from edgeq.train.task import Batch, Part, Scores, Task
 
 
+class Loader(Protocol):
+    """Gives the words of a part."""
+
+    def __call__(self, part: cmudict.Part, /) -> list[cmudict.Entry]: ...
+
+
 @dataclass(frozen=True)
 class Options:
     """Nothing to choose: the dictionary, its parts and its symbols are fixed."""
@@ -25,7 +32,7 @@ class Options:
 class Pronouncing(Task):
     """Cross-entropy of the first pronunciation; with a teacher also its answers and hidden states."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, load: Loader) -> None:
         self.spelling = Spelling()
         config, s = recipe.model, self.spelling
         fits = (config.padding, config.start, config.end) == (s.padding, s.start, s.end)
@@ -34,9 +41,9 @@ class Pronouncing(Task):
                 f"model: spelling to phonemes needs vocabulary = {len(s.symbols)}, padding = {s.padding}, "
                 f"start = {s.start}, end = {s.end}"
             )
-        self.recipe = recipe
-        self.train = Words(cmudict.load("train"), s)
-        self.validation = Words(cmudict.load("validation"), s)
+        self.recipe, self.load = recipe, load
+        self.train = Words(load("train"), s)
+        self.validation = Words(load("validation"), s)
 
     def steps(self) -> int:
         return len(self.train) // self.recipe.training.batch
@@ -71,7 +78,7 @@ class Pronouncing(Task):
     def evaluate(self, model: nn.Module, part: Part) -> Scores:
         """Error rates of greedy decoding."""
         assert isinstance(model, TernaryBart)
-        words = self.validation if part == "validation" else Words(cmudict.load("test"), self.spelling)
+        words = self.validation if part == "validation" else Words(self.load("test"), self.spelling)
         rates = error_rates(decode(model, words), words.entries)
         figures = {name: value for name, value in asdict(rates).items() if name != "count"}
         return Scores(figures, -rates.phoneme_error_rate)
@@ -80,6 +87,6 @@ class Pronouncing(Task):
         return {VOCABULARY: format_vocabulary(self.spelling.symbols)}
 
 
-def make(recipe: Recipe) -> Pronouncing:
+def make(recipe: Recipe, load: Loader = cmudict.load) -> Pronouncing:
     """The task of a recipe; raises NotFoundError with the way to get the dictionary, UsageError for other symbols."""
-    return Pronouncing(recipe)
+    return Pronouncing(recipe, load)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from edgeq._errors import UsageError
 from edgeq.datasets import pretrained, snippets, sst2
+from edgeq.datasets.sst2 import Sentence
 from edgeq.importers import bert_checkpoint
 from edgeq.importers.checkpoint import read_checkpoint
 from edgeq.models._bert import AttentionTrace, Bert
@@ -39,34 +41,47 @@ class Options:
         check_ranges({"length": (self.length, 3, 512), "crops": (self.crops, 0.0, 1.0)})
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Everything that is read from disk."""
+
+    train: list[Sentence]
+    validation: list[Sentence]
+    test: list[Sentence]
+    snippets: list[str]
+    pretrained: Path  # MiniLM's folder
+
+
+def published() -> Sources:
+    """Raises NotFoundError with the way to get what is missing."""
+    parts = (sst2.load("train"), sst2.load("validation"), sst2.load("test"))
+    return Sources(*parts, snippets.load(), pretrained.minilm())
+
+
 class Sentiment(Task):
     """Cross-entropy; with a teacher also its answers and hidden states (weights: recipe.distillation)."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.options = recipe, recipe.data
-        parts = {part: sst2.load(part) for part in ("train", "validation")}
-        test = [sentence.text for sentence in sst2.load("test")]  # only to keep its sentences out of training
-        known = [*(sentence.text for part in parts.values() for sentence in part), *test]
-        extra = snippets.without(snippets.load(), known)
-        train = [sentence.text for sentence in parts["train"]]
-        folder = pretrained.minilm()
-        self.full = read_vocabulary(folder / "vocab.txt")
-        self.vocabulary = needed_pieces([*train, *extra], self.full)
+    def __init__(self, recipe: Recipe, sources: Sources) -> None:
+        self.recipe, self.options, self.sources = recipe, recipe.data, sources
+        known = [sentence.text for part in (sources.train, sources.validation, sources.test) for sentence in part]
+        extra = snippets.without(sources.snippets, known)  # the test part's sentences are only looked at to avoid them
+        texts, labels = [s.text for s in sources.train], [s.label for s in sources.train]
+        self.full = read_vocabulary(sources.pretrained / VOCABULARY)
+        self.vocabulary = needed_pieces([*texts, *extra], self.full)
         if recipe.model.vocabulary != len(self.vocabulary):
             raise UsageError(f"model.vocabulary: the training sentences need {len(self.vocabulary)} word pieces")
         self.tokenizer = WordPieces(self.vocabulary)
-        labels = [sentence.label for sentence in parts["train"]]
         if self.options.snippets:
-            train, labels = [*train, *extra], [*labels, *[UNLABELLED] * len(extra)]
-        self.train = Sentences(train, labels, self.tokenizer, self.options.length)
-        self.validation = self._labelled(parts["validation"])
+            texts, labels = [*texts, *extra], [*labels, *[UNLABELLED] * len(extra)]
+        self.train = Sentences(texts, labels, self.tokenizer, self.options.length)
+        self.validation = self._labelled(sources.validation)
 
     def prepare(self, model: nn.Module, teacher: nn.Module | None) -> None:
         """MiniLM's tensors for a network without a teacher; steps of activations by least squares."""
         assert isinstance(model, Bert)
         if teacher is None:
             rows = {piece: number for number, piece in enumerate(self.full)}
-            checkpoint = read_checkpoint(pretrained.minilm())
+            checkpoint = read_checkpoint(self.sources.pretrained)
             bert_checkpoint.start(model, checkpoint, torch.tensor([rows[piece] for piece in self.vocabulary]))
         fit_at_next_input(model)
         with torch.no_grad():
@@ -106,7 +121,7 @@ class Sentiment(Task):
         """Share of sentences whose larger logit is the label's, after the stored statistics have been renewed."""
         assert isinstance(model, Bert)
         renew_statistics(model, self.train)
-        sentences = self.validation if part == "validation" else self._labelled(sst2.load("test"))
+        sentences = self.validation if part == "validation" else self._labelled(self.sources.test)
         correct = 0
         for ids, mask, labels in sentences.in_order(EVALUATION_BATCH):
             correct += int((model(ids, mask).argmax(1) == labels).sum())
@@ -116,14 +131,14 @@ class Sentiment(Task):
     def files(self) -> Mapping[str, bytes]:
         return {VOCABULARY: format_vocabulary(self.vocabulary)}
 
-    def _labelled(self, part: list[sst2.Sentence]) -> Sentences:
+    def _labelled(self, part: list[Sentence]) -> Sentences:
         texts, labels = [s.text for s in part], [s.label for s in part]
         return Sentences(texts, labels, self.tokenizer, self.options.length)
 
 
-def make(recipe: Recipe) -> Sentiment:
+def make(recipe: Recipe, sources: Sources | None = None) -> Sentiment:
     """The task of a recipe. Raises NotFoundError with the way to get what is missing, UsageError."""
-    return Sentiment(recipe)
+    return Sentiment(recipe, sources or published())
 
 
 def renew_statistics(model: Bert, sentences: Sentences) -> None:
