@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from .executorch import Methods
+
 TARGETS = {"executorch": ".pte", "micro": ".pte"}
 
 
@@ -89,7 +91,7 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
         "edgeq": metadata.version("edgeq"),
         "executorch": metadata.version("executorch"),
     }
-    artefact = _store(file, _lower(model, models.example_inputs(config), target), manifest)
+    artefact = _store(file, _lower(models.methods(config, model), target), manifest)
     _require(artefact, part)
     return artefact
 
@@ -99,7 +101,7 @@ def compile_module(
 ) -> Artefact:
     """Compile your own module; the artefact lands in `folder` (default: the cache)."""
     target, part = _split(target)
-    data = _lower(model, example, target)
+    data = _lower({"forward": (model, example)}, target)
     digest = hashlib.sha256(data).hexdigest()
     file = _cached_file(digest, target, name) if folder is None else folder / f"{name}{TARGETS[target]}"
     artefact = _store(file, data, {"model": name, "target": target, "edgeq": metadata.version("edgeq")})
@@ -126,10 +128,14 @@ def _require(artefact: Artefact, part: str) -> None:
         micro.require(micro.Report.from_dict(artefact.manifest["micro"]), parts.find(part))
 
 
-def _lower(model: nn.Module, example: tuple[Tensor, ...], target: str) -> bytes:
+def _lower(methods: Methods, target: str) -> bytes:
     from . import executorch, micro
 
-    return micro.lower(model, example) if target == "micro" else executorch.lower(model, example)
+    if target == "executorch":
+        return executorch.lower_methods(methods)
+    if list(methods) != ["forward"]:
+        raise UnsupportedError(f"target micro takes networks with one method, this one has: {', '.join(methods)}")
+    return micro.lower(*methods["forward"])
 
 
 @functools.cache

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-FAMILIES = ("minilm", "pokebnn")
+FAMILIES = ("bibert", "bit", "minilm", "pokebnn", "ternary_bart")
 MOST_TOKENS = 4096
 
 

@@ -10,8 +10,12 @@ from torch import Tensor, nn
 
 from edgeq.models import _bert, _latents
 from edgeq.models._bert import Bert, BertConfig, Parts
+from edgeq.models._packed_bert import PackedBert
 from edgeq.nn.lowbit_embedding import LowBitEmbedding
 from edgeq.nn.lowbit_linear import LowBitLinear
+from edgeq.nn.packed_attention import SignAttention
+from edgeq.nn.packed_operands import Signs
+from edgeq.ops import Keep
 from edgeq.schemes import signs
 from edgeq.schemes.around_mean import bibert_weights
 from edgeq.schemes.quantised import product
@@ -52,3 +56,32 @@ def build(config: BiBERTConfig, *, quantised: bool = True) -> Bert:
 def load_latents(model: Bert, state: Mapping[str, Tensor]) -> None:
     """Start from the float twin; raises FormatError naming a tensor that does not fit."""
     _latents.load("BiBERT", model, state)
+
+
+class PackedBiBERTParts:
+    """Every linear layer reads signs: those of a norm are formed once for all that read them."""
+
+    signs = True
+
+    def quantiser(self, features: int, *, signed: bool) -> Signs:
+        return Signs(features)
+
+    def attention(self, features: int, heads: int) -> SignAttention:
+        return SignAttention(features, heads, Keep.POSITIVE)
+
+
+def packed(config: BiBERTConfig) -> PackedBert:
+    """The deployed network with all weights zero, to be filled from a package."""
+    return PackedBert(config, PackedBiBERTParts()).eval()
+
+
+def pack(model: Bert) -> PackedBert:
+    """The deployed form of a trained network."""
+    face = packed(model.config)
+    face.take(model)
+    return face
+
+
+def scheme(config: BiBERTConfig) -> str:
+    """As the paper writes it: bits of weights and activations."""
+    return "W1A1"

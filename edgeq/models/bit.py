@@ -8,19 +8,23 @@ with 2 bits or more, unsigned activations start at the minimum of the whole batc
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
 from edgeq._errors import UsageError
 from edgeq.models import _bert, _latents
 from edgeq.models._bert import Bert, BertConfig, Parts
+from edgeq.models._packed_bert import PackedBert
 from edgeq.nn.attention import LowBitAttention
 from edgeq.nn.elastic import Elastic
 from edgeq.nn.lowbit_embedding import LowBitEmbedding
 from edgeq.nn.lowbit_linear import LowBitLinear
+from edgeq.nn.packed_attention import CodeAttention, PackedAttention, SignAttention
+from edgeq.nn.packed_operands import PackedQuantiser, elastic_quantiser
+from edgeq.ops import Keep, Probability
 from edgeq.schemes.around_mean import bit_weights
-from edgeq.schemes.elastic import full_grid
+from edgeq.schemes.elastic import Grid, full_grid
 from edgeq.schemes.quantised import Quantised
 
 
@@ -68,8 +72,7 @@ class BiTParts(Parts):
         return LowBitAttention(self._elastic, scales_query=False)
 
     def _elastic(self, signed: bool) -> Elastic:
-        grid = full_grid(self.config.bits, signed=signed)
-        return Elastic(replace(grid, from_zero=not signed and self.config.minima == "zero"))
+        return Elastic(_grid(self.config, signed))
 
     def _linear(self, in_features: int, out_features: int, *, signed: bool) -> nn.Module:
         return LowBitLinear(
@@ -89,3 +92,46 @@ def build(config: BiTConfig, *, quantised: bool = True) -> Bert:
 def load_latents(model: Bert, state: Mapping[str, Tensor]) -> None:
     """Start from the float twin; raises FormatError naming a tensor that does not fit."""
     _latents.load("BiT", model, state)
+
+
+class PackedBiTParts:
+    """Each linear layer has a shift of its own in front of its quantiser, so none shares an operand."""
+
+    signs = False
+
+    def __init__(self, config: BiTConfig) -> None:
+        self.config = config
+
+    def quantiser(self, features: int, *, signed: bool) -> PackedQuantiser:
+        return elastic_quantiser(_grid(self.config, signed), features, moves=True)
+
+    def attention(self, features: int, heads: int) -> PackedAttention:
+        if self.config.bits == 1:
+            return SignAttention(features, heads, Keep.SOFTMAX)
+        query, key, value = (elastic_quantiser(_grid(self.config, True), features) for _ in range(3))
+        unsigned = _grid(self.config, False)
+        probability = Probability.SHIFT if unsigned.shifted else Probability.STEP
+        return CodeAttention(
+            heads, (query, key, value), probability, unsigned.high, d=features // heads, scales_query=False
+        )
+
+
+def packed(config: BiTConfig) -> PackedBert:
+    """The deployed network with all weights zero, to be filled from a package."""
+    return PackedBert(config, PackedBiTParts(config)).eval()
+
+
+def pack(model: Bert) -> PackedBert:
+    """The deployed form of a trained network."""
+    face = packed(cast(BiTConfig, model.config))
+    face.take(model)
+    return face
+
+
+def _grid(config: BiTConfig, signed: bool) -> Grid:
+    return replace(full_grid(config.bits, signed=signed), from_zero=not signed and config.minima == "zero")
+
+
+def scheme(config: BiTConfig) -> str:
+    """As the paper writes it: bits of weights and activations."""
+    return f"W1A{config.bits}"

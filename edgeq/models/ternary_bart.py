@@ -25,8 +25,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from edgeq._errors import UsageError
-from edgeq.models import _latents
+from edgeq._errors import FormatError, UsageError
+from edgeq.models import _latents, _packed_bart
+from edgeq.models._packed_bart import PackedBart, Session
 from edgeq.nn.attention import LowBitAttention, Quantiser, SoftmaxAttention
 from edgeq.nn.elastic import Elastic
 from edgeq.nn.heads import merge_heads, split_heads
@@ -378,6 +379,32 @@ def build(config: TernaryBartConfig, *, quantised: bool = True) -> TernaryBart:
 def load_latents(model: TernaryBart, state: Mapping[str, Tensor]) -> None:
     """Start from the float twin; raises FormatError naming a tensor that does not fit."""
     _latents.load("ternary BART", model, state)
+
+
+def packed(config: TernaryBartConfig) -> PackedBart:
+    """The deployed network with all weights zero, to be filled from a package."""
+    return PackedBart(config).eval()
+
+
+def pack(model: TernaryBart) -> PackedBart:
+    """The deployed form of a trained network."""
+    face = packed(model.config)
+    face.take(model)
+    return face
+
+
+def methods(net: PackedBart, given: Mapping[str, object]) -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
+    """`encode` and `decode` for one source of at most given["source"] tokens and a target of given["target"]."""
+    sizes = [given.get(name) for name in ("source", "target")]
+    if not all(type(size) is int and 0 < size <= net.config.positions for size in sizes):
+        raise FormatError(f'config.json: "input" must hold "source" and "target", 1 to {net.config.positions} tokens')
+    source, target = (int(str(size)) for size in sizes)
+    return _packed_bart.methods(Session(net, source=source, target=target))
+
+
+def scheme(config: TernaryBartConfig) -> str:
+    """As the paper writes it."""
+    return f"W{config.weight_bits}A{config.activation_bits}"
 
 
 def _added(mask: Tensor) -> Tensor:

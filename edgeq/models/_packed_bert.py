@@ -1,0 +1,144 @@
+"""BERT for classifying sentences, deploy face: packed layers, floats only between a norm and the next residual.
+
+Bits go from layer to layer: a linear layer hands its result over as the operand of the product that follows.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from edgeq._errors import UsageError
+from edgeq.models import _bert
+from edgeq.models._bert import Bert, BertConfig
+from edgeq.nn.lowbit_embedding import LowBitEmbedding
+from edgeq.nn.lowbit_linear import LowBitLinear
+from edgeq.nn.packed_attention import PackedAttention
+from edgeq.nn.packed_lowbit import PackedLowBitEmbedding, PackedLowBitLinear, PackedNorm
+from edgeq.nn.packed_operands import Operand, PackedQuantiser
+from edgeq.ops import Act
+
+_ACTS = {"gelu": Act.GELU, "relu": Act.RELU}
+
+
+class PackedParts(Protocol):
+    """What a paper quantises, and how.
+
+    signs  whether every linear layer reads the plain signs of a norm, which then are formed once
+    """
+
+    signs: bool
+
+    def quantiser(self, features: int, *, signed: bool) -> PackedQuantiser:
+        """In front of a linear layer."""
+
+    def attention(self, features: int, heads: int) -> PackedAttention: ...
+
+
+class Layer(nn.Module):
+    """(B, T, H) and, where the layers share them, its signs -> the same."""
+
+    def __init__(self, config: BertConfig, parts: PackedParts) -> None:
+        super().__init__()
+        hidden, inner = config.hidden, config.intermediate
+
+        def linear(i: int, o: int, *, signed: bool = True, act: Act = Act.NONE) -> PackedLowBitLinear:
+            return PackedLowBitLinear(i, o, parts.quantiser(i, signed=signed), act=act)
+
+        self.query, self.key, self.value, self.out = (linear(hidden, hidden) for _ in range(4))
+        self.attention = parts.attention(hidden, config.heads)
+        self.attention_norm = PackedNorm(hidden, config.norm_eps)
+        self.up = linear(hidden, inner, act=_ACTS[config.activation])
+        self.down = linear(inner, hidden, signed=False)
+        self.norm = PackedNorm(hidden, config.norm_eps)
+
+    def take(self, trained: _bert.Layer) -> None:
+        attention = trained.attention
+        for name in ("query", "key", "value", "out"):
+            getattr(self, name).take(getattr(attention, name))
+        self.attention.take(attention.core)
+        self.up.take(cast(LowBitLinear, trained.up))
+        self.down.take(cast(LowBitLinear, trained.down))
+        self.attention_norm.take(trained.attention_norm)
+        self.norm.take(trained.norm)
+
+    def forward(self, x: Tensor, signs: Operand | None, mask: Tensor) -> tuple[Tensor, Operand | None]:
+        core = self.attention
+        read = x if signs is None else signs
+        q, k, v = (
+            layer.quantised(read, then)
+            for layer, then in ((self.query, core.query), (self.key, core.key), (self.value, core.value))
+        )
+        x, signs = _norm(self.attention_norm, self.out(core(q, k, v, self.out.quantise, mask)), x, signs)
+        inner = self.up.quantised(x if signs is None else signs, self.down.quantise)
+        return _norm(self.norm, self.down(inner), x, signs)
+
+
+class PackedBert(nn.Module):
+    """ids, mask, types (B, T) int64 -> logits (B, labels) float32; mask 1 = real token, types may be left out."""
+
+    def __init__(self, config: BertConfig, parts: PackedParts) -> None:
+        super().__init__()
+        self.config, self.signs = config, parts.signs
+        hidden = config.hidden
+        self.word = PackedLowBitEmbedding(config.vocabulary, hidden)
+        self.position = nn.Embedding(config.positions, hidden)
+        self.token_type = nn.Embedding(config.token_types, hidden)
+        self.norm = PackedNorm(hidden, config.norm_eps)
+        self.layers = nn.ModuleList(Layer(config, parts) for _ in range(config.layers))
+        first = config.pooling == "cls"
+        self.pooler = PackedLowBitLinear(hidden, hidden, parts.quantiser(hidden, signed=True)) if first else None
+        self.classifier = nn.Linear(hidden, config.labels)
+
+    @torch.no_grad()
+    def take(self, trained: Bert) -> None:
+        """Copy what was learnt. The standardisation of a mean is folded into the classifier."""
+        theirs = trained.embeddings
+        self.word.take(cast(LowBitEmbedding, theirs.word))
+        self.position.weight.copy_(theirs.position.weight)
+        self.token_type.weight.copy_(theirs.token_type.weight)
+        self.norm.take(theirs.norm)
+        for ours, layer in zip(self.layers, trained.layers, strict=True):
+            cast(Layer, ours).take(cast(_bert.Layer, layer))
+        weight, bias = trained.classifier.weight.double(), trained.classifier.bias.double()
+        if isinstance(trained.pooler, _bert.FirstToken) and self.pooler is not None:
+            self.pooler.take(cast(LowBitLinear, trained.pooler.dense))
+        elif isinstance(trained.pooler, _bert.StandardisedMean):
+            batch = trained.pooler.standardise
+            assert batch.running_mean is not None and batch.running_var is not None
+            weight = weight / (batch.running_var.double() + batch.eps).sqrt()
+            bias = bias - weight @ batch.running_mean.double()
+        self.classifier.weight.copy_(weight)
+        self.classifier.bias.copy_(bias)
+
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.classifier(self.pooled(self.hidden(ids, mask, types)[-1], mask))
+        return logits
+
+    def hidden(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> list[Tensor]:
+        """Embeddings and the output of every layer, (B, T, H)."""
+        length = ids.shape[1]
+        if length > self.config.positions:
+            raise UsageError(f"{length} tokens: this network takes at most {self.config.positions}")
+        kind = self.token_type.weight[0] if types is None else self.token_type(types)
+        x = self.word(ids) + self.position.weight[:length] + kind
+        x, signs = _norm(self.norm, x, None, self.signs)
+        hidden = [x]
+        real = mask.to(torch.uint8)
+        for layer in self.layers:
+            x, signs = layer(x, signs, real)
+            hidden.append(x)
+        return hidden
+
+    def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states (B, T, H) -> (B, H)."""
+        if self.pooler is not None:
+            return torch.tanh(self.pooler(x[:, 0]))
+        weight = mask.to(x.dtype)[..., None]
+        return (x * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+
+def _norm(norm: PackedNorm, x: Tensor, residual: Tensor | None, signs: object) -> tuple[Tensor, Operand | None]:
+    return norm.with_signs(x, residual) if signs else (norm(x, residual), None)
