@@ -60,4 +60,19 @@ def _spoken_digits(trained: Trained, network: nn.Module) -> dict[str, Any]:
     }
 
 
-BY_DATASET: Mapping[str, Describe] = {"fashion-mnist": _fashion_mnist, "fsdd": _spoken_digits}
+def _cifar10(trained: Trained, network: nn.Module) -> dict[str, Any]:
+    data = trained.recipe.data
+    return {
+        "task": "image-classification",
+        "input": {"shape": [32, 32, 3], "dtype": "float32"},
+        "preprocessing": {"layout": "NHWC", "scale": 1 / 255, "mean": list(data.mean), "std": list(data.deviation)},
+        "labels": THINGS,
+    }
+
+
+BY_DATASET: Mapping[str, Describe] = {
+    "fashion-mnist": _fashion_mnist,
+    "fsdd": _spoken_digits,
+    "cifar10": _cifar10,
+    "cifar10-jpeg": _cifar10,
+}

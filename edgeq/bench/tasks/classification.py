@@ -31,7 +31,8 @@ class Classification(Task[data.Split]):
         return data.load_split(package, dataset=dataset)
 
     def full(self, dataset: str, config: Mapping[str, object]) -> data.Split:
-        return _spoken_digits(config) if dataset == fsdd.NAME else data.full_test_set(dataset)
+        known = {"fsdd": _spoken_digits, "cifar10": _cifar10, "cifar10-jpeg": _cifar10}.get(dataset)
+        return data.full_test_set(dataset) if known is None else known(dataset, config)
 
     def own(self, path: Path, config: Mapping[str, object]) -> data.Split:
         return data.from_path(path)
@@ -49,12 +50,18 @@ class Classification(Task[data.Split]):
         return Outcome(evaluation, outcome.ticks, (warning,))
 
 
-def _spoken_digits(config: Mapping[str, object]) -> data.Split:
+def _spoken_digits(dataset: str, config: Mapping[str, object]) -> data.Split:
     """The official test split of FSDD, as the bytes that the package's preprocessing reads."""
     recordings = fsdd.load()
     test = recordings.take < fsdd.TEST_TAKES
     windows = np.stack([features.window(recordings.waves[i]) for i in np.flatnonzero(test)])
-    return data.Split(data.as_bytes(features.log_mel(windows), config), recordings.digit[test], fsdd.NAME, "test")
+    return data.Split(data.as_bytes(features.log_mel(windows), config), recordings.digit[test], dataset, "test")
+
+
+def _cifar10(dataset: str, config: Mapping[str, object]) -> data.Split:
+    from edgeq.datasets import cifar10
+
+    return data.Split(*cifar10.load(dataset, "test"), dataset, "test")
 
 
 def make() -> Classification:

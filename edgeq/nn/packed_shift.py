@@ -1,0 +1,210 @@
+"""Convolution, batch norm, residual and ReLU in one pass, deploy face of DenseShift: float or int8 activations.
+
+Between int8 layers only codes travel: value = code * step, one static step per tensor. Everything is folded in double
+precision and rounded once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from edgeq import ops
+from edgeq.nn.batch_norm import EPS, BatchNorm
+from edgeq.nn.float_conv import Conv2d
+from edgeq.nn.shift_conv import Form, ShiftConv2d
+from edgeq.ops import Act, Quant, Want
+from edgeq.schemes import int8, shift, uniform
+
+Activations = Literal["f32", "i8"]
+Format = Literal["s2", "s3", "s4", "i8", "f32"]
+
+
+class PackedConv(nn.Module):
+    """(N, H, W, I) -> (N, H', W', O), H' = (H + 2 padding - kernel) // stride + 1; ReLU where it is asked for.
+
+    weight  s2 s3 s4: planes (bits, O, kh, kw, row), depthwise (bits, kh, kw, row of O), uint8; others (O, kh, kw, I/g)
+    params  (2, O): accumulator to output
+    skip    (1,): step of the residual's codes       } int8 activations only
+    grid    (3,): of the output's codes, see `grid`  }
+    """
+
+    weight: Tensor
+    params: Tensor
+    skip: Tensor
+    grid: Tensor
+
+    def __init__(
+        self,
+        weights: Format,
+        act: Activations,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.weights, self.act = weights, act
+        self.stride, self.padding, self.groups = stride, padding, groups
+        shape: tuple[int, ...] = (out_channels, kernel, kernel, in_channels // groups)
+        dtype = {"i8": torch.int8, "f32": torch.float32}.get(weights, torch.uint8)
+        if dtype == torch.uint8:
+            row = ops.row_bytes(shape[-1])
+            depthwise = groups == in_channels > 1
+            shape = (kernel, kernel, ops.row_bytes(out_channels)) if depthwise else (*shape[:-1], row)
+            shape = (int(weights[1]), *shape)
+        self.register_buffer("weight", torch.zeros(shape, dtype=dtype))
+        self.register_buffer("params", torch.zeros(2, out_channels))
+        if act == "i8":
+            self.register_buffer("skip", torch.ones(1))
+            self.register_buffer("grid", grid(1.0))
+
+    @classmethod
+    def from_trained(
+        cls,
+        conv: Conv2d,
+        bn: BatchNorm | None = None,
+        *,
+        act: Activations = "f32",
+        step_in: float = 1.0,
+        step_residual: float = 1.0,
+        step_out: float = 1.0,
+    ) -> PackedConv:
+        """Shift weights as planes; S3's as int8, for it has a zero; float ones as int8 where activations are."""
+        weights = _format(conv, act)
+        o, kernel, _, per_group = conv.kernel().shape
+        self = cls(
+            weights,
+            act,
+            per_group * conv.groups,
+            o,
+            kernel,
+            stride=conv.stride,
+            padding=conv.padding,
+            groups=conv.groups,
+        )
+        scale, bias = _affine(bn, conv.bias, o)
+        scale = scale * step_in
+        if isinstance(conv, ShiftConv2d) and weights != "i8":
+            sign, exponent = shift.weight_codes(conv.references)
+            if self.weight.dim() == 4:  # depthwise: the row runs over the outputs
+                sign, exponent = (codes.squeeze(-1).permute(1, 2, 0) for codes in (sign, exponent))
+            self.weight.copy_(shift.pack(sign, exponent, conv.bits))
+        elif weights == "i8" and not isinstance(conv, ShiftConv2d):
+            codes, inverse = uniform.weight_codes(conv.kernel(), 8)
+            self.weight.copy_(codes)
+            scale = scale / inverse.double()
+        else:
+            self.weight.copy_(conv.kernel().detach())
+        self.params.copy_(ops.stack_params(scale, bias))
+        if act == "i8":
+            self.skip.fill_(step_residual)
+            self.grid.copy_(grid(step_out))
+        return self
+
+    def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = True, want: Want = Want.MAP) -> Tensor:
+        """relu(conv(x) + residual): x and residual float32, or int8 codes; `want`: MAP, MEAN, or CODES of int8 ones."""
+        act = Act.RELU if relu else Act.NONE
+        if self.act == "i8":
+            out, _, mean, codes = getattr(ops, f"conv2d_{self.weights}i8")(
+                x,
+                self.weight,
+                self.stride,
+                self.padding,
+                self.groups,
+                None,
+                act,
+                self.params,
+                residual,
+                None if residual is None else self.skip,
+                self.grid if want == Want.CODES else None,
+                want,
+            )
+            found: dict[Want, Tensor] = {Want.MAP: out, Want.MEAN: mean, Want.CODES: codes}
+            return found[want]
+        raise AssertionError
+
+    def accumulators(self, x: Tensor) -> Tensor:
+        """(N, H, W, I) int8 -> (N, H', W', O) float32: the sums of codes times weights, exact below 2^24."""
+        plain = torch.stack([torch.ones_like(self.params[0]), torch.zeros_like(self.params[1])])
+        conv = getattr(ops, f"conv2d_{self.weights}i8")
+        arguments = (x, self.weight, self.stride, self.padding, self.groups, None, Act.NONE, plain)
+        out: Tensor = conv(*arguments, None, None, None, Want.MAP)[0]
+        return out
+
+
+class PackedInput(nn.Module):
+    """float32 -> int8 codes of one static step."""
+
+    grid: Tensor
+
+    def __init__(self, step: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("grid", grid(step))
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes: Tensor = ops.quantise_i8(x, self.grid)
+        return codes
+
+    @property
+    def step(self) -> float:
+        return 1 / float(self.grid[0])
+
+
+class PackedHead(nn.Module):
+    """(N, C) float32 -> (N, classes); weights float32, or 8 bits with one scale per class."""
+
+    weight: Tensor
+    params: Tensor
+
+    def __init__(self, in_features: int, classes: int, act: Activations) -> None:
+        super().__init__()
+        dtype = torch.int8 if act == "i8" else torch.float32
+        self.register_buffer("weight", torch.zeros(classes, in_features, dtype=dtype))
+        self.register_buffer("params", torch.zeros(2, classes))
+
+    @classmethod
+    def from_trained(cls, linear: nn.Linear, act: Activations) -> PackedHead:
+        self = cls(linear.in_features, linear.out_features, act)
+        codes, inverse = uniform.weight_codes(linear.weight, 8)
+        scale = 1 / inverse.double() if act == "i8" else torch.ones(linear.out_features)
+        self.weight.copy_(codes if act == "i8" else linear.weight.detach())
+        self.params.copy_(ops.stack_params(scale, linear.bias))
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.dtype == torch.int8:
+            y: Tensor = ops.linear_i8f32(x, self.weight, None, Quant.NONE, Act.NONE, self.params)
+            return y
+        raise AssertionError
+
+
+def grid(step: float) -> Tensor:
+    """(3,): what the operators take for codes of that step: 1 / step, lowest and highest code."""
+    return torch.tensor([1 / step, -int8.TOP, int8.TOP])
+
+
+def _format(conv: Conv2d, act: Activations) -> Format:
+    if isinstance(conv, ShiftConv2d):
+        return weight_format(conv.bits, conv.form)
+    return act
+
+
+def weight_format(bits: int, form: Form) -> Format:
+    """Of a packed shift convolution; S3's weights take 8 bits, for they have a zero."""
+    formats: dict[int, Format] = {2: "s2", 3: "s3", 4: "s4"}
+    return "i8" if form == "s3" else formats[bits]
+
+
+def _affine(bn: BatchNorm | None, bias: Tensor | None, channels: int) -> tuple[Tensor, Tensor]:
+    """What follows the convolution as scale * y + bias, double precision."""
+    own = torch.zeros(channels, dtype=torch.float64) if bias is None else bias.detach().double()
+    if bn is None:
+        return torch.ones(channels, dtype=torch.float64), own
+    scale = bn.scale.detach().double() / (bn.running_var.double() + EPS).sqrt()
+    return scale, bn.bias.detach().double() + (own - bn.running_mean.double()) * scale
