@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from edgeq._errors import UsageError
 from edgeq.datasets import cmudict
 from edgeq.models.ternary_bart import TernaryBart
+from edgeq.nn.elastic import fit_at_next_input
 from edgeq.text import VOCABULARY, Spelling, format_vocabulary
 from edgeq.train.g2p import Words, decode, error_rates
 from edgeq.train.recipe import Recipe
 from edgeq.train.task import Batch, Part, Scores, Task
+
+CALIBRATION_WORDS = 256
 
 
 class Loader(Protocol):
@@ -44,6 +47,14 @@ class Pronouncing(Task):
         self.recipe, self.load = recipe, load
         self.train = Words(load("train"), s)
         self.validation = Words(load("validation"), s)
+
+    def prepare(self, model: nn.Module, teacher: nn.Module | None) -> None:
+        """Learnt steps of activations by least squares."""
+        assert isinstance(model, TernaryBart)
+        fit_at_next_input(model)
+        sources, given, _ = self.train.batch(torch.arange(0, len(self.train), len(self.train) // CALIBRATION_WORDS + 1))
+        with torch.no_grad():
+            model(sources, self.train.mask(sources), given)
 
     def steps(self) -> int:
         return len(self.train) // self.recipe.training.batch
