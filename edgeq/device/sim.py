@@ -48,7 +48,8 @@ def open_stream(url: str) -> FdStream:
         process.kill()
         process.communicate(timeout=_CLOSE_S)
 
-    return FdStream(url, ours.fileno(), ours.fileno(), close, lambda: _why(process))
+    # lossy: what comes before the firmware has started its serial line may be lost, as on a real board
+    return FdStream(url, ours.fileno(), ours.fileno(), close, lambda: _why(process), lossy=True)
 
 
 def discover() -> list[Found]:

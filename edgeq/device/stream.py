@@ -33,16 +33,23 @@ class Stream(Protocol):
 class FdStream:
     """A stream over one or two descriptors, which it does not own.
 
+    lossy      bytes may be lost on the way
     close_fds  called once by close()
     why        called when the other side is gone: what is known about the reason
     """
 
-    lossy = False
-
     def __init__(
-        self, name: str, in_fd: int, out_fd: int, close_fds: Callable[[], None], why: Callable[[], str] = lambda: ""
+        self,
+        name: str,
+        in_fd: int,
+        out_fd: int,
+        close_fds: Callable[[], None],
+        why: Callable[[], str] = lambda: "",
+        *,
+        lossy: bool = False,
     ) -> None:
         self.name = name
+        self.lossy = lossy
         self._in, self._out = in_fd, out_fd
         self._close, self._why = close_fds, why
         self._closed = False
