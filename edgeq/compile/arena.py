@@ -40,6 +40,9 @@ def replan(plan: Any) -> None:
         for storage, offset in zip(storages, offsets, strict=True):
             for number, delta in storage.members.items():
                 plan.values[number].val.allocation_info.memory_offset_low = offset + delta
+        for value in plan.values:
+            if _is_planned(value.val) and tensor_bytes(value.val) == 0:
+                value.val.allocation_info.memory_offset_low = 0
         plan.non_const_buffer_sizes[1] = size
         return
 
@@ -91,9 +94,12 @@ def tensor_bytes(tensor: Any) -> int:
     return count
 
 
+def _is_planned(value: Any) -> bool:
+    return type(value).__name__ == "Tensor" and bool(value.allocation_info) and value.allocation_info.memory_id == 1
+
+
 def _arena_bytes(value: Any) -> int:
-    planned = type(value).__name__ == "Tensor" and value.allocation_info and value.allocation_info.memory_id == 1
-    return tensor_bytes(value) if planned else 0
+    return tensor_bytes(value) if _is_planned(value) else 0
 
 
 def _planned_bytes(plan: Any) -> int:

@@ -7,7 +7,7 @@ an operator demands of its own arguments is left to the runtime: the compiler ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -295,14 +295,49 @@ def _elements(t: Any) -> int:
     return count
 
 
+_CHANNELS = 64  # runtime/kernels/mcu/pixel.h
+_LANES = 8  # runtime/kernels/mcu/conv2d_i8f32.c
+
+
 def _scratch(plan: Any, call: Any) -> int:
-    """What the operator asks for in runtime/micro/ops_*.c: a row of sums for a mean, a hidden layer."""
+    """What the operator asks for: the `_scratch` functions of runtime/kernels/mcu, in bytes."""
     values = [plan.values[number].val for number in call.args]
     match plan.operators[call.op_index].name.removeprefix("edgeq::"):
-        case "conv2d_b1b1_fused" | "conv2d_i8f32_fused" if values[-5].int_val & Want.MEAN:
-            return 4 * int(values[1].sizes[0])
+        case "conv2d_b1b1":
+            return _pixels(0) + _patch(values[1].sizes)
+        case "conv2d_b1b1_fused":
+            local, block, gain = (type(v).__name__ == "Tensor" for v in values[7:10])
+            has_scale2 = values[6].sizes[0] in (4, 7)
+            mean = int(values[1].sizes[0]) if values[10].int_val & Want.MEAN else 0
+            return _pixels(local + block + (gain and has_scale2), mean) + _patch(values[1].sizes)
+        case "linear_b1b1":
+            return -(-int(values[1].sizes[1]) // 4) * 4
+        case "conv2d_i8f32" | "conv2d_i8f32_fused" as name:
+            fused = name.endswith("fused")
+            want = Want(values[9].int_val) if fused else Want.MAP
+            (_, _, width, channels), (o, kh, kw, group) = values[0].sizes, values[1].sizes
+            stride, same = values[4].int_val, values[5].int_val
+            out_width = -(-width // stride) if same else (width - kw) // stride + 1
+            waiting = 0 if want & Want.MAP else out_width * o
+            mean = o if want & Want.MEAN else 0
+            return int(_pixels(0, mean) + 4 * (kh * width * channels + kh * kw * group * _LANES + waiting))
+        case "linear_i8f32" | "linear_i4f32":
+            return _pixels(0) + 4 * int(values[0].sizes[-1])
+        case "squeeze_excite_i4f32":
+            (n, channels), hidden = values[0].sizes, values[3].int_val
+            return int(4 * n * hidden + _pixels(0) + 4 * max(channels, hidden))
+        case "epilogue":
+            local, block, gain = (type(v).__name__ == "Tensor" for v in values[3:6])
+            return _pixels(local + block + (gain and values[2].sizes[0] in (4, 7)))
         case "mean_hw":
             return 4 * int(values[0].sizes[3])
-        case "squeeze_excite_i4f32":
-            return 4 * int(values[0].sizes[0]) * int(values[3].int_val)
     return 0
+
+
+def _pixels(buffers: int, mean: int = 0) -> int:
+    return 4 * (_CHANNELS * (1 + buffers) + mean)
+
+
+def _patch(weights: Sequence[int]) -> int:
+    _, kh, kw, row = map(int, weights)
+    return kh * -(-kw * row // 4) * 4

@@ -1,13 +1,13 @@
 #include "check.h"
 
 bool eq_extent_ok(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-  const uint64_t limit = INT32_MAX;
-  if (a == 0 || b == 0 || c == 0 || d == 0 || a > limit) return false;
-  if (b > limit / a) return false;
-  const uint64_t ab = (uint64_t)a * b;
-  if (c > limit / ab) return false;
-  const uint64_t abc = ab * c;
-  return d <= limit / abc;
+  const uint32_t extents[] = {a, b, c, d};
+  uint32_t room = INT32_MAX; /* for the product of those that are left */
+  for (int i = 0; i < 4; i++) {
+    if (extents[i] == 0 || extents[i] > room) return false;
+    room /= extents[i];
+  }
+  return true;
 }
 
 /* The first and the last window along one axis touch the image, so that no address beyond one kernel's reach arises. */

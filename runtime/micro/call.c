@@ -3,13 +3,13 @@
 
 static const eqm_value nothing;
 
-bool eqm_require(eqm_call *c, bool condition) {
+bool eqm_refuse_unless(eqm_call *c, bool condition) {
   if (!condition && c->status == EQM_OK) c->status = EQM_BAD_ARGUMENT;
   return c->status == EQM_OK;
 }
 
-const eqm_value *eqm_next(eqm_call *c) {
-  return eqm_require(c, c->at < c->count) ? &c->values[c->args[c->at++]] : &nothing;
+const eqm_value *eqm_checked_next(eqm_call *c) {
+  return eqm_refuse_unless(c, c->next < c->end) ? &c->values[*c->next++] : &nothing;
 }
 
 static const eqm_value *tensor(eqm_call *c, const eqm_value *v, uint32_t type) {
@@ -48,6 +48,7 @@ static const eqm_value *next_out(eqm_call *c) {
 }
 
 void *eqm_out(eqm_call *c, uint32_t type, uint32_t rank, const uint32_t *extents) {
+  if (c->compute) return eqm_next(c)->data;
   const eqm_value *v = tensor(c, next_out(c), type);
   eqm_require(c, v->rank == rank);
   for (uint32_t d = 0; d < rank && c->status == EQM_OK; d++) eqm_require(c, eqm_extent(v, d) == extents[d]);
@@ -56,20 +57,24 @@ void *eqm_out(eqm_call *c, uint32_t type, uint32_t rank, const uint32_t *extents
 
 void *eqm_out_like(eqm_call *c, uint32_t type, const eqm_value *x, uint32_t last) {
   uint32_t extents[EQM_MOST_DIMS];
+  if (c->compute) return eqm_next(c)->data;
   if (!eqm_require(c, x->rank > 0)) return NULL;
   for (uint32_t d = 0; d < x->rank; d++) extents[d] = eqm_extent(x, d);
   extents[x->rank - 1u] = last;
   return eqm_out(c, type, x->rank, extents);
 }
 
-void eqm_no_out(eqm_call *c) { eqm_require(c, next_out(c)->count == 0); }
+void eqm_no_out(eqm_call *c) {
+  const eqm_value *v = next_out(c);
+  eqm_require(c, v->count == 0);
+}
 
 /* ExecuTorch appends what the operator returns: its output once more, or a list of its outputs. */
 static void check_result(eqm_call *c) {
-  if (!eqm_require(c, c->outs > 0 && c->at + 1 == c->count)) return;
-  const uint16_t *outs = c->args + c->at - c->outs;
+  if (!eqm_require(c, c->outs > 0 && c->next + 1 == c->end)) return;
+  const uint16_t *outs = c->next - c->outs;
   if (c->outs == 1) {
-    eqm_require(c, c->args[c->at] == outs[0]);
+    eqm_require(c, *c->next == outs[0]);
     return;
   }
   const eqm_value *list = eqm_list(c, EQM_TENSOR_LIST);
@@ -78,8 +83,9 @@ static void check_result(eqm_call *c) {
 }
 
 bool eqm_ready(eqm_call *c, uint64_t scratch_bytes) {
+  if (c->compute) return true;
   check_result(c);
   if (scratch_bytes > INT32_MAX && c->status == EQM_OK) c->status = EQM_NO_MEMORY;
   c->scratch_bytes = (uint32_t)scratch_bytes;
-  return c->status == EQM_OK && c->compute;
+  return false;
 }

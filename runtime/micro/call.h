@@ -10,19 +10,25 @@
 
 typedef struct eqm_call {
   const eqm_value *values;
-  const uint16_t *args;
-  uint32_t at, count, outs;
+  const uint16_t *next;        /* argument to be taken: the number of a value */
+  bool compute;                /* false: this is eqm_prepare, arguments are checked */
+  const uint16_t *first, *end; /* of the arguments, and what follows is set, in eqm_prepare only */
+  uint32_t outs;
   eqm_status status;
   uint32_t scratch_bytes; /* what the operator asks for */
   void *scratch;
-  bool compute; /* false: this is eqm_prepare */
 } eqm_call;
 
-/* False, and the call is refused, when the condition does not hold. */
-bool eqm_require(eqm_call *c, bool condition);
+/* False, and the call is refused, when the condition does not hold. In eqm_run always true: what eqm_prepare has seen
+ * to hold still does; a condition that costs much is left out there ("c->compute ||"). */
+bool eqm_refuse_unless(eqm_call *c, bool condition);
+static inline bool eqm_require(eqm_call *c, bool condition) { return c->compute || eqm_refuse_unless(c, condition); }
 
 /* The next argument; of any kind, or of a kind and type with at least one element. */
-const eqm_value *eqm_next(eqm_call *c);
+const eqm_value *eqm_checked_next(eqm_call *c);
+static inline const eqm_value *eqm_next(eqm_call *c) {
+  return c->compute ? &c->values[*c->next++] : eqm_checked_next(c);
+}
 const eqm_value *eqm_tensor(eqm_call *c, uint32_t type);
 const eqm_value *eqm_optional_tensor(eqm_call *c, uint32_t type); /* NULL for None */
 uint32_t eqm_integer(eqm_call *c, uint32_t most);                 /* 0..most */

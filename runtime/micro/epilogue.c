@@ -26,8 +26,11 @@ static eq_residual take_residual(eqm_call *c, uint32_t images, eq_residual_mode 
   const eqm_value *r = eqm_optional_tensor(c, EQM_F32);
   if (!r || !eqm_require(c, (r->rank == 4 || r->rank == 2) && eqm_extent(r, 0) == images)) return (eq_residual){0};
   const bool image = r->rank == 4;
-  return (eq_residual){eqm_floats(r), image ? eqm_extent(r, 1) : 1, image ? eqm_extent(r, 2) : 1,
-                       eqm_extent(r, image ? 3 : 1), mode};
+  return (eq_residual){.data = eqm_floats(r),
+                       .h = image ? eqm_extent(r, 1) : 1,
+                       .w = image ? eqm_extent(r, 2) : 1,
+                       .c = eqm_extent(r, image ? 3 : 1),
+                       .mode = mode};
 }
 
 void eqm_take_residuals(eqm_call *c, uint32_t images, uint32_t channels, eq_epilogue *e) {
@@ -71,7 +74,7 @@ bool eqm_conv2d_geometry(eqm_call *c, const eqm_value *x, const eqm_value *w, ui
                     .stride_w = stride,
                     .groups = groups};
   (same ? eq_conv2d_same : eq_conv2d_valid)(op);
-  return eqm_require(c, eq_check_conv2d(op) == EQ_OK);
+  return eqm_require(c, c->compute || eq_check_conv2d(op) == EQ_OK);
 }
 
 eq_quant eqm_quant(uint32_t number, const float *steps, uint32_t channels) {

@@ -32,14 +32,6 @@ static uint32_t find_operator(eqm_method *m, uint32_t index) {
   return eqm_fault(r, EQM_NO_OPERATOR);
 }
 
-static eqm_status execute(const eqm_method *m, const uint16_t *words, eqm_call *call) {
-  call->values = m->records;
-  call->args = words + EQM_CALL_HEAD;
-  call->count = words[1];
-  m->program->operators[words[0]].execute(call);
-  return call->status;
-}
-
 /* Writes call i to `words`, proves it, and returns where the next one goes. */
 static uint16_t *prepare_call(eqm_method *m, uint32_t i, uint16_t *words) {
   uint32_t index;
@@ -53,8 +45,10 @@ static uint16_t *prepare_call(eqm_method *m, uint32_t i, uint16_t *words) {
     words[EQM_CALL_HEAD + a] = (uint16_t)number;
   }
   if (m->reader.status != EQM_OK) return words;
-  eqm_call call = {.compute = false};
-  if (execute(m, words, &call) != EQM_OK) eqm_fault(&m->reader, call.status);
+  const uint16_t *first = words + EQM_CALL_HEAD;
+  eqm_call call = {.values = m->records, .next = first, .first = first, .end = first + args.count};
+  m->program->operators[words[0]].execute(&call);
+  if (call.status != EQM_OK) eqm_fault(&m->reader, call.status);
   if (call.scratch_bytes > m->scratch_bytes) m->scratch_bytes = call.scratch_bytes;
   return words + EQM_CALL_HEAD + args.count;
 }
@@ -96,9 +90,11 @@ eqm_status eqm_run(const eqm_method *m, void *scratch, size_t scratch_bytes) {
   if (scratch_bytes < m->scratch_bytes) return EQM_NO_MEMORY;
   if (!aligned(scratch)) return EQM_UNALIGNED;
   const uint16_t *words = m->calls;
-  for (uint32_t i = 0; i < m->instructions.count; i++) {
-    eqm_call call = {.compute = true, .scratch = scratch};
-    if (execute(m, words, &call) != EQM_OK) return call.status;
+  const eqm_operator *operators = m->program->operators;
+  eqm_call call = {.values = m->records, .scratch = scratch, .compute = true};
+  for (uint32_t i = m->instructions.count; i; i--) {
+    call.next = words + EQM_CALL_HEAD;
+    operators[words[0]].execute(&call);
     words += EQM_CALL_HEAD + words[1];
   }
   return EQM_OK;

@@ -1,12 +1,12 @@
-/* The EdgeQ operators, and what several of them have in common. Schemas: edgeq/ops. Kernels are those of the reference
- * folder: their scratch is one row of channels, where the tiled ones would copy all weights to RAM. */
+/* The EdgeQ operators, and what several of them have in common. Schemas: edgeq/ops. Kernels are those of kernels/mcu,
+ * which read the weights in place, where the tiled ones would copy them all to RAM. */
 #ifndef EQM_OPERATORS_H
 #define EQM_OPERATORS_H
 
 #include "call.h"
 #include "core/check.h"
 #include "edgeq/ops.h"
-#include "kernels/ref/ref.h"
+#include "kernels/mcu/mcu.h"
 
 void eqm_pack_sign(eqm_call *c);
 void eqm_conv2d_b1b1(eqm_call *c);
@@ -36,11 +36,6 @@ void eqm_take_outs(eqm_call *c, const eq_conv2d *op, eq_epilogue *e);
 /* Fits a convolution over SAME or VALID windows to x [n][h][w][..] and w [o][kh][kw][..]; false: they do not fit. */
 bool eqm_conv2d_geometry(eqm_call *c, const eqm_value *x, const eqm_value *w, uint32_t channels, uint32_t stride,
                          bool same, uint32_t groups, eq_conv2d *op);
-/* Scratch of the sums of a mean over the image. */
-static inline uint64_t eqm_mean_scratch(const eq_epilogue *e, uint32_t channels) {
-  return e->out_mean ? (uint64_t)channels * sizeof(float) : 0;
-}
-
 /* Quantisers as the operators number them: 0 none, 1 signed 4 bit, 2 unsigned 4 bit, 3 signed 8 bit. */
 enum { EQM_QUANTS = 4 };
 eq_quant eqm_quant(uint32_t number, const float *steps, uint32_t channels);

@@ -8,7 +8,7 @@ void eqm_pack_sign(eqm_call *c) {
   const uint32_t k = eqm_extent(x, x->rank - 1u);
   eqm_require(c, !threshold || threshold->count == k);
   uint8_t *out = eqm_out_like(c, EQM_U8, x, (uint32_t)eq_row_bytes(k));
-  if (eqm_ready(c, 0)) eq_pack_b1_ref(eqm_floats(x), eqm_rows(x), k, eqm_floats(threshold), out);
+  if (eqm_ready(c, 0)) eq_pack_b1_mcu(eqm_floats(x), eqm_rows(x), k, eqm_floats(threshold), out);
 }
 
 /* What the convolutions have in common: x, w, channels, stride, groups. */
@@ -29,8 +29,9 @@ static bool take_conv(eqm_call *c, conv *v) {
 }
 
 static void run_conv(eqm_call *c, const conv *v, const eq_epilogue *e) {
-  eqm_require(c, eq_check_epilogue(e, v->op.n, v->op.out_h, v->op.out_w, v->op.o, true) == EQ_OK);
-  if (eqm_ready(c, eqm_mean_scratch(e, v->op.o))) eq_conv2d_b1b1_ref(&v->op, v->x->data, v->w->data, e, c->scratch);
+  eqm_require(c, c->compute || eq_check_epilogue(e, v->op.n, v->op.out_h, v->op.out_w, v->op.o, true) == EQ_OK);
+  if (eqm_ready(c, eq_conv2d_b1b1_mcu_scratch(&v->op, e)))
+    eq_conv2d_b1b1_mcu(&v->op, v->x->data, v->w->data, e, c->scratch);
 }
 
 /* conv2d_b1b1(Tensor x, Tensor w, int channels, int stride, int groups): int32 accumulators */
@@ -61,7 +62,8 @@ void eqm_linear_b1b1(eqm_call *c) {
   if (!eqm_require(c, x->rank >= 1 && w->rank == 2)) return;
   const uint32_t row = (uint32_t)eq_row_bytes(k);
   const eq_linear op = {eqm_rows(x), k, eqm_extent(w, 0)};
-  eqm_require(c, eqm_extent(w, 1) == row && eqm_extent(x, x->rank - 1u) == row && eq_check_linear(&op) == EQ_OK);
-  const eq_epilogue e = {.out_acc = eqm_out_like(c, EQM_I32, x, op.o)};
-  if (eqm_ready(c, 0)) eq_linear_b1b1_ref(&op, x->data, w->data, &e, c->scratch);
+  eqm_require(c, eqm_extent(w, 1) == row && eqm_extent(x, x->rank - 1u) == row &&
+                     (c->compute || eq_check_linear(&op) == EQ_OK));
+  int32_t *out = eqm_out_like(c, EQM_I32, x, op.o);
+  if (eqm_ready(c, eq_linear_b1b1_mcu_scratch(&op))) eq_linear_b1b1_mcu(&op, x->data, w->data, out, c->scratch);
 }

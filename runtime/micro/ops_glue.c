@@ -13,8 +13,9 @@ void eqm_epilogue(eqm_call *c) {
   eqm_take_activation(c, o, &e);
   eqm_take_residuals(c, n, o, &e);
   e.out = eqm_out_like(c, EQM_F32, acc, o);
-  eqm_require(c, eq_extent_ok(n, h, w, o) && eq_check_epilogue(&e, n, h, w, o, true) == EQ_OK);
-  if (eqm_ready(c, 0)) eq_epilogue_i32_ref((const int32_t *)(const void *)acc->data, n, h, w, o, &e, c->scratch);
+  eqm_require(c, c->compute || (eq_extent_ok(n, h, w, o) && eq_check_epilogue(&e, n, h, w, o, true) == EQ_OK));
+  if (eqm_ready(c, eq_epilogue_mcu_scratch(&e, o)))
+    eq_epilogue_i32_mcu((const int32_t *)(const void *)acc->data, n, h, w, o, &e, c->scratch);
 }
 
 /* mean_hw(Tensor x): float [n][h][w][c] -> [n][c] */
@@ -25,5 +26,5 @@ void eqm_mean_hw(eqm_call *c) {
   const uint32_t extents[] = {n, channels};
   float *out = eqm_out(c, EQM_F32, 2, extents);
   if (eqm_ready(c, (uint64_t)channels * sizeof(float)))
-    eq_mean_hw_ref(eqm_floats(x), n, h, w, channels, out, c->scratch);
+    eq_mean_hw_mcu(eqm_floats(x), n, h, w, channels, out, c->scratch);
 }

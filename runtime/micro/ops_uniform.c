@@ -23,9 +23,9 @@ static bool take_conv(eqm_call *c, conv *v) {
 }
 
 static void run_conv(eqm_call *c, const conv *v) {
-  eqm_require(c, eq_check_epilogue(&v->e, v->op.n, v->op.out_h, v->op.out_w, v->op.o, false) == EQ_OK);
-  if (eqm_ready(c, eqm_mean_scratch(&v->e, v->op.o)))
-    eq_conv2d_i8f32_ref(&v->op, eqm_floats(v->x), &v->quant, (const int8_t *)v->w->data, &v->e, c->scratch);
+  eqm_require(c, c->compute || eq_check_epilogue(&v->e, v->op.n, v->op.out_h, v->op.out_w, v->op.o, false) == EQ_OK);
+  if (eqm_ready(c, eq_conv2d_i8f32_mcu_scratch(&v->op, &v->e)))
+    eq_conv2d_i8f32_mcu(&v->op, eqm_floats(v->x), &v->quant, (const int8_t *)v->w->data, &v->e, c->scratch);
 }
 
 /* conv2d_i8f32(Tensor x, Tensor w, Tensor? steps, int quant, int stride, int same, int groups, int act, Tensor params):
@@ -52,17 +52,17 @@ static void linear(eqm_call *c, bool four_bits) {
   const eqm_value *x = eqm_tensor(c, EQM_F32), *w = eqm_tensor(c, four_bits ? EQM_U8 : EQM_I8);
   if (!eqm_require(c, x->rank >= 1 && w->rank == 2)) return;
   const eq_linear op = {eqm_rows(x), eqm_extent(x, x->rank - 1u), eqm_extent(w, 0)};
-  eqm_require(c, eq_check_linear(&op) == EQ_OK && op.k <= EQM_MOST / 4 &&
+  eqm_require(c, (c->compute || eq_check_linear(&op) == EQ_OK) && op.k <= EQM_MOST / 4 &&
                      eqm_extent(w, 1) == (four_bits ? eq_row_bytes(4 * op.k) : op.k));
   const eq_quant quant = eqm_take_quant(c, op.k);
   eq_epilogue e = {0};
   eqm_take_activation(c, op.o, &e);
   e.out = eqm_out_like(c, EQM_F32, x, op.o);
-  if (!eqm_ready(c, 0)) return;
+  if (!eqm_ready(c, eq_linear_f32_mcu_scratch(&op, &e))) return;
   if (four_bits)
-    eq_linear_i4f32_ref(&op, eqm_floats(x), &quant, w->data, &e, c->scratch);
+    eq_linear_i4f32_mcu(&op, eqm_floats(x), &quant, w->data, &e, c->scratch);
   else
-    eq_linear_i8f32_ref(&op, eqm_floats(x), &quant, (const int8_t *)w->data, &e, c->scratch);
+    eq_linear_i8f32_mcu(&op, eqm_floats(x), &quant, (const int8_t *)w->data, &e, c->scratch);
 }
 
 void eqm_linear_i8f32(eqm_call *c) { linear(c, false); }
@@ -84,17 +84,21 @@ void eqm_squeeze_excite_i4f32(eqm_call *c) {
   const eq_linear fc1 = {n, channels, hidden}, fc2 = {n, hidden, o};
   const uint64_t codes1 = (uint64_t)hidden * eq_row_bytes(4 * channels),
                  codes2 = (uint64_t)o * eq_row_bytes(4 * hidden);
-  eqm_require(c, codes->count == codes1 + codes2 && eq_check_linear(&fc1) == EQ_OK && eq_check_linear(&fc2) == EQ_OK);
+  eqm_require(c, codes->count == codes1 + codes2 &&
+                     (c->compute || (eq_check_linear(&fc1) == EQ_OK && eq_check_linear(&fc2) == EQ_OK)));
   const uint32_t extents[] = {n, o};
   float *out = eqm_out(c, EQM_F32, 2, extents);
-  if (!eqm_ready(c, (uint64_t)n * hidden * sizeof(float))) return;
-
   const float *steps1 = eqm_floats(params), *affine1 = steps1 + 2 * (size_t)channels,
               *steps2 = affine1 + 2 * (size_t)hidden, *affine2 = steps2 + 2 * (size_t)hidden;
   const eq_quant quant1 = eqm_quant(number1, steps1, channels), quant2 = eqm_quant(number2, steps2, hidden);
-  float *between = c->scratch;
-  const eq_epilogue e1 = {.scale = affine1, .bias = affine1 + hidden, .act = EQ_ACT_RELU, .out = between};
+  eq_epilogue e1 = {.scale = affine1, .bias = affine1 + hidden, .act = EQ_ACT_RELU};
   const eq_epilogue e2 = {.scale = affine2, .bias = affine2 + o, .act = EQ_ACT_HSIGMOID, .out = out};
-  eq_linear_i4f32_ref(&fc1, eqm_floats(mean), &quant1, codes->data, &e1, NULL);
-  eq_linear_i4f32_ref(&fc2, between, &quant2, codes->data + codes1, &e2, NULL);
+  const uint64_t between = (uint64_t)n * hidden * sizeof(float), scratch1 = eq_linear_f32_mcu_scratch(&fc1, &e1),
+                 scratch2 = eq_linear_f32_mcu_scratch(&fc2, &e2);
+  if (!eqm_ready(c, between + (scratch1 > scratch2 ? scratch1 : scratch2))) return;
+
+  e1.out = c->scratch;
+  void *rest = e1.out + n * hidden;
+  eq_linear_i4f32_mcu(&fc1, eqm_floats(mean), &quant1, codes->data, &e1, rest);
+  eq_linear_i4f32_mcu(&fc2, e1.out, &quant2, codes->data + codes1, &e2, rest);
 }

@@ -22,7 +22,7 @@ READER = [RUNTIME / "micro" / f"{name}.c" for name in ("call", "method", "progra
 OPERATORS = [
     *(RUNTIME / "micro" / f"{name}.c" for name in ("epilogue", "operators", "ops_binary", "ops_glue", "ops_uniform")),
     *(RUNTIME / "core" / f"{name}.c" for name in ("check", "shape")),
-    *sorted((RUNTIME / "kernels/ref").glob("*.c")),
+    *sorted((RUNTIME / "kernels/mcu").glob("*.c")),
 ]
 
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"]
