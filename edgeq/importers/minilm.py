@@ -59,12 +59,17 @@ def build(checkpoint: Checkpoint, tokens: int | None = None) -> MiniLM:
     table = "embeddings.word_embeddings.weight"
     if table not in tensors or tensors[table].dim() != 2:
         raise FormatError(f"checkpoint: no matrix {table}; not a BERT encoder")
+    layers = len({name.split(".")[2] for name in tensors if name.startswith("encoder.layer.")})
+    if checkpoint.integer("num_hidden_layers") != layers:
+        raise FormatError(
+            f"config.json: num_hidden_layers is {checkpoint.integer('num_hidden_layers')}, the file has {layers} layers"
+        )
     try:
         config = MiniLMConfig(
             vocabulary=tensors[table].shape[0],
             hidden=tensors[table].shape[1],
             heads=checkpoint.integer("num_attention_heads"),
-            layers=checkpoint.integer("num_hidden_layers"),
+            layers=layers,
             intermediate=checkpoint.integer("intermediate_size"),
             tokens=tokens,
             norm_eps=checkpoint.number("layer_norm_eps", 1e-12),
