@@ -105,17 +105,22 @@ void *Call::resize(Tensor &tensor, const SizesType *sizes, size_t rank, const ch
 }
 
 void *Call::out(ScalarType type, std::initializer_list<uint64_t> extents, const char *what) {
+  Extents all;
+  for (const uint64_t e : extents) all = all.then(e);
+  return out(type, all, what);
+}
+
+void *Call::out(ScalarType type, const Extents &extents, const char *what) {
   EValue *value = next();
   if (!value || !require(value->isTensor(), what)) return nullptr;
   Tensor &tensor = value->toTensor();
   if (!usable(tensor, type, what)) return nullptr;
   SizesType sizes[kMostRank];
-  size_t rank = 0;
-  for (const uint64_t e : extents) {
-    if (!require(e <= INT32_MAX, what)) return nullptr;
-    sizes[rank++] = static_cast<SizesType>(e);
+  for (size_t d = 0; d < extents.rank; d++) {
+    if (!require(extents.at[d] <= INT32_MAX, what)) return nullptr;
+    sizes[d] = static_cast<SizesType>(extents.at[d]);
   }
-  return resize(tensor, sizes, rank, what);
+  return resize(tensor, sizes, extents.rank, what);
 }
 
 void *Call::out_like(ScalarType type, const Tensor &x, uint64_t last, const char *what) {

@@ -10,6 +10,7 @@
 #include <executorch/runtime/kernel/operator_registry.h>
 
 #include <initializer_list>
+#include <iterator>
 
 #include "edgeq/ops.h"
 #include "settings.h"
@@ -21,6 +22,28 @@ using executorch::aten::Tensor;
 using executorch::runtime::EValue;
 using executorch::runtime::KernelRuntimeContext;
 using executorch::runtime::Span;
+
+// Up to eight extents, outermost first.
+struct Extents {
+  uint64_t at[8];
+  size_t rank = 0;
+
+  Extents() = default;
+  // Those of t from dimension `from` on, but for the last one.
+  Extents(const Tensor &t, ssize_t from) {
+    for (ssize_t d = from; d + 1 < t.dim(); d++) *this = then(static_cast<uint64_t>(t.size(d)));
+  }
+  Extents then(uint64_t extent) const {
+    Extents longer = *this;
+    if (rank < std::size(at)) longer.at[longer.rank++] = extent;
+    return longer;
+  }
+  Extents behind(uint64_t extent) const {
+    Extents longer = Extents().then(extent);
+    for (size_t d = 0; d < rank; d++) longer = longer.then(at[d]);
+    return longer;
+  }
+};
 
 class Call {
 public:
@@ -40,6 +63,7 @@ public:
   double number(const char *what);
   // The next output, resized.
   void *out(ScalarType type, std::initializer_list<uint64_t> sizes, const char *what);
+  void *out(ScalarType type, const Extents &extents, const char *what);
   // The same with the extents of x, but for the last one.
   void *out_like(ScalarType type, const Tensor &x, uint64_t last, const char *what);
 
