@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from edgeq._errors import UnsupportedError
+from edgeq.text import VOCABULARY
 from edgeq.train import Trained
 
 Describe = Callable[[Trained, nn.Module], dict[str, Any]]
@@ -70,9 +71,21 @@ def _cifar10(trained: Trained, network: nn.Module) -> dict[str, Any]:
     }
 
 
+def _sst2(trained: Trained, network: nn.Module) -> dict[str, Any]:
+    from edgeq.datasets import sst2
+
+    return {
+        "task": "text-classification",
+        "input": {"tokens": trained.recipe.data.length, "dtype": "int64"},
+        "tokenizer": {"kind": "word pieces, uncased", "file": VOCABULARY},
+        "labels": list(sst2.LABELS),
+    }
+
+
 BY_DATASET: Mapping[str, Describe] = {
     "fashion-mnist": _fashion_mnist,
     "fsdd": _spoken_digits,
     "cifar10": _cifar10,
     "cifar10-jpeg": _cifar10,
+    "sst2": _sst2,
 }

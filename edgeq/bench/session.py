@@ -109,6 +109,7 @@ def measure(
     provider = named_provider(plan, url)
     config = package.config()
     task = tasks.of(config)
+    task.open(package)
     subject = Subject.begin(device.info, url, artefact, package, verb=plan.verb)
     warnings = [package.note] if package.note else []
     if subject.on_this_host and plan.times and (busy := host.load_warning()):
@@ -163,6 +164,7 @@ def choose_data(package: PulledPackage, plan: Plan) -> tasks.Samples | None:
         raise UsageError("--full and --data both say what to evaluate on; give one")
     config = package.config()
     task, label = tasks.of(config), config.get("dataset")
+    task.open(package)
     known = label if isinstance(label, str) else package.manifest.name
     if plan.data is not None:
         found = task.own(plan.data, config)

@@ -28,10 +28,13 @@ def command(
     packages.check_new(output)
 
     from edgeq import release  # takes seconds, so the arguments come first
+    from edgeq.text import VOCABULARY, format_vocabulary, read_vocabulary
     from edgeq.train import load_trained
 
     trained = load_trained(run / "model.safetensors")
-    manifest = release.release(trained, output, version=version, key=signer)
+    words = run / VOCABULARY  # of a network that reads text
+    extra = {VOCABULARY: format_vocabulary(read_vocabulary(words))} if words.is_file() else None
+    manifest = release.release(trained, output, version=version, key=signer, extra=extra)
     if json:
         files = {name: entry.size for name, entry in manifest.files.items()}
         print_json({"path": str(output), "name": manifest.name, "version": manifest.version, "files": files})

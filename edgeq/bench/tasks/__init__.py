@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {  # task: file
     "image-classification": "classification",
     "audio-classification": "classification",
     "sentence-similarity": "similarity",
+    "text-classification": "text_classification",
 }
 
 __all__ = ["KINDS", "Outcome", "Samples", "Task", "of"]

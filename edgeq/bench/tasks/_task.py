@@ -49,6 +49,9 @@ class Task(ABC, Generic[S]):
 
     items: str
 
+    def open(self, package: PulledPackage) -> None:
+        """Comes before every other call: a chance to read what belongs to the package, such as a vocabulary."""
+
     @abstractmethod
     def bundled(self, package: PulledPackage, dataset: str) -> S:
         """The split that a package carries."""

@@ -1,0 +1,73 @@
+"""A package that classifies texts: its vocabulary, the user's own sentences, and the score."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edgeq._errors import FormatError, NotFoundError, UsageError
+from edgeq.bench import tasks
+from edgeq.text import format_vocabulary
+
+CONFIG = {"task": "text-classification", "input": {"tokens": 6}, "dataset": "sst2"}
+PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "##s")
+
+
+def opened(vocabulary: bytes = format_vocabulary(PIECES)):
+    task = tasks.of(CONFIG)
+    task.open(SimpleNamespace(read=lambda name: {"vocab.txt": vocabulary}[name]))
+    return task
+
+
+def own(tmp_path, raw: bytes):
+    path = tmp_path / "mine.tsv"
+    path.write_bytes(raw)
+    return opened().own(path, CONFIG)
+
+
+def test_own_sentences_become_ids_and_a_mask(tmp_path):
+    texts = own(tmp_path, b"1\tGood films\n0\tbad bad bad bad bad bad\n")
+    ids, mask = opened().inputs(texts, CONFIG)
+    assert ids.tolist() == [[2, 4, 6, 7, 3, 0], [2, 5, 5, 5, 5, 3]] and ids.dtype == np.int64
+    assert mask.tolist() == [[1, 1, 1, 1, 1, 0], [1] * 6] and len(texts.head(1)) == 1
+    assert (texts.dataset, texts.split, texts.labels.tolist()) == ("mine", "own", [1, 0])
+
+
+def test_the_score_is_the_share_of_labels_with_the_larger_logit(tmp_path):
+    texts = own(tmp_path, b"1\tgood\n0\tbad\n1\tfilm\n")
+    logits = np.array([[0, 1], [2, 1], [3, 0]], np.float32)
+    net = SimpleNamespace(evaluate=lambda inputs, progress: SimpleNamespace(outputs=[logits], ticks=[5, 6, 7]))
+    outcome = opened().evaluate(net, texts, CONFIG, lambda done, total: None)
+    assert outcome.evaluation.accuracy.correct == 2 and outcome.evaluation.n == 3 and outcome.ticks == [5, 6, 7]
+
+
+def test_timing_needs_no_sentence():
+    net = SimpleNamespace(inputs=[SimpleNamespace(shape=(1, 6)), SimpleNamespace(shape=(1, 6))])
+    ids, mask = opened().first(net, None, CONFIG)
+    assert ids.shape == mask.shape == (1, 6) and ids.dtype == np.int64 and ids.min() >= 0 and ids.max() < len(PIECES)
+    assert mask.all()
+
+
+@pytest.mark.parametrize("raw", [b"good film\n", b"2\tgood\n", b"1\tgood\n1\n", b"1\t\xff\n"])
+def test_lines_that_are_none_are_refused(tmp_path, raw):
+    with pytest.raises(FormatError, match=r"mine\.tsv: (line|not UTF-8)"):
+        own(tmp_path, raw)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(NotFoundError, match="expected lines of label, tab and text"):
+        opened().own(tmp_path / "none.tsv", CONFIG)
+    with pytest.raises(UsageError, match="use --full or --data"):
+        opened().bundled(None, "sst2")
+    with pytest.raises(UsageError, match="imdb: no test split"):
+        opened().full("imdb", CONFIG)
+    with pytest.raises(FormatError, match="is missing; word pieces need it"):
+        opened(b"a\nb\n")
+
+
+@pytest.mark.parametrize("tokens", [None, 2, 5000, True, "40"])
+def test_a_length_that_is_none_is_refused(tmp_path, tokens):
+    path = tmp_path / "mine.tsv"
+    path.write_bytes(b"1\tgood\n")
+    with pytest.raises(FormatError, match='"tokens", 3 to 4096'):
+        opened().own(path, {**CONFIG, "input": {"tokens": tokens}})
