@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgeq.device import connect
     from edgeq.hub import pull, push
     from edgeq.package import verify_package
+    from edgeq.ptq import quantize
     from edgeq.zoo import build, load
 
 _LAZY = {
@@ -41,6 +42,7 @@ _LAZY = {
     "load": "edgeq.zoo",
     "pull": "edgeq.hub",
     "push": "edgeq.hub",
+    "quantize": "edgeq.ptq",
     "verify_package": "edgeq.package",
 }
 
@@ -64,6 +66,7 @@ __all__ = [
     "load",
     "pull",
     "push",
+    "quantize",
     "verify_package",
 ]
 

@@ -96,7 +96,11 @@ def encoder(
     vectors = sentences.vectors(done.network, done.held_out).numpy()
     found = similarity.agreement(done.exact.numpy(), vectors)
     tokens = done.network.config.tokens
-    label = {"dataset": "calibration", "split": f"{len(vectors)} sentences held out", "device": "this host, eager"}
+    label = {
+        "dataset": "calibration",
+        "split": f"{len(vectors)} sentences that the calibration did not see",
+        "device": "this host, eager",
+    }
     metrics: list[Metric] = [
         {"name": "mean_cosine", "value": found.mean_cosine, "unit": "1", "source": "measured", **label}
     ]

@@ -50,21 +50,26 @@ def quantised(
     folder: Path,
     sentences: Sequence[str],
     *,
+    others: Sequence[str] = (),
     tokens: int | None = None,
     **options: Any,
 ) -> Quantised:
     """The packed network of a float encoder's checkpoint folder.
 
     folder     config.json, weights, vocab.txt
-    sentences  like those that the encoder will read; every fifth one is held out
+    sentences  like those that the encoder will read, to calibrate with
+    others     to judge the result on; where there are none, every fifth of `sentences` is held out
     options    of `edgeq.ptq.quantize`
     raises     FormatError, UnsupportedError, NotFoundError for the checkpoint
     """
     model = importer.build(read_checkpoint(folder), tokens)
     pieces = WordPieces(read_vocabulary(folder / VOCABULARY))
-    ids = [pieces.encode(sentence, model.config.tokens) for sentence in sentences]
-    held_out = ids[::HELD_OUT]
-    packed = minilm.pack(model, batches([x for i, x in enumerate(ids) if i % HELD_OUT]), **options)
+    calibration = list(sentences) if others else [s for i, s in enumerate(sentences) if i % HELD_OUT]
+    held_out, seen = (
+        [pieces.encode(sentence, model.config.tokens) for sentence in texts]
+        for texts in (others or sentences[::HELD_OUT], calibration)
+    )
+    packed = minilm.pack(model, batches(seen), **options)
     return Quantised(packed, held_out, vectors(model, held_out))
 
 

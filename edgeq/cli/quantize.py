@@ -35,6 +35,10 @@ def command(
             help="Sentences, one a line (default: 500 film reviews); for a module an .npz, one array per argument.",
         ),
     ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option("--judge", help="Sentences to judge the result on; default: a fifth of the calibration's."),
+    ] = None,
     grid: Annotated[str, typer.Option("--grid", help="asymmetric, symmetric or q4_0.")] = "asymmetric",
     group: Annotated[int, typer.Option("--group", min=1, help="Inputs that share a scale.")] = 32,
     tokens: Annotated[int | None, typer.Option("--tokens", min=2, help="Longest text; default 64.")] = None,
@@ -74,13 +78,14 @@ def command(
     from edgeq import sentences  # takes seconds, so the arguments come first
 
     texts = sentences.read_sentences(calibration or sentences.SAMPLE)
+    others = sentences.read_sentences(judge) if judge else ()
     with Progress() as progress:
 
         def tell(layer: str, done: int, steps: int) -> None:
             progress(f"quantising {layer}", done, steps)
 
         folder = foreign.find(source, progress=progress)
-        done = sentences.quantised(folder, texts, tokens=tokens, progress=tell, **options)
+        done = sentences.quantised(folder, texts, others=others, tokens=tokens, progress=tell, **options)
         progress("comparing with the float network")
         manifest, found = adopt.encoder(
             done, output, name=name or output.name, licence=licence, origin=source, checkpoint=folder, key=signer
@@ -98,7 +103,7 @@ def command(
             }
         )
         return
-    held = f"{len(done.held_out)} sentences that were held out of the calibration"
+    held = f"{len(done.held_out)} sentences that the calibration did not see"
     print_table(
         [
             ("mean cosine", f"{found.mean_cosine:.4f}", f"to the float network, {held}"),

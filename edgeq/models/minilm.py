@@ -16,6 +16,7 @@ from edgeq._errors import UsageError
 from edgeq.nn.heads import merge_heads, split_heads
 from edgeq.nn.int4_linear import Int4Linear
 from edgeq.nn.int8_embedding import Int8Embedding
+from edgeq.nn.packed_lowbit import PackedNorm
 from edgeq.ops import Act
 from edgeq.ptq.network import Batches, quantize
 
@@ -53,6 +54,13 @@ def scheme(config: MiniLMConfig) -> str:
     return "int4"
 
 
+class Norm(nn.LayerNorm):
+    """LayerNorm of a sum, train face of `PackedNorm`."""
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        return super().forward(x if residual is None else x + residual)
+
+
 class Layer(nn.Module):
     """(B, T, H) -> (B, T, H); query, key and value are one linear layer."""
 
@@ -61,17 +69,17 @@ class Layer(nn.Module):
         self.heads, hidden = config.heads, config.hidden
         self.qkv: nn.Module = nn.Linear(hidden, 3 * hidden)
         self.out: nn.Module = nn.Linear(hidden, hidden)
-        self.attention_norm = nn.LayerNorm(hidden, config.norm_eps)
+        self.attention_norm: nn.Module = Norm(hidden, config.norm_eps)
         self.up: nn.Module = nn.Linear(hidden, config.intermediate)
         self.activation: nn.Module = nn.GELU()
         self.down: nn.Module = nn.Linear(config.intermediate, hidden)
-        self.norm = nn.LayerNorm(hidden, config.norm_eps)
+        self.norm: nn.Module = Norm(hidden, config.norm_eps)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         query, key, value = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         context = functional.scaled_dot_product_attention(query, key, value, mask)
-        x = self.attention_norm(self.out(merge_heads(context)) + x)
-        y: Tensor = self.norm(self.down(self.activation(self.up(x))) + x)
+        x = self.attention_norm(self.out(merge_heads(context)), x)
+        y: Tensor = self.norm(self.down(self.activation(self.up(x))), x)
         return y
 
 
@@ -83,7 +91,7 @@ class MiniLM(nn.Module):
         self.config = config
         self.word: nn.Module = nn.Embedding(config.vocabulary, config.hidden)
         self.position = nn.Parameter(torch.zeros(config.tokens, config.hidden))  # the type of a sole sentence included
-        self.norm = nn.LayerNorm(config.hidden, config.norm_eps)
+        self.norm: nn.Module = Norm(config.hidden, config.norm_eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -114,8 +122,13 @@ def packed(config: MiniLMConfig) -> MiniLM:
 
 
 def deploy(model: MiniLM, word: Int8Embedding) -> MiniLM:
-    """Finish a network whose linear layers are packed: its embedding, and GELU inside the layer in front of it."""
+    """Finish a network whose linear layers are packed: its embedding, its norms, GELU inside the layer in front."""
     model.word = word
+    for name, norm in list(model.named_modules()):
+        if isinstance(norm, Norm):
+            packed = PackedNorm(model.config.hidden, norm.eps)
+            packed.take(norm)
+            model.set_submodule(name, packed)
     for layer in model.layers:
         assert isinstance(layer, Layer) and isinstance(layer.up, Int4Linear)
         layer.up.act, layer.activation = Act.GELU, nn.Identity()

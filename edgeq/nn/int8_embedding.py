@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from edgeq import ops
 
 
 class Int8Embedding(nn.Module):
@@ -16,7 +17,7 @@ class Int8Embedding(nn.Module):
     def __init__(self, rows: int, features: int) -> None:
         super().__init__()
         self.register_buffer("codes", torch.zeros(rows, features, dtype=torch.int8))
-        self.register_buffer("scale", torch.zeros(rows, 1))
+        self.register_buffer("scale", torch.zeros(rows))
 
     @classmethod
     def from_float(cls, table: nn.Embedding) -> Int8Embedding:
@@ -24,9 +25,10 @@ class Int8Embedding(nn.Module):
         weight = table.weight.detach().float()
         self = cls(*weight.shape)
         largest = weight.abs().amax(1, keepdim=True)
-        self.scale.copy_(largest / 127)
+        self.scale.copy_(largest[:, 0] / 127)
         self.codes.copy_((weight * (127 / largest.clamp_min(torch.finfo(torch.float32).tiny))).round())
         return self
 
     def forward(self, ids: Tensor) -> Tensor:
-        return functional.embedding(ids, self.codes).to(torch.float32) * functional.embedding(ids, self.scale)
+        rows: Tensor = ops.embedding_i8(ids, self.codes, self.scale)
+        return rows
