@@ -1,4 +1,5 @@
 #include "isa.h"
+#include "integer.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -19,7 +20,8 @@ static bool cpu_has(eq_isa isa) {
   if ((state & XMM_YMM) != XMM_YMM || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   if (isa == EQ_ISA_AVX2) return b & bit_AVX2;
   const uint32_t wide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  return isa == EQ_ISA_AVX512 && (b & wide) == wide && (c & bit_AVX512VPOPCNTDQ) && (state & OPMASK_ZMM) == OPMASK_ZMM;
+  return isa == EQ_ISA_AVX512 && (b & wide) == wide && (c & bit_AVX512VPOPCNTDQ) && (c & bit_AVX512VNNI) &&
+         (state & OPMASK_ZMM) == OPMASK_ZMM;
 }
 
 static const eq_kernels *built_in(eq_isa isa) {
@@ -81,3 +83,12 @@ eq_status eq_isa_select(eq_isa isa) {
 }
 
 const eq_kernels *eq_kernels_current(void) { return built_in(eq_isa_current()); }
+
+const eq_integer_kernels *eq_integer_current(void) {
+  switch (eq_isa_current()) {
+#if defined(__x86_64__)
+  case EQ_ISA_AVX512: return &eq_integer_avx512;
+#endif
+  default: return (const eq_integer_kernels *)0;
+  }
+}

@@ -42,14 +42,17 @@ static eq_run run_of(const eq_tiled *t, const eq_tile *tile, const void *acc) {
                   .acc_pitch = t->pitch};
 }
 
-/* Units count through channel blocks first, then lines, then images. */
+/* Units count through channel blocks first, then lines, then images; with lines_first channel blocks come last. */
 static void work(void *arg, size_t begin, size_t end, unsigned worker) {
   const eq_tiled *t = arg;
   const uint32_t o = t->output.o, blocks = divide_up(o, t->block), units = divide_up(t->lines, t->lines_per_unit);
   void *acc = (uint8_t *)t->acc + (size_t)worker * t->pixels * t->pitch * sizeof(int32_t);
+  const size_t per_block = (size_t)units * t->images;
   for (size_t i = begin; i < end; i++) {
-    const uint32_t line = (uint32_t)(i / blocks % units) * t->lines_per_unit, first = (uint32_t)(i % blocks) * t->block;
-    eq_tile tile = {.image = (uint32_t)(i / blocks / units),
+    const size_t block = t->lines_first ? i / per_block : i % blocks,
+                 place = t->lines_first ? i % per_block : i / blocks;
+    const uint32_t line = (uint32_t)(place % units) * t->lines_per_unit, first = (uint32_t)block * t->block;
+    eq_tile tile = {.image = (uint32_t)(place / units),
                     .line = line,
                     .lines = least(t->lines_per_unit, t->lines - line),
                     .first = first,

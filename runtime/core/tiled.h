@@ -21,7 +21,9 @@ typedef struct {
   uint32_t pixels, piece;         /* accumulated at once, and of them in one line */
   void *acc;                      /* [workers][pixels][pitch] int32 or float */
   size_t pitch;
-  bool integer; /* type of acc */
+  bool integer;     /* type of acc */
+  bool lines_first; /* a worker goes through all lines of a block of channels before the next: for blocks made on the
+                       way */
   const void *operands;
   /* Fills acc [lines * pixels][pitch], of which `outputs` columns and whatever lies behind them may be written. */
   void (*accumulate)(const void *operands, const eq_tile *tile, void *acc, size_t pitch);

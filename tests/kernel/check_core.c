@@ -98,10 +98,15 @@ typedef enum {
   EPILOGUE_I32,
   MEAN_HW,
   PACK,
+  CONV_INT8,
+  LINEAR_INT8,
+  LINEAR_I4I8,
+  QUANTISE_I8,
   KINDS
 } kind;
 static const char *const names[KINDS] = {"conv2d_b1b1",  "linear_b1b1",  "conv2d_i8f32", "linear_i8f32",
-                                         "linear_i4f32", "epilogue_i32", "mean_hw",      "pack"};
+                                         "linear_i4f32", "epilogue_i32", "mean_hw",      "pack",
+                                         "conv2d_*i8",   "linear_*i8",   "linear_i4i8",  "quantise_i8"};
 
 typedef struct {
   kind kind;
@@ -111,7 +116,26 @@ typedef struct {
   const void *x, *weights;
   eq_quant q;
   eq_epilogue e;
+  unsigned type;        /* of the weights, an index into int8_products */
+  eq_weights_i4 groups; /* linear_i4i8 */
+  const float *block_step;
+  eq_codes codes;
+  float *step, *shift; /* quantise_i8 */
 } problem;
+
+typedef struct {
+  unsigned planes; /* 0: int8 */
+  size_t (*conv_scratch)(const eq_conv2d *, const eq_epilogue *, const eq_threads *);
+  eq_status (*conv)(const eq_conv2d *, const int8_t *, const void *, const eq_epilogue *, const eq_threads *, void *,
+                    size_t);
+  size_t (*linear_scratch)(const eq_linear *, const eq_epilogue *, const eq_threads *);
+  eq_status (*linear)(const eq_linear *, const int8_t *, const void *, const eq_epilogue *, const eq_threads *, void *,
+                      size_t);
+} int8_product;
+#define PRODUCT(type, planes)                                                                                          \
+  {planes, eq_conv2d_##type##i8_scratch, eq_conv2d_##type##i8, eq_linear_##type##i8_scratch, eq_linear_##type##i8}
+static const int8_product int8_products[] = {PRODUCT(b1, 1), PRODUCT(t2, 2), PRODUCT(s2, 2),
+                                             PRODUCT(s3, 3), PRODUCT(s4, 4), PRODUCT(i8, 0)};
 
 static eq_residual random_residual(const problem *p) {
   eq_residual r = {.h = p->h, .w = p->w, .mode = chance(50) ? EQ_RES_TILE : EQ_RES_PAD};
@@ -208,8 +232,77 @@ static eq_conv2d random_conv(bool whole_bytes) {
   }
 }
 
+/* Rows of k weights of one type. */
+static const void *int8_weights(unsigned type, size_t rows, uint32_t k) {
+  const unsigned planes = int8_products[type].planes;
+  return planes ? packed(planes * rows, k) : bytes(rows * k);
+}
+
+static uint32_t few_or_many(void) { return chance(50) ? 1 + below(5) : 1 + below(140); }
+
+static void random_int8(problem *p) {
+  p->type = below(sizeof int8_products / sizeof *int8_products);
+  if (p->kind == CONV_INT8) {
+    p->conv = random_conv(false);
+    const eq_conv2d *c = &p->conv;
+    const size_t taps = (size_t)c->kh * c->kw;
+    const bool over_outputs = int8_products[p->type].planes && c->groups > 1 && c->groups == c->c;
+    p->x = bytes((size_t)c->n * c->h * c->w * c->c);
+    p->weights =
+        over_outputs ? int8_weights(p->type, taps, c->o) : int8_weights(p->type, c->o * taps, c->c / c->groups);
+    p->n = c->n, p->h = c->out_h, p->w = c->out_w, p->o = c->o;
+  } else {
+    p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(600), .o = 1 + below(200)};
+    p->x = bytes((size_t)p->linear.m * p->linear.k);
+    p->weights = int8_weights(p->type, p->linear.o, p->linear.k);
+    p->n = p->linear.m, p->h = 1, p->w = 1, p->o = p->linear.o;
+  }
+  random_epilogue(p, true);
+}
+
+/* Halves around 1, none of them infinite or NaN. */
+static const uint16_t *halves(size_t count) {
+  uint16_t *p = take(count * sizeof *p);
+  for (size_t i = 0; i < count; i++) p[i] = chance(5) ? (uint16_t)below(1024) : (uint16_t)(bits32() & 0x83ff) | 0x3800;
+  return p;
+}
+
+static void random_groups(problem *p) {
+  p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(700), .o = 1 + below(150)};
+  const eq_linear *l = &p->linear;
+  p->groups.group = ONE_OF(32, 32, 64, 96, 128, 0);
+  if (p->groups.group == 0) p->groups.group = l->k;
+  const uint32_t groups = (l->k - 1) / p->groups.group + 1;
+  p->groups.zero_kind = (eq_zero_kind)below(3);
+  p->groups.codes = bytes(l->o * eq_row_bytes(4 * l->k));
+  p->groups.scale = halves((size_t)l->o * groups);
+  if (p->groups.zero_kind == EQ_ZERO_U4) p->groups.zero = bytes((size_t)l->o * (groups / 2 + groups % 2));
+  if (p->groups.zero_kind == EQ_ZERO_F16) p->groups.zero = halves((size_t)l->o * groups);
+  if (p->groups.group % 32 == 0 && chance(30)) p->block_step = floats((size_t)l->m * ((l->k - 1) / 32 + 1));
+  p->x = bytes((size_t)l->m * l->k);
+  p->n = l->m, p->h = 1, p->w = 1, p->o = l->o;
+  random_epilogue(p, false);
+}
+
+static void random_codes(problem *p) {
+  p->n = 1 + below(20), p->h = 1, p->w = 1, p->o = 1 + below(200);
+  p->codes = (eq_codes){.kind = (eq_codes_kind)below(6), .grid = {20.0f, -127, 127}, .clip = chance(50) ? 0.0f : 1.5f};
+  float *x = floats((size_t)p->n * p->o);
+  if (chance(20)) memset(x, 0, p->o * sizeof *x);
+  if (chance(20)) x[below(p->n * p->o)] = __builtin_nanf("");
+  if (chance(20)) x[below(p->n * p->o)] = -__builtin_inff();
+  p->x = x;
+  p->e.out_i8 = take((size_t)p->n * p->o);
+  p->step = take((size_t)p->n * ((p->o - 1) / 32 + 1) * sizeof(float));
+  p->shift = take(p->n * sizeof(float));
+}
+
 static problem random_problem(void) {
   problem p = {.kind = (kind)below(KINDS)};
+  if (p.kind == CONV_INT8 || p.kind == LINEAR_INT8) random_int8(&p);
+  if (p.kind == LINEAR_I4I8) random_groups(&p);
+  if (p.kind == QUANTISE_I8) random_codes(&p);
+  if (p.kind > PACK) return p;
   const bool binary = p.kind == CONV_B1B1 || p.kind == LINEAR_B1B1;
   if (p.kind == CONV_B1B1 || p.kind == CONV_I8F32) {
     p.conv = random_conv(binary);
@@ -282,6 +375,21 @@ static eq_status solve(const problem *p, const eq_threads *t) {
     const size_t size = eq_mean_hw_scratch(p->n, p->h, p->w, p->o);
     return eq_mean_hw(p->x, p->n, p->h, p->w, p->o, p->e.out_mean, take(size), size);
   }
+  case CONV_INT8: {
+    const int8_product *product = &int8_products[p->type];
+    const size_t size = product->conv_scratch(&p->conv, &p->e, t);
+    return product->conv(&p->conv, p->x, p->weights, &p->e, t, take(size), size);
+  }
+  case LINEAR_INT8: {
+    const int8_product *product = &int8_products[p->type];
+    const size_t size = product->linear_scratch(&p->linear, &p->e, t);
+    return product->linear(&p->linear, p->x, p->weights, &p->e, t, take(size), size);
+  }
+  case LINEAR_I4I8: {
+    const size_t size = eq_linear_i4i8_scratch(&p->linear, &p->groups, &p->e, t);
+    return eq_linear_i4i8(&p->linear, p->x, p->block_step, &p->groups, &p->e, t, take(size), size);
+  }
+  case QUANTISE_I8: return eq_quantise_i8(&p->codes, p->x, p->n, p->o, p->e.out_i8, p->step, p->shift);
   default: {
     const eq_status status = eq_pack_b1(p->x, rows, p->o, p->weights, p->e.out_bits);
     if (status != EQ_OK) return status;
@@ -290,7 +398,7 @@ static eq_status solve(const problem *p, const eq_threads *t) {
   }
 }
 
-enum { OUTPUTS = 6 };
+enum { OUTPUTS = 8 };
 typedef struct {
   void *at[OUTPUTS];
   size_t size[OUTPUTS];
@@ -298,13 +406,14 @@ typedef struct {
 
 static outputs outputs_of(const problem *p) {
   const size_t pixels = (size_t)p->n * p->h * p->w;
-  return (outputs){{p->e.out_acc, p->e.out, p->e.out_bits, p->e.out_mean, p->e.out_t2, p->e.out_i8},
+  return (outputs){{p->e.out_acc, p->e.out, p->e.out_bits, p->e.out_mean, p->e.out_t2, p->e.out_i8, p->step, p->shift},
                    {pixels * p->o * 4, pixels * p->o * 4, (p->kind == PACK ? 3 : 1) * pixels * eq_row_bytes(p->o),
-                    (size_t)p->n * p->o * 4, 2 * pixels * eq_row_bytes(p->o), pixels * p->o}};
+                    (size_t)p->n * p->o * 4, 2 * pixels * eq_row_bytes(p->o), pixels * p->o,
+                    (size_t)p->n * ((p->o - 1) / 32 + 1) * 4, (size_t)p->n * 4}};
 }
 
 static bool agrees(const problem *p, const outputs *wanted, eq_isa isa, unsigned workers) {
-  static const char *const output_names[OUTPUTS] = {"acc", "out", "bits", "mean", "t2", "codes"};
+  static const char *const output_names[OUTPUTS] = {"acc", "out", "bits", "mean", "t2", "codes", "step", "shift"};
   const outputs out = outputs_of(p);
   const eq_threads threads = {.workers = workers, .run = run, .context = &workers};
   for (int i = 0; i < OUTPUTS; i++)
@@ -315,9 +424,9 @@ static bool agrees(const problem *p, const outputs *wanted, eq_isa isa, unsigned
   for (int i = 0; i < OUTPUTS && !wrong; i++)
     if (out.at[i] && memcmp(out.at[i], wanted->at[i], out.size[i])) wrong = output_names[i];
   if (wrong)
-    printf("%s on %s with %u workers: %s; output %u x %u x %u x %u, kernel %u x %u, c %u, groups %u, k %u\n",
+    printf("%s on %s with %u workers: %s; output %u x %u x %u x %u, kernel %u x %u, c %u, groups %u, k %u, type %u\n",
            names[p->kind], eq_isa_name(isa), workers, wrong, p->n, p->h, p->w, p->o, p->conv.kh, p->conv.kw, p->conv.c,
-           p->conv.groups, p->linear.k);
+           p->conv.groups, p->linear.k, p->type);
   return !wrong;
 }
 
@@ -336,6 +445,8 @@ int main(int argc, char **argv) {
     const problem p = random_problem();
     const outputs out = outputs_of(&p);
     outputs wanted = {0};
+    for (int k = 0; k < OUTPUTS; k++)
+      if (out.at[k]) memset(out.at[k], 0x5a, out.size[k]); /* some may stay as they are */
     eq_isa_select(EQ_ISA_REF);
     if (solve(&p, NULL) != EQ_OK || !guards_whole()) {
       printf("problem %ld: the reference fails on %s\n", i, names[p.kind]);

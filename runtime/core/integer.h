@@ -1,0 +1,84 @@
+/* What an instruction set supplies for int8 activations; the rest is in conv2d_i8.c, linear_i4i8.c and quantise_i8.c.
+ *
+ * Activations are copied once, each with `offset` added (modulo 256), so that a set whose product takes unsigned bytes
+ * gets them; tiles carry what takes the offset back. A tile holds the weights of EQ_BLOCK outputs as int8:
+ * [EQ_BLOCK / EQ_LANES][steps][EQ_LANES][4], a step being four inputs. */
+#ifndef EQ_CORE_INTEGER_H
+#define EQ_CORE_INTEGER_H
+
+#include "edgeq/integer.h"
+#include "kernels.h"
+#include "weights.h"
+
+enum { EQ_STEP = 4, EQ_FEW_ROWS = 4, EQ_CHUNK = 128 }; /* inputs of a step; rows for dot(); padding of rows for dot() */
+
+/* Where the patches of neighbouring output pixels lie: rows x taps runs of `steps` steps, in bytes. */
+typedef struct {
+  const uint8_t *x;
+  size_t pixel, row, tap;
+  uint32_t rows, taps, steps;
+} eq_byte_patches;
+
+/* 4-bit weights of EQ_BLOCK outputs, made ready: int8 tile of code - zero (zero kind F16: of the code), its steps in
+ * the order even inputs of eight, odd inputs of eight. Pieces are groups, or blocks of 32 where each has its own step.
+ */
+typedef struct {
+  int8_t *tile;   /* [EQ_BLOCK / EQ_LANES][steps][EQ_LANES][4] */
+  int32_t *start; /* [pieces][EQ_BLOCK] takes the offset back */
+  float *scale;   /* [pieces][EQ_BLOCK] */
+  float *zero;    /* [pieces][EQ_BLOCK], F16 only */
+  uint32_t steps, pieces, piece_steps;
+} eq_tile_i4;
+
+/* Rows of activations for 4-bit weights. */
+typedef struct {
+  const uint8_t *x; /* [m][pitch], offset, in the order of a tile's steps */
+  size_t pitch;
+  const float *step; /* [m][pieces], or NULL */
+  const float *ones; /* [m][pieces] sums of the activations, F16 zeros only */
+} eq_rows_i4;
+
+typedef struct {
+  uint8_t offset;
+  bool narrow; /* tiles may hold +-64 at most: wider weights come in halves */
+
+  /* to[i] = x[i] + offset */
+  void (*shift)(const int8_t *x, size_t count, uint8_t offset, uint8_t *to);
+  /* The same, count a multiple of 8, each eight in the order 0 2 4 6 1 3 5 7. */
+  void (*split)(const int8_t *x, size_t count, uint8_t offset, uint8_t *to);
+  /* k weights of one row; half 0: the whole, 1 and 2: two parts of it that add up, each within +-64. Up to 63 bytes
+   * behind may be overwritten. */
+  void (*decode)(const eq_weights *w, size_t row, uint32_t k, unsigned half, int8_t *to);
+  /* rows [outputs][steps][4] -> a tile; start[EQ_BLOCK] = -offset * sum of the weights */
+  void (*tile)(const int8_t *rows, uint32_t outputs, uint32_t steps, int8_t *tile, int32_t *start);
+  /* acc [pixels][pitch] = start + products, or with `more` acc + start + products; lanes past `outputs` may be
+   * overwritten up to EQ_BLOCK */
+  void (*accumulate)(const eq_byte_patches *p, uint32_t pixels, const int8_t *tile, const int32_t *start, bool more,
+                     uint32_t outputs, int32_t *acc, size_t pitch);
+  /* One input channel a group: w [rows * taps][count], acc [pixels][pitch], output first + i reads channel (first + i)
+   * / multiplier; more: added to acc. */
+  void (*depthwise)(const eq_byte_patches *p, uint32_t pixels, const int8_t *w, size_t w_pitch, uint32_t first,
+                    uint32_t multiplier, bool more, uint32_t count, int32_t *acc, size_t pitch);
+  /* At most EQ_FEW_ROWS rows of plain activations x [m][x_pitch], padded with zeros to EQ_CHUNK, against canonical
+   * weights; sums [m]: of each row. NULL: the set has no such product. */
+  void (*dot)(const int8_t *x, size_t x_pitch, const int32_t *sums, uint32_t m, const eq_weights *w, size_t first,
+              uint32_t outputs, uint32_t k, int32_t *acc, size_t pitch);
+
+  /* 4-bit weights: first output, outputs <= EQ_BLOCK -> the arrays of an eq_tile_i4 */
+  void (*tile_i4)(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs, const eq_tile_i4 *to);
+  void (*accumulate_i4)(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *w, uint32_t outputs, float *acc,
+                        size_t pitch);
+
+  void (*range)(const float *x, size_t count, float clip, float *least, float *most);
+  /* min(max(rint(clipped x * scale), low), high) */
+  void (*codes)(const float *x, size_t count, float clip, float scale, int32_t low, int32_t high, int8_t *to);
+  /* rint((clipped x - least) / width * 255) - 128 */
+  void (*codes_between)(const float *x, size_t count, float clip, float least, float width, int8_t *to);
+} eq_integer_kernels;
+
+extern const eq_integer_kernels eq_integer_avx2, eq_integer_avx512, eq_integer_neon, eq_integer_neon_dotprod;
+
+/* Those of the set in use; NULL: the reference. */
+const eq_integer_kernels *eq_integer_current(void);
+
+#endif

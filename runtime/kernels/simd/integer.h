@@ -1,0 +1,234 @@
+/* What is the same for every instruction set about int8 activations: copies, decoding, plain tiles, quantisers. The
+ * compiler makes vectors of the loops. */
+#include "core/half.h"
+#include "core/integer.h"
+
+/* ---- copies ---- */
+
+static void shift(const int8_t *restrict x, size_t count, uint8_t offset, uint8_t *restrict to) {
+  for (size_t i = 0; i < count; i++) to[i] = (uint8_t)((uint8_t)x[i] + offset);
+}
+
+static void split(const int8_t *restrict x, size_t count, uint8_t offset, uint8_t *restrict to) {
+  for (size_t i = 0; i < count; i += 8)
+    for (size_t j = 0; j < 4; j++) {
+      to[i + j] = (uint8_t)((uint8_t)x[i + 2 * j] + offset);
+      to[i + 4 + j] = (uint8_t)((uint8_t)x[i + 2 * j + 1] + offset);
+    }
+}
+
+/* ---- weights of one row ---- */
+
+/* Eight bits as eight bytes of 0 or 1. */
+INLINE uint64_t spread(uint8_t bits) {
+  const uint64_t each = bits * UINT64_C(0x0101010101010101) & UINT64_C(0x8040201008040201);
+  return (each + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & UINT64_C(0x0101010101010101);
+}
+
+/* Bytes of 0 or 1 as masks. */
+INLINE uint64_t filled(uint64_t bits) { return bits * 255; }
+
+/* Eight values +-size or 0 from their sign (1: positive) and sizes; sizes of at most 128. */
+INLINE uint64_t signed_bytes(uint64_t sign, uint64_t size) {
+  const uint64_t minus = filled(sign ^ UINT64_C(0x0101010101010101));
+  const uint64_t flipped =
+      size ^ minus; /* ~size where negative, then + 1 byte by byte; a size of 0 is never negative */
+  return flipped + (minus & UINT64_C(0x0101010101010101));
+}
+
+INLINE uint64_t eight_weights(const uint8_t *const plane[4], eq_weight_type type, size_t at, unsigned half) {
+  const uint64_t ones = UINT64_C(0x0101010101010101), sign = spread(plane[0][at]);
+  if (type == EQ_B1) return signed_bytes(sign, ones);
+  if (type == EQ_T2) {
+    const uint64_t nonzero = spread(plane[1][at]);
+    return (sign & nonzero) | (filled(nonzero) & ~filled(sign));
+  }
+  uint64_t size = ones + spread(plane[1][at]);
+  if (type != EQ_S2) size += 3 * size & filled(spread(plane[2][at]));
+  if (type == EQ_S4) {
+    size += 15 * size & filled(spread(plane[3][at]));
+    const uint64_t lesser = size >> 1 & UINT64_C(0x7f7f7f7f7f7f7f7f);
+    if (half == 2) { /* may be 0, which has no sign */
+      const uint64_t minus = filled(sign ^ ones) & ((lesser + UINT64_C(0x7f7f7f7f7f7f7f7f)) >> 7 & ones) * 255;
+      return (lesser ^ minus) + (minus & ones);
+    }
+    size -= lesser;
+  }
+  return signed_bytes(sign, size);
+}
+
+INLINE void planes_of_row(const eq_weights *w, size_t row, const uint8_t *plane[4]) {
+  for (unsigned i = 0; i < 4; i++)
+    plane[i] = (const uint8_t *)w->data + (i < eq_weight_planes(w->type) ? i : 0) * w->plane + row * w->row;
+}
+
+INLINE void decode_planes(const eq_weights *w, size_t row, uint32_t k, eq_weight_type type, unsigned half, int8_t *to) {
+  const uint8_t *plane[4];
+  planes_of_row(w, row, plane);
+  for (uint32_t i = 0; i < k; i += 8) {
+    const uint64_t eight = eight_weights(plane, type, i / 8, half);
+    __builtin_memcpy(to + i, &eight, sizeof eight);
+  }
+}
+
+static void decode_bytes(const int8_t *restrict from, uint32_t k, unsigned half, int8_t *restrict to) {
+  for (uint32_t i = 0; i < k; i++) {
+    const int8_t lesser = (int8_t)(from[i] >> 1);
+    to[i] = half == 0 ? from[i] : half == 1 ? (int8_t)(from[i] - lesser) : lesser;
+  }
+}
+
+__attribute__((unused)) static void decode(const eq_weights *w, size_t row, uint32_t k, unsigned half, int8_t *to) {
+  switch (w->type) {
+  case EQ_B1: decode_planes(w, row, k, EQ_B1, half, to); break;
+  case EQ_T2: decode_planes(w, row, k, EQ_T2, half, to); break;
+  case EQ_S2: decode_planes(w, row, k, EQ_S2, half, to); break;
+  case EQ_S3: decode_planes(w, row, k, EQ_S3, half, to); break;
+  case EQ_S4: decode_planes(w, row, k, EQ_S4, half, to); break;
+  default: decode_bytes((const int8_t *)w->data + row * w->row, k, half, to); break;
+  }
+}
+
+/* ---- tiles ---- */
+
+__attribute__((unused)) static void tile_plain(const int8_t *rows, uint32_t outputs, uint32_t steps, uint8_t offset,
+                                               int8_t *tile, int32_t *start) {
+  for (uint32_t o = 0; o < EQ_BLOCK; o++) {
+    const int8_t *from = rows + (size_t)o * steps * EQ_STEP;
+    int8_t *to = tile + ((size_t)(o / EQ_LANES) * steps * EQ_LANES + o % EQ_LANES) * EQ_STEP;
+    int32_t sum = 0;
+    for (uint32_t s = 0; s < steps; s++, to += (size_t)EQ_LANES * EQ_STEP)
+      if (o < outputs)
+        __builtin_memcpy(to, from + (size_t)s * EQ_STEP, EQ_STEP);
+      else
+        __builtin_memset(to, 0, EQ_STEP);
+    if (o < outputs)
+      for (size_t i = 0; i < (size_t)steps * EQ_STEP; i++) sum += from[i];
+    start[o] = -sum * offset;
+  }
+}
+
+static void depthwise(const eq_byte_patches *p, uint32_t pixels, const int8_t *w, size_t w_pitch, uint32_t first,
+                      uint32_t multiplier, bool more, uint32_t count, int32_t *acc, size_t pitch) {
+  for (uint32_t i = 0; i < pixels; i++, acc += pitch) {
+    int32_t *restrict sum = acc;
+    for (uint32_t o = 0; o < count && !more; o++) sum[o] = 0;
+    for (uint32_t t = 0; t < p->rows * p->taps; t++) {
+      const int8_t *restrict x = (const int8_t *)p->x + i * p->pixel + t / p->taps * p->row + t % p->taps * p->tap;
+      const int8_t *restrict tap = w + t * w_pitch;
+      if (multiplier == 1)
+        for (uint32_t o = 0; o < count; o++) sum[o] += x[first + o] * tap[o];
+      else
+        for (uint32_t o = 0; o < count; o++) sum[o] += x[(first + o) / multiplier] * tap[o];
+    }
+  }
+}
+
+/* ---- 4-bit weights ---- */
+
+/* Scales, and zeros where they are fractions, of `outputs` outputs: [pieces][EQ_BLOCK]. */
+__attribute__((unused)) static void scales_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs,
+                                              const eq_tile_i4 *to) {
+  const uint32_t groups = (k - 1) / w->group + 1, piece = to->piece_steps * EQ_STEP;
+  for (uint32_t p = 0; p < to->pieces; p++)
+    for (uint32_t o = 0; o < outputs; o++) {
+      const size_t at = (size_t)(first + o) * groups + (to->pieces == 1 ? 0 : (uint64_t)p * piece / w->group);
+      to->scale[(size_t)p * EQ_BLOCK + o] = eq_half(w->scale[at]);
+      if (w->zero_kind == EQ_ZERO_F16) to->zero[(size_t)p * EQ_BLOCK + o] = eq_half(((const uint16_t *)w->zero)[at]);
+    }
+}
+
+INLINE int32_t zero_of(const eq_weights_i4 *w, uint32_t groups, size_t row, uint32_t g) {
+  if (w->zero_kind == EQ_ZERO_EIGHT) return 8;
+  if (w->zero_kind == EQ_ZERO_F16) return 0;
+  return ((const uint8_t *)w->zero)[row * (groups / 2 + groups % 2) + g / 2] >> (4 * (g % 2)) & 15;
+}
+
+__attribute__((unused)) static void tile_i4_plain(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs,
+                                                  uint8_t offset, const eq_tile_i4 *to) {
+  const uint32_t groups = (k - 1) / w->group + 1, piece = to->piece_steps * EQ_STEP;
+  const size_t bytes = eq_row_bytes(4 * k);
+  for (uint32_t o = 0; o < outputs; o++) {
+    const uint8_t *codes = w->codes + (first + o) * bytes;
+    int8_t *lane = to->tile + ((size_t)(o / EQ_LANES) * to->steps * EQ_LANES + o % EQ_LANES) * EQ_STEP;
+    for (uint32_t p = 0; p < to->pieces; p++) {
+      const uint32_t begin = p * to->piece_steps,
+                     end = to->steps - begin < to->piece_steps ? to->steps : begin + to->piece_steps;
+      const int32_t zero =
+          zero_of(w, groups, first + o, to->pieces == 1 ? 0 : (uint32_t)((uint64_t)p * piece / w->group));
+      int32_t sum = 0;
+      for (uint32_t s = begin; s < end; s++)
+        for (uint32_t i = 0; i < EQ_STEP; i++) {
+          const size_t at = (size_t)s / 2 * EQ_STEP + i;
+          const int32_t value = at < bytes ? (codes[at] >> (4 * (s % 2)) & 15) - zero : 0;
+          lane[(size_t)s * EQ_LANES * EQ_STEP + i] = (int8_t)value;
+          sum += value;
+        }
+      to->start[(size_t)p * EQ_BLOCK + o] = -sum * offset;
+    }
+  }
+  scales_i4(w, k, first, outputs, to);
+}
+
+/* ---- quantisers ---- */
+
+/* NaN is passed over. */
+static void range(const float *x, size_t count, float clip, float *least, float *most) {
+  v16 low = v16_set(__builtin_inff()), high = v16_set(-__builtin_inff());
+  size_t i = 0;
+  for (; i + EQ_LANES <= count; i += EQ_LANES) {
+    const v16 v = v16_load(x + i);
+    low = v16_min(v, low); /* a < b ? a : b: NaN in a gives b */
+    high = v16_max(v, high);
+  }
+  float lows[EQ_LANES], highs[EQ_LANES];
+  v16_store(lows, low);
+  v16_store(highs, high);
+  for (; i < count; i++) {
+    lows[i % EQ_LANES] = x[i] < lows[i % EQ_LANES] ? x[i] : lows[i % EQ_LANES];
+    highs[i % EQ_LANES] = x[i] > highs[i % EQ_LANES] ? x[i] : highs[i % EQ_LANES];
+  }
+  *least = lows[0];
+  *most = highs[0];
+  for (int j = 1; j < EQ_LANES; j++) {
+    *least = lows[j] < *least ? lows[j] : *least;
+    *most = highs[j] > *most ? highs[j] : *most;
+  }
+  if (!(clip > 0.0f) || *least > *most) return; /* clipping keeps the order; without numbers there is no range */
+  *least = *least > clip ? clip : *least < -clip ? -clip : *least;
+  *most = *most > clip ? clip : *most < -clip ? -clip : *most;
+}
+
+/* Clipping before the scale; NaN stays. */
+INLINE v16 clipped(v16 x, float clip) {
+  if (!(clip > 0.0f)) return x;
+  const v16 limit = v16_set(clip), minus = v16_set(-clip);
+  return v16_max(minus, v16_min(limit, x)); /* the second where the first does not win: NaN in x stays */
+}
+
+static void codes(const float *x, size_t count, float clip, float scale, int32_t low, int32_t high, int8_t *to) {
+  const v16 s = v16_set(scale), lowest = v16_set((float)low), highest = v16_set((float)high);
+  for (size_t i = 0; i < count; i += EQ_LANES) {
+    const uint32_t n = count - i < EQ_LANES ? (uint32_t)(count - i) : EQ_LANES;
+    const v16 v = v16_mul(clipped(n == EQ_LANES ? v16_load(x + i) : v16_load_n(x + i, n), clip), s);
+    const v16 code = v16_min(v16_max(v, lowest), highest);
+    if (n == EQ_LANES)
+      v16_store_i8(to + i, code);
+    else
+      v16_store_i8_n(to + i, code, n);
+  }
+}
+
+static void codes_between(const float *x, size_t count, float clip, float least, float width, int8_t *to) {
+  const v16 low = v16_set(least), w = v16_set(width), most = v16_set(255.0f), middle = v16_set(128.0f);
+  for (size_t i = 0; i < count; i += EQ_LANES) {
+    const uint32_t n = count - i < EQ_LANES ? (uint32_t)(count - i) : EQ_LANES;
+    const v16 v = clipped(n == EQ_LANES ? v16_load(x + i) : v16_load_n(x + i, n), clip);
+    const v16 t = v16_mul(v16_div(v16_sub(v, low), w), most);
+    const v16 code = v16_sub(v16_round_even(v16_min(v16_max(t, v16_set(0.0f)), most)), middle);
+    if (n == EQ_LANES)
+      v16_store_i8(to + i, code);
+    else
+      v16_store_i8_n(to + i, code, n);
+  }
+}

@@ -1,0 +1,169 @@
+/* 4-bit weights with VNNI: codes become int8 tiles once for all rows; a group is summed in integers and then scaled. */
+#include "linear_i4i8.h"
+#include "transpose.h"
+
+enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP, ROWS = 6, NIBBLES = 8 };
+
+/* Sixteen outputs; where there are fewer, the first is read in place of the missing ones. */
+typedef struct {
+  const eq_weights_i4 *w;
+  size_t row[EQ_LANES];
+  uint32_t groups;
+} panel;
+
+static panel panel_of(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs) {
+  panel p = {.w = w, .groups = (k - 1) / w->group + 1};
+  for (uint32_t i = 0; i < EQ_LANES; i++) p.row[i] = first + (i < outputs ? i : 0);
+  return p;
+}
+
+/* Sixteen groups from g on of halves [rows][groups], as floats: lane i of r[j] belongs to output i, group g + j. */
+static void halves16(const panel *p, const uint16_t *halves, uint32_t g, __m512i r[16]) {
+  const uint32_t left = p->groups - g;
+  const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+  for (int i = 0; i < 16; i++)
+    r[i] = _mm512_castps_si512(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, halves + p->row[i] * p->groups + g)));
+  transpose16(r);
+}
+
+/* halves [rows][groups] -> floats [pieces][EQ_BLOCK] */
+static void floats_of(const panel *p, const uint16_t *halves, const eq_tile_i4 *t, float *to) {
+  const uint32_t per_group = t->pieces == 1 ? 1 : p->w->group / (t->piece_steps * EQ_STEP); /* pieces */
+  for (uint32_t g = 0; g < p->groups; g += 16) {
+    __m512i r[16];
+    halves16(p, halves, g, r);
+    for (uint32_t j = 0; j < 16 && g + j < p->groups; j++)
+      for (uint32_t i = 0, piece = (g + j) * per_group; i < per_group && piece < t->pieces; i++, piece++)
+        _mm512_store_si512(to + (size_t)piece * EQ_BLOCK, r[j]);
+  }
+}
+
+/* The zeros of eight groups from g on, four bits each. */
+static __m512i zeros8(const panel *p, uint32_t g) {
+  const size_t row = p->groups / 2 + p->groups % 2, at = g / 2, left = row - at < 4 ? row - at : 4;
+  uint32_t words[EQ_LANES] = {0};
+  for (int i = 0; i < EQ_LANES; i++)
+    __builtin_memcpy(&words[i], (const uint8_t *)p->w->zero + p->row[i] * row + at, left);
+  return _mm512_loadu_si512(words);
+}
+
+/* Four bytes of each word the zero of group g. */
+INLINE __m512i zero_bytes(__m512i eight, uint32_t g) {
+  const __m512i each = _mm512_set_epi8(12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8,
+                                       4, 4, 4, 4, 0, 0, 0, 0, 12, 12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0, 12,
+                                       12, 12, 12, 8, 8, 8, 8, 4, 4, 4, 4, 0, 0, 0, 0);
+  const __m512i code =
+      _mm512_and_si512(_mm512_srl_epi32(eight, _mm_cvtsi32_si128((int)(g % NIBBLES * 4))), _mm512_set1_epi32(15));
+  return _mm512_shuffle_epi8(code, each);
+}
+
+static void tile_panel(const panel *p, uint32_t k, const eq_tile_i4 *t, int8_t *to, int32_t *start) {
+  const eq_weights_i4 *w = p->w;
+  const size_t bytes = eq_row_bytes(4 * k);
+  const __m512i low = _mm512_set1_epi8(15), offset = _mm512_set1_epi8((char)OFFSET);
+  const uint32_t per_group = t->pieces == 1 ? 1 : w->group / (t->piece_steps * EQ_STEP);
+  __m512i zero = _mm512_set1_epi8(w->zero_kind == EQ_ZERO_EIGHT ? 8 : 0), eight = zero, sum = _mm512_setzero_si512();
+  uint32_t piece = 0, left = 0, eight_from = UINT32_MAX;
+  for (uint32_t step = 0; step < t->steps; step += 32) {
+    const size_t at = (size_t)step * EQ_STEP / 2, rest = bytes > at ? bytes - at : 0;
+    const __mmask64 mask = rest >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << rest) - 1;
+    __m512i r[16];
+    for (int i = 0; i < 16; i++) r[i] = _mm512_maskz_loadu_epi8(mask, w->codes + p->row[i] * bytes + at);
+    transpose16(r);
+    for (uint32_t i = 0; i < 16 && step + 2 * i < t->steps; i++, to += 2 * PANEL_STEP, left -= 2) {
+      if (left == 0) { /* the next piece */
+        if (step + i > 0) {
+          _mm512_store_si512(start + (size_t)piece * EQ_BLOCK, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+          piece++;
+        }
+        const uint32_t g = piece / per_group;
+        if (w->zero_kind == EQ_ZERO_U4) {
+          if (g / NIBBLES != eight_from) eight = zeros8(p, g / NIBBLES * NIBBLES);
+          eight_from = g / NIBBLES;
+          zero = zero_bytes(eight, g);
+        }
+        sum = _mm512_setzero_si512();
+        left = t->piece_steps;
+      }
+      const __m512i even = _mm512_sub_epi8(_mm512_and_si512(r[i], low), zero);
+      const __m512i odd = _mm512_sub_epi8(_mm512_and_si512(_mm512_srli_epi16(r[i], 4), low), zero);
+      _mm512_store_si512(to, even);
+      _mm512_store_si512(to + PANEL_STEP, odd);
+      sum = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, offset, even), offset, odd);
+    }
+  }
+  _mm512_store_si512(start + (size_t)piece * EQ_BLOCK, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+}
+
+void eq_tile_i4_avx512(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs, const eq_tile_i4 *t) {
+  for (uint32_t o = 0, i = 0; o < outputs; o += EQ_LANES, i++) {
+    const panel p = panel_of(w, k, first + o, outputs - o);
+    tile_panel(&p, k, t, t->tile + (size_t)i * t->steps * PANEL_STEP, t->start + o);
+    floats_of(&p, w->scale, t, t->scale + o);
+    if (w->zero_kind == EQ_ZERO_F16) floats_of(&p, w->zero, t, t->zero + o);
+  }
+}
+
+INLINE __m512i broadcast(const uint8_t *p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return _mm512_set1_epi32(word);
+}
+
+INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, int panels, const eq_tile_i4 *t, uint32_t panel0,
+                  float *acc, size_t pitch) {
+  __m512 y[ROWS][2];
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < panels; j++) y[i][j] = _mm512_setzero_ps();
+  const uint8_t *from = x->x + first * x->pitch;
+  const int8_t *w = t->tile + (size_t)panel0 * t->steps * PANEL_STEP;
+  const size_t panel_bytes = (size_t)t->steps * PANEL_STEP;
+  for (uint32_t piece = 0, left = t->steps; piece < t->pieces; piece++) {
+    const size_t at = (size_t)piece * EQ_BLOCK + panel0 * EQ_LANES;
+    const uint32_t steps = left < t->piece_steps ? left : t->piece_steps;
+    __m512i sum[ROWS][2];
+    for (int i = 0; i < rows; i++)
+      for (int j = 0; j < panels; j++) sum[i][j] = _mm512_load_si512(t->start + at + j * EQ_LANES);
+    for (uint32_t s = 0; s < steps; s++, from += EQ_STEP, w += PANEL_STEP) {
+      __m512i weights[2];
+      for (int j = 0; j < panels; j++) weights[j] = _mm512_load_si512(w + (size_t)j * panel_bytes);
+      for (int i = 0; i < rows; i++) {
+        const __m512i a = broadcast(from + (size_t)i * x->pitch);
+        for (int j = 0; j < panels; j++) sum[i][j] = _mm512_dpbusd_epi32(sum[i][j], a, weights[j]);
+      }
+    }
+    left -= steps;
+    for (int j = 0; j < panels; j++) {
+      const __m512 scale = _mm512_load_ps(t->scale + at + j * EQ_LANES);
+      for (int i = 0; i < rows; i++) {
+        const size_t of = (size_t)(first + (uint32_t)i) * t->pieces + piece;
+        __m512 total = _mm512_cvtepi32_ps(sum[i][j]);
+        if (x->ones)
+          total = _mm512_sub_ps(
+              total, _mm512_mul_ps(_mm512_load_ps(t->zero + at + j * EQ_LANES), _mm512_set1_ps(x->ones[of])));
+        const __m512 factor = x->step ? _mm512_mul_ps(scale, _mm512_set1_ps(x->step[of])) : scale;
+        y[i][j] = _mm512_add_ps(y[i][j], _mm512_mul_ps(total, factor));
+      }
+    }
+  }
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < panels; j++)
+      _mm512_storeu_ps(acc + (first + (uint32_t)i) * pitch + (panel0 + (uint32_t)j) * EQ_LANES, y[i][j]);
+}
+
+INLINE void all_rows(const eq_rows_i4 *x, uint32_t rows, int panels, const eq_tile_i4 *t, uint32_t panel0, float *acc,
+                     size_t pitch) {
+  uint32_t i = 0;
+  for (; i + ROWS <= rows; i += ROWS) block(x, i, ROWS, panels, t, panel0, acc, pitch);
+  for (; i + 4 <= rows; i += 4) block(x, i, 4, panels, t, panel0, acc, pitch);
+  for (; i + 2 <= rows; i += 2) block(x, i, 2, panels, t, panel0, acc, pitch);
+  for (; i < rows; i++) block(x, i, 1, panels, t, panel0, acc, pitch);
+}
+
+void eq_accumulate_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t outputs, float *acc,
+                             size_t pitch) {
+  const uint32_t panels = (outputs + EQ_LANES - 1) / EQ_LANES;
+  uint32_t panel0 = 0;
+  for (; panel0 + 2 <= panels; panel0 += 2) all_rows(x, rows, 2, t, panel0, acc, pitch);
+  if (panel0 < panels) all_rows(x, rows, 1, t, panel0, acc, pitch);
+}

@@ -1,0 +1,10 @@
+#ifndef EQ_AVX512_LINEAR_I4I8_H
+#define EQ_AVX512_LINEAR_I4I8_H
+
+#include "core/integer.h"
+
+void eq_tile_i4_avx512(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs, const eq_tile_i4 *to);
+void eq_accumulate_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *w, uint32_t outputs, float *acc,
+                             size_t pitch);
+
+#endif
