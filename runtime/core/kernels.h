@@ -7,6 +7,8 @@
 #ifndef EQ_CORE_KERNELS_H
 #define EQ_CORE_KERNELS_H
 
+#include "edgeq/attention.h"
+#include "edgeq/tokens.h"
 #include "edgeq/types.h"
 
 enum {
@@ -79,6 +81,22 @@ typedef struct {
   uint32_t y, x, pixels, channels;
 } eq_pool;
 
+/* One head of attention over signs, its keys and values turned (core/attention_b1.c). Bits past the last key and the
+ * last channel are 0. */
+typedef struct {
+  uint32_t words, keys;                           /* 64-bit words of a query's channels; keys, a multiple of 64 */
+  uint32_t key_words, channels;                   /* words over the keys; channels, a multiple of 64 */
+  const uint64_t *key_signs, *key_nonzero;        /* [words][keys] */
+  const uint64_t *value_positive, *value_nonzero; /* [key_words][channels] */
+} eq_bit_head;
+enum { EQ_HIDDEN = -(1 << 30) }; /* added to the score of a key that is not seen */
+/* Memory for one query. */
+typedef struct {
+  int32_t *dots;       /* [keys] */
+  float *exponentials; /* [keys] */
+  uint64_t *kept;      /* [key_words] */
+} eq_bit_room;
+
 typedef struct {
   void (*pack_b1)(const float *x, size_t rows, uint32_t k, const float *threshold, uint8_t *out);
   void (*pack_t2)(const float *x, size_t rows, uint32_t k, const float *threshold, uint8_t *out);
@@ -113,6 +131,11 @@ typedef struct {
                  size_t out_pitch);
   void (*pool)(const eq_pool *p, float *out, size_t out_pitch);
   void (*epilogue)(const eq_stage *s);
+
+  /* sums [channels]; hidden [keys] 0 or EQ_HIDDEN, seen [keys] 1 or 0 alike */
+  void (*attend_b1)(const eq_bit_head *h, const eq_keep *keep, const uint64_t *q, const uint64_t *q_nonzero,
+                    const int32_t *hidden, const float *seen, const eq_bit_room *room, int32_t *sums);
+  void (*layer_norm)(const eq_norm *op, size_t begin, size_t end); /* rows [begin, end) */
 } eq_kernels;
 
 /* Into the second-level cache. Forced inline, because gcc takes a function that only prefetches for one without effect.

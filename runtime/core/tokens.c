@@ -45,6 +45,10 @@ eq_status eq_layer_norm(const eq_norm *op) {
   if (!op || !op->x || !op->gamma || !op->beta) return EQ_BAD_ARGUMENT;
   if ((!op->out && !op->out_bits && !op->out_t2) || !(op->eps >= 0.0f)) return EQ_BAD_ARGUMENT;
   if (op->rows == 0 || op->rows > INT32_MAX || !eq_extent_ok((uint32_t)op->rows, op->k, 1, 1)) return EQ_BAD_SHAPE;
-  eq_layer_norm_ref(op);
+  const eq_kernels *kernels = eq_kernels_current();
+  if (kernels && kernels->layer_norm)
+    kernels->layer_norm(op, 0, op->rows);
+  else
+    eq_layer_norm_ref(op);
   return EQ_OK;
 }

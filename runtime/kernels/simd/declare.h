@@ -28,5 +28,8 @@ void EQ_NAME(eq_shrink)(const float *r, size_t r_pitch, uint32_t g, uint32_t pix
                         size_t out_pitch);
 void EQ_NAME(eq_pool)(const eq_pool *p, float *out, size_t out_pitch);
 void EQ_NAME(eq_epilogue)(const eq_stage *s);
+void EQ_NAME(eq_attend_b1)(const eq_bit_head *h, const eq_keep *keep, const uint64_t *q, const uint64_t *q_nonzero,
+                           const int32_t *hidden, const float *seen, const eq_bit_room *room, int32_t *sums);
+void EQ_NAME(eq_layer_norm)(const eq_norm *op, size_t begin, size_t end);
 
 #endif

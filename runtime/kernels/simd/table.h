@@ -20,4 +20,6 @@
       .shrink = EQ_NAME(eq_shrink),                                                                                    \
       .pool = EQ_NAME(eq_pool),                                                                                        \
       .epilogue = EQ_NAME(eq_epilogue),                                                                                \
+      .attend_b1 = EQ_NAME(eq_attend_b1),                                                                              \
+      .layer_norm = EQ_NAME(eq_layer_norm),                                                                            \
   }
