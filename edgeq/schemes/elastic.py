@@ -100,10 +100,10 @@ class _Elastic(torch.autograd.Function):
         codes, u = ctx.saved_tensors
         low, high, top, takes_sign = ctx.grid
         passed = torch.ops.aten.hardtanh_backward(grad, u, below(low), above(high))  # 0 on the edges it is given
-        slopes = grad * codes  # by alpha: the sign, the end of the grid or, inside it, the rounding error
-        if not takes_sign:
-            slopes.addcmul_(passed, u, value=-1)
-        return passed, slopes.sum() * (u.numel() * top) ** -0.5, None, None, None, None, None, None
+        slope = torch.dot(grad.reshape(-1), codes.reshape(-1))  # by alpha: the sign, the end of the grid or, inside it,
+        if not takes_sign:  # the rounding error
+            slope = slope - torch.dot(passed.reshape(-1), u.reshape(-1))
+        return passed, slope * (u.numel() * top) ** -0.5, None, None, None, None, None, None
 
 
 def quantise(x: Tensor, alpha: Tensor, grid: Grid, *, per_row: bool = False) -> Quantised:

@@ -75,11 +75,12 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_a = grad @ (b_codes * b_scale).mT
         if ctx.needs_input_grad[1]:
-            a = a_codes if a_scale.dim() else a_codes * a_scale
+            a, scaled = a_codes, grad * a_scale if a_scale.dim() else grad
             if b_codes.dim() == 2:
-                a = a.reshape(-1, a.shape[-1])
-            scaled = (grad * a_scale if a_scale.dim() else grad).reshape(*a.shape[:-1], -1)
+                a, scaled = a.reshape(-1, a.shape[-1]), scaled.reshape(-1, grad.shape[-1])
             grad_b = a.mT @ scaled
+            if not a_scale.dim():
+                grad_b *= a_scale
             if a_offset is not None:
                 grad_b += (grad * a_offset).reshape(scaled.shape).sum(-2, keepdim=True)
         return grad_a, grad_b, None, None, None, None, None
