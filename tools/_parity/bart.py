@@ -5,6 +5,7 @@ cancel, and the next layer takes the sign of that: end to end such a file is com
 """
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +13,31 @@ import torch
 from torch import Tensor
 
 from edgeq._errors import FormatError
+from edgeq.compile import executorch, host
 from edgeq.importers import bart_checkpoint
 from edgeq.importers.checkpoint import Checkpoint
-from edgeq.models.ternary_bart import Attention, Features, TernaryBart
+from edgeq.models import ternary_bart
+from edgeq.models._packed_bart import PackedBart, Session, methods
+from edgeq.models.ternary_bart import Attention, Cache, Features, TernaryBart
 from edgeq.nn.attention import LowBitAttention
 from edgeq.nn.elastic import Elastic
 from edgeq.nn.heads import split_heads
 from edgeq.nn.lowbit_linear import LowBitLinear
+from edgeq.nn.packed_lowbit import PackedLowBitLinear
 from edgeq.schemes.quantised import product
 
 from .codes import OUTPUT_ATOL, compare_output, compare_quantised
+from .operands import compare_linear
 from .report import Check, Fixture, Report
 
 GRADIENT_ATOL = 1e-10  # some gradients are 0 but for rounding
 INITIAL_ALPHA_RTOL = 1e-4
 COSINE_DISTANCE = 0.1  # of logits, where sums that cancel are not 0 in the recording
+COMPILED_ATOL = 2e-6  # the float head runs in XNNPACK; all else is the same code
 EIGHT_BIT_FLIPS = 1e-3  # share of 8-bit codes that may be off by one
+
+
+Decode = Callable[[Tensor, Tensor], Tensor]  # token (B, 1), position (1,) -> logits (B, 1, V)
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ def run_float(fixture: Fixture, report: Report) -> None:
     if has_ties(model):
         compare_direction(report, features.logits, fixture.tensors["out/logits"])
     else:
-        tolerance = EIGHT_BIT if model.config.activation_bits == 8 else EXACT
+        tolerance = tolerance_of(model)
         compare_features(report, fixture, features, tolerance)
         compare_gradients(report, fixture, model, features, tolerance)
         compare_decoding(report, fixture, model, tolerance)
@@ -121,20 +131,13 @@ def compare_gradients(
 @torch.no_grad()
 def compare_decoding(report: Report, fixture: Fixture, model: TernaryBart, tolerance: Tolerance) -> None:
     """Greedy decoding with a cache, of the batch and of its first item alone without padding."""
-    ids, mask = _input(fixture, "input_ids"), _input(fixture, "attention_mask")
-    length = int(mask[0].sum())
-    for kind, here, its_mask in (("gen_batch", ids, mask), ("gen_item0", ids[:1, :length], mask[:1, :length])):
-        if f"{kind}/tokens" not in fixture.tensors:
-            continue
-        want, tokens = fixture.tensors[f"{kind}/logits"], fixture.tensors[f"{kind}/tokens"]
+    for kind, here, its_mask in generations(fixture):
         cache = model.start(model.encode(here, its_mask), its_mask)
-        written = [torch.from_numpy(tokens[:, :1])]
-        logits = []
-        for _ in range(want.shape[1]):
-            logits.append(model.decode(written[-1], cache).logits)
-            written.append(logits[-1].argmax(-1))
-        report.compare(f"{kind}/logits", torch.cat(logits, 1), want, tolerance.logits)
-        report.compare(f"{kind}/tokens", torch.cat(written, 1), tokens, 0.0)
+
+        def decode(token: Tensor, _position: Tensor, cache: Cache = cache) -> Tensor:
+            return model.decode(token, cache).logits
+
+        compare_generation(report, fixture, kind, tolerance, decode)
 
 
 def compare_operands(report: Report, fixture: Fixture, model: TernaryBart) -> None:
@@ -231,4 +234,107 @@ def _input(fixture: Fixture, name: str) -> Tensor:
     return torch.from_numpy(fixture.tensors[f"in/{name}"])
 
 
-PATHS: dict[str, Check] = {"float": run_float}
+# -- paths "packed" and "pte": the deploy face on the C core, and the compiled program --------------------------------
+
+
+@torch.no_grad()
+def run_packed(fixture: Fixture, report: Report) -> None:
+    """The packed network against the recording: teacher forcing, cached decoding, every product by itself."""
+    model = build_from_fixture(fixture)
+    face = ternary_bart.pack(model)
+    recorded = fixture.tensors
+    ids, mask, target = (_input(fixture, n) for n in ("input_ids", "attention_mask", "decoder_input_ids"))
+    encoded = face.encoded(ids, mask)
+    decoded = face.decoded(encoded[-1], mask, target)
+    logits = face.logits(decoded[-1])
+    if has_ties(model):
+        compare_direction(report, logits, recorded["out/logits"])
+    else:
+        tolerance = tolerance_of(model)
+        report.compare("logits", logits, recorded["out/logits"], tolerance.logits)
+        for kind, tensors in (("encoder_hidden", encoded), ("decoder_hidden", decoded)):
+            for index, got in enumerate(tensors):
+                report.compare(f"{kind}_{index}", got, recorded[f"out/{kind}_{index}"], tolerance.hidden)
+        for kind, here, its_mask in generations(fixture):
+            steps = recorded[f"{kind}/logits"].shape[1]
+            session = Session(face, source=here.shape[1], target=steps, batch=here.shape[0])
+            session.encode(here, its_mask)
+            compare_generation(report, fixture, kind, tolerance, session.decode)
+    compare_packed_operands(report, fixture, model, face)
+
+
+def tolerance_of(model: TernaryBart) -> Tolerance:
+    return EIGHT_BIT if model.config.activation_bits == 8 else EXACT
+
+
+def generations(fixture: Fixture) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, ids and mask of the recorded greedy decodings: the batch, and its first item without padding."""
+    ids, mask = _input(fixture, "input_ids"), _input(fixture, "attention_mask")
+    length = int(mask[0].sum())
+    for kind, here, its_mask in (("gen_batch", ids, mask), ("gen_item0", ids[:1, :length], mask[:1, :length])):
+        if f"{kind}/tokens" in fixture.tensors:
+            yield kind, here, its_mask
+
+
+def compare_generation(report: Report, fixture: Fixture, kind: str, tolerance: Tolerance, decode: Decode) -> None:
+    """Greedy decoding, one token after the other, after the source has been encoded."""
+    want, tokens = fixture.tensors[f"{kind}/logits"], fixture.tensors[f"{kind}/tokens"]
+    written, logits = [torch.from_numpy(tokens[:, :1])], []
+    for position in range(want.shape[1]):
+        logits.append(decode(written[-1], torch.tensor([position])))
+        written.append(logits[-1].argmax(-1))
+    report.compare(f"{kind}/logits", torch.cat(logits, 1), want, tolerance.logits)
+    report.compare(f"{kind}/tokens", torch.cat(written, 1), tokens, 0.0)
+
+
+def compare_packed_operands(report: Report, fixture: Fixture, model: TernaryBart, face: PackedBart) -> None:
+    """Every packed product from its recorded float inputs."""
+    flips = EIGHT_BIT_FLIPS if model.config.activation_bits == 8 else 0.0
+    ours = dict(face.named_modules())
+    for name, layer in model.named_modules():
+        packed = ours.get(name.replace(".layers.", "."))
+        if isinstance(packed, PackedLowBitLinear) and isinstance(layer, LowBitLinear):
+            here = bart_checkpoint.foreign_name(f"{name}.weight").removesuffix(".weight")
+            scaled = (
+                name.endswith(".query") and model.config.scales == "tensor"
+            )  # 1 / sqrt(d) is part of the packed layer
+            output = _act(fixture, here, "output") * (_d(model, name) ** -0.5 if scaled else 1.0)
+            recorded = {f"{here}/linear_input": _act(fixture, here, "linear_input"), f"{here}/output": output}
+            x = recorded_input(fixture, here)
+            compare_linear(report, here, packed, x, layer.quantise_input(x), recorded, flips=flips)
+    table = face.words(torch.arange(model.config.vocabulary))
+    key = "act/model.shared/embedding_weight_used"
+    report.compare(key, table, fixture.tensors[key], OUTPUT_ATOL)
+
+
+def _d(model: TernaryBart, name: str) -> int:
+    heads = model.config.encoder_heads if name.startswith("encoder") else model.config.decoder_heads
+    return model.config.hidden // heads
+
+
+@torch.no_grad()
+def run_pte(fixture: Fixture, report: Report) -> None:
+    """The program that a device runs, bit for bit the packed network: teacher forcing, and `encode` with `decode`."""
+    model = build_from_fixture(fixture)
+    face = ternary_bart.pack(model)
+    example = tuple(_input(fixture, n) for n in ("input_ids", "attention_mask", "decoder_input_ids"))
+    (logits,) = host.run(executorch.lower(face, example), example)
+    report.compare("logits_minus_packed", logits, face(*example).numpy(), COMPILED_ATOL)
+    if has_ties(model):
+        compare_direction(report, logits, fixture.tensors["out/logits"])
+        return
+    tolerance = tolerance_of(model)
+    report.compare("logits", logits, fixture.tensors["out/logits"], tolerance.logits)
+    for kind, here, its_mask in generations(fixture):
+        steps = fixture.tensors[f"{kind}/logits"].shape[1]
+        session = Session(face, source=here.shape[1], target=steps, batch=here.shape[0])
+        program = host.Program(executorch.lower_methods(methods(session)))
+
+        def decode(token: Tensor, position: Tensor, program: host.Program = program) -> Tensor:
+            return program.run("decode", (token, position))[0]
+
+        program.run("encode", (here, its_mask))
+        compare_generation(report, fixture, kind, tolerance, decode)
+
+
+PATHS: dict[str, Check] = {"float": run_float, "packed": run_packed, "pte": run_pte}

@@ -2,23 +2,32 @@
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgeq._errors import FormatError
+from edgeq.compile import executorch, host
 from edgeq.importers import bert_checkpoint
 from edgeq.importers.checkpoint import Checkpoint
+from edgeq.models import bibert, bit
 from edgeq.models._bert import Bert
+from edgeq.models._packed_bert import PackedBert
 from edgeq.models.bibert import BooleanAttention
+from edgeq.models.bit import BiTConfig
 from edgeq.nn.attention import LowBitAttention
 from edgeq.nn.elastic import Elastic
+from edgeq.nn.heads import merge_heads
 from edgeq.nn.lowbit_linear import LowBitLinear
+from edgeq.nn.packed_attention import PackedAttention
+from edgeq.nn.packed_lowbit import PackedLowBitLinear
 from edgeq.schemes import signs
 
 from .calls import Call, calls_of
 from .codes import OUTPUT_ATOL, compare_output, compare_quantised
+from .operands import compare_linear as compare_linear_codes
 from .report import Check, Fixture, Report
 
 LOGITS_ATOL = 1e-6
+COMPILED_ATOL = 1e-7  # the float classifier runs in XNNPACK; all else is the same code
 WEIGHT_ATOL = 1e-7
 MASKED_RTOL = 2.0**-23  # of the largest score, which is the masked -10000
 GRADIENT_RTOL = 1e-4  # of the tensor's largest value: sums of float32 in another order
@@ -144,4 +153,64 @@ def _inputs(fixture: Fixture) -> tuple[Tensor, Tensor, Tensor]:
     return ids, mask, types
 
 
-PATHS: dict[str, Check] = {"float": run_float}
+# -- paths "packed" and "pte": the deploy face on the C core, and the compiled program --------------------------------
+
+
+def run_packed(fixture: Fixture, report: Report) -> None:
+    """The packed network against the recording, and each of its layers from the inputs that the train face gives it."""
+    model = build_from_fixture(fixture)
+    face = packed_face(model)
+    recorded = fixture.tensors
+    with torch.no_grad():
+        hidden = face.hidden(*_inputs(fixture))
+        report.compare("logits", face(*_inputs(fixture)), recorded["out/logits"], LOGITS_ATOL)
+        for index, x in enumerate(hidden):
+            report.compare(f"hidden_{index}", x, recorded[f"out/hidden_{index}"], OUTPUT_ATOL)
+        table = face.word(torch.arange(model.config.vocabulary))
+        key = "act/bert.embeddings.word_embeddings/embedding_weight_used"
+        report.compare(key, table, recorded[key], WEIGHT_ATOL)
+        layers = dict(face.named_modules())
+        for call in calls_of(model, (LowBitLinear, LowBitAttention, BooleanAttention), _inputs(fixture)):
+            name = call.name.removesuffix(".dense").replace(".attention.", ".")
+            ours = layers[name.replace(".core", ".attention")]
+            if isinstance(ours, PackedLowBitLinear):
+                compare_packed_linear(report, fixture, call, ours)
+            else:
+                assert isinstance(ours, PackedAttention)
+                compare_packed_attention(report, call, ours, layers[name.replace(".core", ".out")], _inputs(fixture)[1])
+
+
+def packed_face(model: Bert) -> PackedBert:
+    return bit.pack(model) if isinstance(model.config, BiTConfig) else bibert.pack(model)
+
+
+def compare_packed_linear(report: Report, fixture: Fixture, call: Call, ours: PackedLowBitLinear) -> None:
+    layer, (x,) = call.layer, call.inputs
+    assert isinstance(layer, LowBitLinear)
+    here = "act/" + bert_checkpoint.foreign_name(f"{call.name}.weight").removesuffix(".weight")
+    x_q = layer.quantise_input(x if layer.move is None else x + layer.move)
+    compare_linear_codes(report, here, ours, x, x_q, fixture.tensors)
+
+
+def compare_packed_attention(report: Report, call: Call, ours: PackedAttention, out: nn.Module, mask: Tensor) -> None:
+    """What the next layer reads: exact where it is signs."""
+    assert isinstance(out, PackedLowBitLinear)
+    q, k, v = (merge_heads(x) for x in call.inputs[:3])
+    want = merge_heads(call.output[0])
+    got = ours(ours.query(q), ours.key(k), ours.value(v), out.quantise, mask.to(torch.uint8))
+    if isinstance(got, Tensor):
+        compare_output(report, call.name, got, want.numpy())
+    else:
+        report.compare(f"{call.name}:codes", got.codes.int(), out.quantise(want).codes.int().numpy(), 0.0)
+
+
+def run_pte(fixture: Fixture, report: Report) -> None:
+    """The program that a device runs, against the recording and against the packed network."""
+    face = packed_face(build_from_fixture(fixture))
+    (logits,) = host.run(executorch.lower(face, _inputs(fixture)), _inputs(fixture))
+    report.compare("logits", logits, fixture.tensors["out/logits"], LOGITS_ATOL)
+    with torch.no_grad():
+        report.compare("logits_minus_packed", logits, face(*_inputs(fixture)).numpy(), COMPILED_ATOL)
+
+
+PATHS: dict[str, Check] = {"float": run_float, "packed": run_packed, "pte": run_pte}
