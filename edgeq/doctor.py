@@ -110,8 +110,26 @@ _PROGRAMS = (
     (
         "ARM MCU compiler",
         ("arm-none-eabi-gcc", "--version"),
-        f"{_NOT_YET} microcontrollers",
+        "builds firmware for Cortex-M",
         "apt-get install gcc-arm-none-eabi",
+    ),
+    (
+        "RISC-V compiler",
+        ("riscv64-unknown-elf-gcc", "--version"),
+        "builds firmware for RISC-V",
+        "apt-get install gcc-riscv64-unknown-elf",
+    ),
+    (
+        "qemu-system-arm",
+        ("qemu-system-arm", "--version"),
+        "sim:cortex-m4 and others",
+        "apt-get install qemu-system-arm",
+    ),
+    (
+        "qemu-system-riscv32",
+        ("qemu-system-riscv32", "--version"),
+        "sim:rv32, sim:rv32-zbb",
+        "apt-get install qemu-system-misc",
     ),
     ("adb", ("adb", "version"), f"{_NOT_YET} Android devices", "apt-get install adb"),
     ("ssh", ("ssh", "-V"), f"{_NOT_YET} Linux boards", "apt-get install openssh-client"),

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from edgeq.cli._options import Json, examples
 from edgeq.cli._output import print_json, print_table
 
-EPILOG = examples("edgeq devices", "edgeq devices --json")
+EPILOG = examples("edgeq devices", "edgeq devices --probe", "edgeq devices --json")
 
 
-def command(json: Json = False) -> None:
-    """List the devices within reach and whether they are ready."""
+def command(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask every serial port whether EdgeQ firmware is there (writes to it).")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the devices within reach and whether they are ready. Serial ports are opened only with --probe."""
     from dataclasses import asdict
 
-    from edgeq.device import discover
+    from edgeq import device
 
-    found = [asdict(device) for device in discover()]
+    places = device.discover()
+    found = [asdict(device.probe(place) if probe else place) for place in places]
     if json:
         print_json(found)
     else:

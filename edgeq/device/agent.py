@@ -32,14 +32,14 @@ class Agent:
     raises  NoReplyError when nothing answers, UnsupportedError when the agent speaks another version
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, *, timeout_s: float | None = None) -> None:
         self._stream = stream
         self._protocol = frames.protocol()
         self._parser = frames.Parser(_FIRST_PAYLOAD)
         self._seq = 0
         version = self._protocol.constants["PROTOCOL"]
         try:
-            answer = self.request("HELLO", timeout_s=_HELLO_TIMEOUT_S, protocol=version)
+            answer = self.request("HELLO", timeout_s=timeout_s or _HELLO_TIMEOUT_S, protocol=version)
         except NoReplyError as error:
             raise NoReplyError(f"{error} (no EdgeQ agent there? try: edgeq doctor)") from error
         self.info = Info.of(answer)
@@ -53,6 +53,11 @@ class Agent:
     @property
     def name(self) -> str:
         return self._stream.name
+
+    @property
+    def lossy(self) -> bool:
+        """Bytes may be lost or altered on the way."""
+        return self._stream.lossy
 
     def close(self) -> None:
         self._stream.close()

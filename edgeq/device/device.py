@@ -19,6 +19,7 @@ from .stream import Stream
 
 _QUICK_S = 30.0
 _SLOW_S = 600.0  # hashing a large file on a slow card, compiling a delegate, a trial run
+_LOSSY_CHUNK = 1024  # bytes: what is sent again when one of them is damaged
 Progress = Callable[[str, int, int], None]
 
 
@@ -27,11 +28,14 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 class Device:
-    """The agent at the other end of a stream; a context manager that closes the connection."""
+    """The agent at the other end of a stream; a context manager that closes the connection.
 
-    def __init__(self, stream: Stream) -> None:
+    timeout_s  for its first answer
+    """
+
+    def __init__(self, stream: Stream, *, timeout_s: float | None = None) -> None:
         try:
-            self._agent = Agent(stream)
+            self._agent = Agent(stream, timeout_s=timeout_s)
         except BaseException:
             stream.close()
             raise
@@ -69,7 +73,8 @@ class Device:
                 while offset < size:
                     progress(f"sending {path.name}", offset, size)
                     file.seek(offset)
-                    data = file.read(self._agent.room("PUT_DATA", offset=offset))
+                    room = self._agent.room("PUT_DATA", offset=offset)
+                    data = file.read(min(room, _LOSSY_CHUNK) if self._agent.lossy else room)
                     if not data:
                         raise DeviceError(f"{path}: became shorter while it was sent")
                     offset = self._ask("PUT_DATA", offset=offset, data=data)["offset"]

@@ -25,7 +25,10 @@ _PACKAGES = {  # of Debian
     "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf",
     "qemu-system-arm": "qemu-system-arm",
     "qemu-system-riscv32": "qemu-system-misc",
+    "arm-none-eabi-objcopy": "binutils-arm-none-eabi",
+    "st-flash": "stlink-tools",
 }
+_OF_PYPI = ("pyocd", "esptool")
 _FLAGS = (
     *("-std=c11", "-Os", "-g", "-ffreestanding", "-ffp-contract=off", "-fno-common"),
     *("-ffunction-sections", "-fdata-sections", "-fstack-usage", "-DEQ_MICRO"),
@@ -110,8 +113,13 @@ def core(name: str) -> Core:
 def tool(name: str) -> str:
     """The path of a program; UnsupportedError says which package has it."""
     if (path := shutil.which(name)) is None:
-        raise UnsupportedError(f"{name} is not installed: apt-get install {package_of(name)}")
+        raise UnsupportedError(f"{name} is not installed: {how_to_install(name)}")
     return path
+
+
+def how_to_install(name: str) -> str:
+    """The command that brings a program."""
+    return f"pip install {name}" if name in _OF_PYPI else f"apt-get install {package_of(name)}"
 
 
 def package_of(name: str) -> str:
@@ -127,17 +135,17 @@ def build(board: Board) -> Path:
     """
     made_for = core(board.core)
     compiler = tool(made_for.compiler)
-    sources = _sources(board)
+    files = sources(board)
     command = _command(board, made_for)
     digest = hashlib.sha256("\0".join((compiler, _version(compiler), *command)).encode())
-    for file in (*sources, *_headers()):
+    for file in (*files, *_headers()):
         digest.update(file.read_bytes())
     out = _paths.writable_home() / "firmware" / digest.hexdigest()[:32] / f"{board.name}.elf"
     if out.is_file():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        objects = _compile([compiler, *command], sources, Path(folder))
+        objects = _compile([compiler, *command], files, Path(folder))
         link = [*_LINK, f"-L{_ports() / board.port}", "-T", str(_family(board) / board.memory)]
         file = Path(folder) / "firmware.elf"
         _run([compiler, *made_for.libraries, *map(str, objects), *link, "-lgcc", "-o", str(file)])
@@ -167,7 +175,8 @@ def _compile(command: list[str], sources: list[Path], folder: Path) -> list[Path
     return objects
 
 
-def _sources(board: Board) -> list[Path]:
+def sources(board: Board) -> list[Path]:
+    """The C and assembler files that the firmware of a board is made of."""
     runtime = _paths.runtime()
     return [
         *sorted((runtime / "ports/mcu").glob("*.c")),

@@ -29,11 +29,11 @@ _NUMPY = {
 
 @dataclass(frozen=True)
 class Found:
-    """A device within reach, or the place where one could be."""
+    """A device within reach, or the place where one could be; state "unknown": it has not been asked (`probe`)."""
 
     url: str
     kind: str
-    state: Literal["ready", "unauthorized", "offline", "no-runtime"]
+    state: Literal["ready", "unauthorized", "offline", "no-runtime", "unknown"]
     detail: str
 
 
