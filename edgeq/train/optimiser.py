@@ -34,9 +34,13 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def learning_rate(recipe: TrainingRecipe, step: int, per_epoch: int) -> float:
-    """Linear warm-up from 0, constant, linear or cosine decay to 0 that ends with the last step."""
-    warmup, decay = recipe.warmup_epochs * per_epoch, recipe.decay_epochs * per_epoch
-    left = min(1.0, (recipe.epochs * per_epoch - step) / max(decay, 1.0))
+    """Linear warm-up from 0, constant, linear or cosine decay to 0; perhaps a second decay after a restart."""
+    warmup, decay, highest = recipe.warmup_epochs * per_epoch, recipe.decay_epochs * per_epoch, recipe.learning_rate
+    to_go = recipe.epochs * per_epoch - step
+    if to_go <= 0:
+        decay, highest = float(recipe.restart_epochs * per_epoch), recipe.restart * recipe.learning_rate
+        to_go += recipe.restart_epochs * per_epoch
+    left = min(1.0, to_go / max(decay, 1.0))
     if recipe.decay == "cosine":
         left = 0.5 - 0.5 * math.cos(math.pi * left)
-    return recipe.learning_rate * min((step + 1) / max(warmup, 1.0), left)
+    return highest * min((step + 1) / max(warmup, 1.0), left)

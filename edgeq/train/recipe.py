@@ -37,6 +37,8 @@ class TrainingRecipe:
     decay: Literal["linear", "cosine"] = "linear"
     largest_gradient: float = 0.0  # longer gradients are scaled down to this norm; 0: none are
     keep: Literal["last", "best"] = "last"  # which epoch's weights: the last one's, or the best on validation
+    restart_epochs: int = 0  # so many more at the end, the rate falling once more from `restart` times itself to 0
+    restart: float = 0.5
     rates: dict[str, float] = field(default_factory=dict)  # parameter names, as a pattern with *: factor of the rate
 
     def __post_init__(self) -> None:
@@ -55,10 +57,16 @@ class TrainingRecipe:
                 "bounds_epoch": (self.bounds_epoch, 0.0, epochs),
                 "weights_epoch": (self.weights_epoch, 0.0, epochs),
                 "weight_decay": (self.weight_decay, 0.0, 10.0),
+                "restart_epochs": (self.restart_epochs, 0, 100_000),
+                "restart": (self.restart, 0.0, 1.0),
                 "largest_gradient": (self.largest_gradient, 0.0, 1e6),
                 **{f"rates.{pattern}": (factor, 0.0, 1e6) for pattern, factor in self.rates.items()},
             }
         )
+
+    @property
+    def all_epochs(self) -> int:
+        return self.epochs + self.restart_epochs
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from edgeq._errors import FormatError, UsageError
 from edgeq.train import tasks
 from edgeq.train._memory import keep_freed_memory
 from edgeq.train.optimiser import learning_rate, optimiser, set_rate
-from edgeq.train.recipe import Recipe, read_recipe
+from edgeq.train.recipe import Recipe, read_recipe, recipe_from
 from edgeq.train.task import Part, Scores, Task
 from edgeq.train.weights import digest, load_trained, save_trained
 
@@ -119,7 +119,7 @@ def _finish(
     checkpoint = out_dir / CHECKPOINT
     if resume and checkpoint.exists():
         trainer.load(checkpoint)
-    while trainer.epoch < trainer.recipe.training.epochs:
+    while trainer.epoch < trainer.recipe.training.all_epochs:
         report = trainer.run_epoch()
         trainer.save(checkpoint)
         if progress is not None:
@@ -189,7 +189,9 @@ class Trainer:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         self.wall_s += wall
         self.cpu_s += cpu
-        return Progress(self.epoch, t.epochs, loss_sum / steps, accuracy_sum / steps, scores.figures, rate, wall, cpu)
+        return Progress(
+            self.epoch, t.all_epochs, loss_sum / steps, accuracy_sum / steps, scores.figures, rate, wall, cpu
+        )
 
     def evaluate(self, part: Part) -> Scores:
         self.model.eval()
@@ -242,13 +244,13 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe.
 
-        `epochs` and `decay_epochs` may differ as long as no decay has begun: what follows is then the run that the
-        new recipe describes.
+        `epochs` and `decay_epochs` may differ as long as no decay has begun, the restart as long as it has not: what
+        follows is then the run that the new recipe describes.
         raises  FormatError if the file is no checkpoint, UsageError if it belongs to another run
         """
         try:
             state: dict[str, Any] = torch.load(path, weights_only=True)
-            stored = json.loads(state["recipe"])
+            stored = recipe_from(json.loads(state["recipe"]), str(path)).as_dict()
             epoch, quantised = int(state["epoch"]), bool(state["quantised"])
             if (quantised, state["teacher"]) != (self.quantised, self.teacher_digest) or not _same_until(
                 epoch, stored, self.recipe.as_dict()
@@ -267,7 +269,11 @@ class Trainer:
 
 def _same_until(epoch: int, one: dict[str, Any], two: dict[str, Any]) -> bool:
     """Whether two recipes describe the same first `epoch` epochs. Changes both arguments."""
+    begun = False  # a restart that only one of them has, or has otherwise
+    for key in ("restart_epochs", "restart"):
+        a, b = one["training"].pop(key), two["training"].pop(key)
+        begun = begun or (a != b and epoch > min(one["training"]["epochs"], two["training"]["epochs"]))
     if one == two:
-        return True
+        return not begun
     starts = [float(recipe["training"].pop("epochs")) - recipe["training"].pop("decay_epochs") for recipe in (one, two)]
     return one == two and epoch <= min(starts)

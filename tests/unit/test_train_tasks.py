@@ -137,6 +137,20 @@ def test_rates_go_by_name_and_the_decay_may_be_a_cosine():
     assert rates[80] == pytest.approx(0.05) and 0 < rates[99] < 2e-4 and rates[60:] == sorted(rates[60:], reverse=True)
 
 
+def test_a_restart_lengthens_a_finished_run(write, tmp_path):
+    recipe = TrainingRecipe(1, 10, 8, 0.1, warmup_epochs=1, decay_epochs=4, restart_epochs=5, restart=0.5)
+    rates = [learning_rate(recipe, step, 10) for step in range(150)]
+    assert rates[99] == pytest.approx(0.0025) and rates[100] == 0.05 and rates[125] == 0.025 and 0 < rates[149] < 2e-3
+    run(write(), tmp_path / "parts", make_task=thirds)
+    more = TRAINING + "\nrestart_epochs = 2"
+    whole = run(write(training=more), tmp_path / "whole", make_task=thirds)
+    longer = run(write(training=more), tmp_path / "parts", make_task=thirds)
+    assert whole.epochs == longer.epochs == 5
+    assert_same(whole.weights, longer.weights)
+    with pytest.raises(UsageError, match="belongs to another run"):
+        run(write(training=more + "\nrestart = 0.4"), tmp_path / "parts", make_task=thirds)
+
+
 def test_gradients_may_be_limited(write, tmp_path):
     free = run(write(), tmp_path / "free", make_task=thirds)
     limited = run(write(training=TRAINING + "\nlargest_gradient = 1e-3"), tmp_path / "limited", make_task=thirds)
