@@ -111,9 +111,10 @@ def engines(shape: Shape, *, threads: int, say: Say, eight_da4w: bool = False) -
 
 
 def _executed(file: Path, x: Tensor) -> Callable[[], Array]:
-    method = _executorch.method(file.read_bytes())
+    program = file.read_bytes()
+    method = _executorch.method(program)
 
-    def call() -> Array:
+    def call(_kept: bytes = program) -> Array:
         found: Array = method.execute((x,))[0].numpy()
         return found
 
