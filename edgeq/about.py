@@ -82,10 +82,20 @@ def _sst2(trained: Trained, network: nn.Module) -> dict[str, Any]:
     }
 
 
+def _cmudict(trained: Trained, network: nn.Module) -> dict[str, Any]:
+    """A word of 20 letters and its end; the longest pronunciation of the dictionary has 19 phonemes."""
+    return {
+        "task": "text2text-generation",
+        "input": {"source": 21, "target": 20, "dtype": "int64"},
+        "tokenizer": {"kind": "letters and phonemes", "file": VOCABULARY},
+    }
+
+
 BY_DATASET: Mapping[str, Describe] = {
     "fashion-mnist": _fashion_mnist,
     "fsdd": _spoken_digits,
     "cifar10": _cifar10,
     "cifar10-jpeg": _cifar10,
     "sst2": _sst2,
+    "cmudict": _cmudict,
 }

@@ -115,7 +115,7 @@ def measure(
     if subject.on_this_host and plan.times and (busy := host.load_warning()):
         warnings.append(busy)
     progress(f"deploying {artefact.path.name} to {url}")
-    net = device.deploy(artefact.path, progress=progress)
+    net = task.deploy(device, artefact.path, config, progress)
     report = subject.report()
     ticks: Sequence[int] = ()
     if plan.times:

@@ -8,6 +8,7 @@ word lie in one part (inflected relatives do not).
 import hashlib
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Literal
 
 from edgeq._errors import FormatError, IntegrityError, NotFoundError
 from edgeq.datasets import places
-from edgeq.text import PHONEMES, without_stress
+from edgeq.text import PHONEMES, edit_distance, without_stress
 
 NAME = "cmudict"
 FILE = "cmudict.dict"
@@ -65,7 +66,7 @@ def part_of(word: str) -> Part:
     return "validation" if code % 100 == 1 else "train"
 
 
-def parse(text: str) -> list[Entry]:
+def parse(text: str, where: str = FILE) -> list[Entry]:
     """The entries of a dictionary: lines "word PH ON EM ES # comment", alternates as "word(2)"."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -77,9 +78,32 @@ def parse(text: str) -> list[Entry]:
             continue
         phonemes = tuple(without_stress(phoneme) for phoneme in fields[1:])
         if not phonemes or not set(phonemes) <= set(PHONEMES):
-            raise FormatError(f"{FILE}: line {number}: not a pronunciation: {line[:60]!r}")
+            raise FormatError(f"{where}: line {number}: not a pronunciation: {line[:60]!r}")
         found.setdefault(word, []).append(phonemes)
     return [Entry(word, tuple(pronunciations)) for word, pronunciations in found.items()]
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """Of greedy decoding against the first pronunciation, or against the nearest listed one ("any"); fractions of 1."""
+
+    phoneme_error_rate: float
+    word_error_rate: float
+    phoneme_error_rate_any: float
+    word_error_rate_any: float
+    count: int  # words
+
+
+def error_rates(written: Sequence[Sequence[str]], entries: Sequence[Entry]) -> ErrorRates:
+    """Summed edit distance by summed length of the reference, and the share of words with any error."""
+    edits = length = wrong = edits_any = length_any = wrong_any = 0
+    for hypothesis, entry in zip(written, entries, strict=True):
+        distances = [(edit_distance(hypothesis, reference), len(reference)) for reference in entry.pronunciations]
+        nearest = min(distances)
+        edits, length, wrong = edits + distances[0][0], length + distances[0][1], wrong + (distances[0][0] > 0)
+        edits_any, length_any, wrong_any = edits_any + nearest[0], length_any + nearest[1], wrong_any + (nearest[0] > 0)
+    count = len(entries)
+    return ErrorRates(edits / length, wrong / count, edits_any / length_any, wrong_any / count, count)
 
 
 def _default_directory() -> Path:

@@ -1,14 +1,13 @@
-"""Spelling to phonemes: batches almost without padding, greedy decoding, and error rates."""
+"""Spelling to phonemes: batches almost without padding, and greedy decoding."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from edgeq.datasets.cmudict import Entry
 from edgeq.models.ternary_bart import TernaryBart
-from edgeq.text import Spelling, edit_distance
+from edgeq.text import Spelling
 
 LONGEST_OUTPUT = 23  # tokens that decoding may write, the end included
 EVALUATION_BATCH = 512
@@ -51,17 +50,6 @@ class Words:
             yield self.batch(groups[row])
 
 
-@dataclass(frozen=True)
-class ErrorRates:
-    """Of greedy decoding against the first pronunciation, or against the nearest listed one ("any"); fractions of 1."""
-
-    phoneme_error_rate: float
-    word_error_rate: float
-    phoneme_error_rate_any: float
-    word_error_rate_any: float
-    count: int  # words
-
-
 def decode(model: TernaryBart, words: Words) -> list[list[str]]:
     """Phonemes that a network writes for each word."""
     out: list[list[str]] = [[] for _ in range(len(words))]
@@ -71,18 +59,6 @@ def decode(model: TernaryBart, words: Words) -> list[list[str]]:
         for index, ids in zip(part.tolist(), written, strict=True):
             out[index] = words.spelling.decode(ids)
     return out
-
-
-def error_rates(written: Sequence[Sequence[str]], entries: Sequence[Entry]) -> ErrorRates:
-    """Summed edit distance by summed length of the reference, and the share of words with any error."""
-    edits = length = wrong = edits_any = length_any = wrong_any = 0
-    for hypothesis, entry in zip(written, entries, strict=True):
-        distances = [(edit_distance(hypothesis, reference), len(reference)) for reference in entry.pronunciations]
-        nearest = min(distances)
-        edits, length, wrong = edits + distances[0][0], length + distances[0][1], wrong + (distances[0][0] > 0)
-        edits_any, length_any, wrong_any = edits_any + nearest[0], length_any + nearest[1], wrong_any + (nearest[0] > 0)
-    count = len(entries)
-    return ErrorRates(edits / length, wrong / count, edits_any / length_any, wrong_any / count, count)
 
 
 def _padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:

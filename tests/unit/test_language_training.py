@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from edgeq._errors import EdgeQError, FormatError, IntegrityError, NotFoundError, UsageError
 from edgeq.datasets import cmudict, snippets, sst2
-from edgeq.datasets.cmudict import Entry
+from edgeq.datasets.cmudict import Entry, error_rates
 from edgeq.datasets.sst2 import Sentence
 from edgeq.importers.bert_checkpoint import foreign_name
 from edgeq.models import _bert
@@ -20,7 +20,7 @@ from edgeq.nn.elastic import Elastic
 from edgeq.schemes import elastic
 from edgeq.text import PHONEMES, Spelling, WordPieces, format_vocabulary
 from edgeq.train import load_trained, read_recipe, run
-from edgeq.train.g2p import Words, error_rates
+from edgeq.train.g2p import Words
 from edgeq.train.sentences import UNLABELLED, Sentences, needed_pieces
 from edgeq.train.tasks import cmudict as pronouncing
 from edgeq.train.tasks import sst2 as sentiment

@@ -18,6 +18,7 @@ KINDS: Mapping[str, str] = {  # task: file
     "audio-classification": "classification",
     "sentence-similarity": "similarity",
     "text-classification": "text_classification",
+    "text2text-generation": "pronunciation",
 }
 
 __all__ = ["KINDS", "Outcome", "Samples", "Task", "of"]

@@ -13,7 +13,7 @@ import numpy as np
 from edgeq.bench.report import Evaluation
 
 if TYPE_CHECKING:
-    from edgeq.device import Net
+    from edgeq.device import Device, Net
     from edgeq.hub import PulledPackage
 
 Array = np.ndarray[Any, Any]
@@ -51,6 +51,10 @@ class Task(ABC, Generic[S]):
 
     def open(self, package: PulledPackage) -> None:
         """Comes before every other call: a chance to read what belongs to the package, such as a vocabulary."""
+
+    def deploy(self, device: Device, path: Path, config: Config, progress: Callable[..., None]) -> Net:
+        """Put a program on a device and load what the task executes: `forward`."""
+        return device.deploy(path, progress=progress)
 
     @abstractmethod
     def bundled(self, package: PulledPackage, dataset: str) -> S:

@@ -12,7 +12,7 @@ from edgeq.datasets import cmudict
 from edgeq.models.ternary_bart import TernaryBart
 from edgeq.nn.elastic import fit_at_next_input
 from edgeq.text import VOCABULARY, Spelling, format_vocabulary
-from edgeq.train.g2p import Words, decode, error_rates
+from edgeq.train.g2p import Words, decode
 from edgeq.train.recipe import Recipe
 from edgeq.train.task import Batch, Part, Scores, Task
 
@@ -90,7 +90,7 @@ class Pronouncing(Task):
         """Error rates of greedy decoding."""
         assert isinstance(model, TernaryBart)
         words = self.validation if part == "validation" else Words(self.load("test"), self.spelling)
-        rates = error_rates(decode(model, words), words.entries)
+        rates = cmudict.error_rates(decode(model, words), words.entries)
         figures = {name: value for name, value in asdict(rates).items() if name != "count"}
         return Scores(figures, -rates.phoneme_error_rate)
 
