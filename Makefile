@@ -6,12 +6,13 @@ NATIVE := $(shell find runtime CMakeLists.txt -name '*.[ch]' -o -name '*.cpp' -o
 C_FILES := $(filter %.c %.h %.cpp,$(NATIVE))
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test test-all check format sanitize fuzz-agent bench clean system-packages
+.PHONY: help demo test test-long test-all check format sanitize fuzz-agent bench clean system-packages
 
 help:
 	@echo 'make demo       set up and deploy the bundled model to this machine'
 	@echo 'make test       set up and run the tests'
-	@echo 'make test-all   the same with the long tests'
+	@echo 'make test-long  the long tests alone: every emulated core over 200 inputs, and others'
+	@echo 'make test-all   both'
 	@echo 'make check      formatting, lint, types, C warnings'
 	@echo 'make sanitize   C core and agent under ASan and UBSan'
 	@echo 'make fuzz-agent 100,000 hostile frames against the agent'
@@ -43,6 +44,9 @@ demo: $(VENV)/.installed
 # ---- what a developer does
 test: $(VENV)/.development system-packages
 	$(BIN)/pytest -m 'not long'
+
+test-long: $(VENV)/.development system-packages
+	$(BIN)/pytest -m long
 
 test-all: $(VENV)/.development system-packages
 	$(BIN)/pytest

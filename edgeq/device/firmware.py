@@ -134,10 +134,10 @@ def build(board: Board) -> Path:
             can be kept
     """
     made_for = core(board.core)
-    compiler = tool(made_for.compiler)
     files = sources(board)
-    command = _command(board, made_for)
-    digest = hashlib.sha256("\0".join((compiler, _version(compiler), *command)).encode())
+    compile_one = command(board)
+    compiler = compile_one[0]
+    digest = hashlib.sha256("\0".join((_version(compiler), *compile_one)).encode())
     for file in (*files, *_headers()):
         digest.update(file.read_bytes())
     out = _paths.writable_home() / "firmware" / digest.hexdigest()[:32] / f"{board.name}.elf"
@@ -145,7 +145,7 @@ def build(board: Board) -> Path:
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        objects = _compile([compiler, *command], files, Path(folder))
+        objects = _compile(compile_one, files, Path(folder))
         link = [*_LINK, f"-L{_ports() / board.port}", "-T", str(_family(board) / board.memory)]
         file = Path(folder) / "firmware.elf"
         _run([compiler, *made_for.libraries, *map(str, objects), *link, "-lgcc", "-o", str(file)])
@@ -153,10 +153,13 @@ def build(board: Board) -> Path:
     return out
 
 
-def _command(board: Board, made_for: Core) -> list[str]:
+def command(board: Board) -> list[str]:
+    """How its files are compiled: everything but the file and the output."""
+    made_for = core(board.core)
     texts = {"NAME": board.title, "ARCH": made_for.arch, "CPU": made_for.cpu, "ISA": made_for.isa}
     texts["TARGET"] = f"micro:{board.core}"
     return [
+        tool(made_for.compiler),
         *_FLAGS,
         *made_for.flags,
         *(f'-DBOARD_{key}="{value}"' for key, value in texts.items()),
@@ -166,11 +169,11 @@ def _command(board: Board, made_for: Core) -> list[str]:
     ]
 
 
-def _compile(command: list[str], sources: list[Path], folder: Path) -> list[Path]:
+def _compile(compile_one: list[str], files: list[Path], folder: Path) -> list[Path]:
     objects = []
-    for source in sources:
+    for source in files:
         made = folder / f"{source.parent.name}_{source.stem}.o"
-        _run([*command, "-c", str(source), "-o", str(made)])
+        _run([*compile_one, "-c", str(source), "-o", str(made)])
         objects.append(made)
     return objects
 
@@ -209,10 +212,10 @@ def _version(compiler: str) -> str:
     return subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
+def _run(words: list[str]) -> None:
+    done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.splitlines() or ["it says nothing"]
         telling = [line for line in lines if re.search(r"error:(?! ld returned)|undefined|overflowed|warning:", line)]
         why = (telling or lines)[0].strip()
-        raise CompileError(f"the firmware cannot be built with {Path(command[0]).name}: {why}")
+        raise CompileError(f"the firmware cannot be built with {Path(words[0]).name}: {why}")
