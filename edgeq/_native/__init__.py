@@ -18,7 +18,7 @@ from .attention import (
     attention_i8,
 )
 from .binary import conv2d_b1b1, conv2d_b1t2, linear_b1b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_b1, pack_t2
-from .floating import conv2d_i8f32, linear_i4f32, linear_i8f32
+from .floating import FloatWeights, conv2d_f32, conv2d_i8f32, linear_f32, linear_i4f32, linear_i8f32
 from .glue import epilogue_i32, mean_hw
 from .integer import (
     CODES_KINDS,
@@ -71,6 +71,7 @@ __all__ = [
     "Context",
     "Conv2d",
     "Epilogue",
+    "FloatWeights",
     "Grid",
     "Keep",
     "Normalised",
@@ -87,6 +88,7 @@ __all__ = [
     "attention_i8",
     "conv2d_b1b1",
     "conv2d_b1t2",
+    "conv2d_f32",
     "conv2d_i8",
     "conv2d_i8f32",
     "embedding_b1",
@@ -99,6 +101,7 @@ __all__ = [
     "linear_b1b1",
     "linear_b1t2",
     "linear_b1u1",
+    "linear_f32",
     "linear_i4f32",
     "linear_i4i8",
     "linear_i8",

@@ -17,7 +17,9 @@ _SIZE = ct.c_size_t
 _U32 = ct.c_uint32
 _INT8 = tuple(f"{op}_{w}i8" for op in ("conv2d", "linear") for w in ("b1", "t2", "s2", "s3", "s4", "i8"))
 _BITS = ("conv2d_b1b1", "conv2d_b1t2", "linear_b1b1", "linear_b1t2", "linear_b1u1", "linear_t2b1")
-_OPERATORS = (*_INT8, *_BITS, "conv2d_i8f32", "linear_i8f32", "linear_i4f32")
+_QUANTISED = ("conv2d_i8f32", "linear_i8f32", "linear_i4f32")
+_FLOAT = (*(f"conv2d_{w}f32" for w in ("s2", "s3", "s4", "f32")), *(f"linear_{w}f32" for w in ("b1", "t2", "f32")))
+_OPERATORS = (*_INT8, *_BITS, *_FLOAT, *_QUANTISED)
 
 
 def _declare(lib: ct.CDLL) -> None:
@@ -38,7 +40,7 @@ def _declare(lib: ct.CDLL) -> None:
         "eq_mean_hw": (ct.c_int, [_POINTER, _U32, _U32, _U32, _U32, _POINTER, _POINTER, _SIZE]),
     }
     for name in _OPERATORS:
-        inputs = 3 if name.endswith("f32") else 2  # x, w and, for float activations, the quantiser
+        inputs = 3 if name in _QUANTISED else 2  # x, w and the quantiser
         signatures[f"eq_{name}_scratch"] = (_SIZE, [_POINTER] * 3)
         signatures[f"eq_{name}"] = (ct.c_int, [_POINTER] * (inputs + 4) + [_SIZE])
     signatures["eq_quantise_i8"] = (ct.c_int, [*[_POINTER] * 2, _SIZE, _U32, *[_POINTER] * 3])

@@ -6,18 +6,25 @@ layer norms, residuals and classifier are float.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from edgeq._errors import FormatError, UsageError
-from edgeq.nn.bivit import BivitAttention, BivitMlp, Rule
+from edgeq.models._cost import Cost, count
+from edgeq.nn.bivit import BivitAttention, BivitLinear, BivitMlp, Rule
 from edgeq.nn.float_conv import Conv2d
+from edgeq.nn.merged import Merged
+from edgeq.nn.packed_bivit import LinearFormat, PackedBivitAttention, PackedBivitMlp, PackedLayerNorm
+from edgeq.nn.packed_shift import PackedConv, PackedHead
+from edgeq.ops import Want
 
 LAYER_NORM_EPS = 1e-6
 INITIAL_DEVIATION = 0.02  # of the class token and the positions
+MLP_FORMATS: Mapping[str, LinearFormat] = {"w1a32": "b1f32", "w1a1": "b1t2", "float": "f32f32"}
+MOST, MOST_BLOCKS = 1 << 14, 1000  # what a configuration may ask for
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,9 @@ class BiViTConfig:
 
     def __post_init__(self) -> None:
         for name in ("classes", "in_channels", "patch", "dim", "depth", "heads", "hidden"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}: must be at least 1, got {getattr(self, name)}")
-        if len(self.image) != 2 or any(side < 1 or side % self.patch for side in self.image):
+            if not 1 <= getattr(self, name) <= (most := MOST_BLOCKS if name == "depth" else MOST):
+                raise UsageError(f"{name}: must be 1 to {most}, got {getattr(self, name)}")
+        if len(self.image) != 2 or any(not 1 <= side <= MOST or side % self.patch for side in self.image):
             raise UsageError(f"image: height and width must be multiples of the patch {self.patch}, got {self.image}")
         if self.dim % self.heads:
             raise UsageError(f"heads: must divide dim {self.dim}, got {self.heads}")
@@ -141,3 +148,115 @@ def load_latents(model: BiViT, state: Mapping[str, Tensor]) -> None:
         if tensor.shape != own[name].shape:
             raise FormatError(f"{name}: expected shape {tuple(own[name].shape)}, got {tuple(tensor.shape)}")
     model.load_state_dict(dict(state), strict=False)
+
+
+def scheme(config: BiViTConfig) -> str:
+    """Of the perceptron, the larger part; attention is all signs."""
+    return MLP_FORMATS[config.mlp]
+
+
+def ace(config: BiViTConfig, height: int, width: int) -> Cost:
+    """The cost of one picture; float weights and activations count as 32 bits, products between tokens included."""
+
+    def formats(layer: nn.Module) -> tuple[int, int, int] | None:
+        if isinstance(layer, BivitLinear) and layer.quantised:
+            return layer.weight.numel(), 1, 1 if layer.binary_input else 32
+        if isinstance(layer, BivitLinear | Conv2d | nn.Linear):
+            return layer.weight.numel(), 32, 32
+        return None
+
+    layers = count(lambda: build(config), (1, height, width, config.in_channels), formats)
+    between = 2 * config.depth * config.tokens**2 * config.dim  # scores and context, signs or bits
+    return replace(layers, ace=layers.ace + between, macs=layers.macs + between)
+
+
+class PackedBlock(Merged):
+    """Block; (N, tokens, dim) float32 -> the same."""
+
+    def __init__(self, attn: PackedBivitAttention, mlp: PackedBivitMlp, dim: int) -> None:
+        super().__init__()
+        self.norm1, self.attn = PackedLayerNorm(dim, LAYER_NORM_EPS), attn
+        self.norm2, self.mlp = PackedLayerNorm(dim, LAYER_NORM_EPS), mlp
+
+    @classmethod
+    def from_trained(cls, block: Block) -> "PackedBlock":
+        dim = block.norm1.weight.shape[0]
+        self = cls(PackedBivitAttention.from_trained(block.attn), PackedBivitMlp.from_trained(block.mlp), dim)
+        self.norm1.copy_from(block.norm1)
+        self.norm2.copy_from(block.norm2)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attn(self.norm1(x, Want.T2), x)
+        out: Tensor = self.mlp(self.norm2(x, Want.T2 if self.mlp.format == "b1t2" else Want.MAP), x)
+        return out
+
+
+class PackedBiViT(nn.Module):
+    """BiViT as it is deployed: (N, H, W, I) float32 -> (N, classes).
+
+    first      (1, 1, dim): class token and its position
+    positions  (1, patches, dim): of the patches
+    """
+
+    first: Tensor
+    positions: Tensor
+
+    def __init__(self, config: BiViTConfig, patches: PackedConv, blocks: list[PackedBlock], head: PackedHead) -> None:
+        super().__init__()
+        self.config = config
+        self.patches = patches
+        self.register_buffer("first", torch.zeros(1, 1, config.dim))
+        self.register_buffer("positions", torch.zeros(1, config.tokens - 1, config.dim))
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = PackedLayerNorm(config.dim, LAYER_NORM_EPS)
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x, relu=False).flatten(1, 2) + self.positions
+        x = torch.cat([self.first.expand(patches.shape[0], -1, -1), patches], 1)
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.head(self.norm(x[:, 0], Want.MAP))
+        return logits
+
+
+def pack(model: BiViT) -> PackedBiViT:
+    """The deployed form of a trained network.
+
+    raises  UsageError for a float twin, FormatError naming a weight whose sign is 0
+    """
+    blocks = [cast(Block, block) for block in model.blocks]
+    if not blocks[0].attn.quantised:
+        raise UsageError("BiViT: a float twin has no binary weights to pack")
+    packed_blocks = []
+    for i, block in enumerate(blocks):
+        try:
+            packed_blocks.append(PackedBlock.from_trained(block))
+        except FormatError as error:
+            raise FormatError(f"blocks.{i}: {error}") from error
+    self = PackedBiViT(
+        model.config,
+        PackedConv.from_trained(model.patch_embed.proj),
+        packed_blocks,
+        PackedHead.from_trained(model.head, "f32"),
+    )
+    positions = model.pos_embed.detach()
+    self.first.copy_(model.cls_token.detach() + positions[:, :1])
+    self.positions.copy_(positions[:, 1:])
+    self.norm.copy_from(model.norm)
+    return self.eval()
+
+
+def packed(config: BiViTConfig) -> PackedBiViT:
+    """The deployed network with all weights zero, to be filled from a package."""
+    blocks = [
+        PackedBlock(
+            PackedBivitAttention(config.dim, config.heads, rule=config.attention),
+            PackedBivitMlp(config.dim, config.hidden, MLP_FORMATS[config.mlp]),
+            config.dim,
+        )
+        for _ in range(config.depth)
+    ]
+    patches = PackedConv("f32", "f32", config.in_channels, config.dim, config.patch, stride=config.patch)
+    return PackedBiViT(config, patches, blocks, PackedHead(config.dim, config.classes, "f32"))

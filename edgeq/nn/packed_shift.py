@@ -110,24 +110,35 @@ class PackedConv(nn.Module):
     def forward(self, x: Tensor, residual: Tensor | None = None, *, relu: bool = True, want: Want = Want.MAP) -> Tensor:
         """relu(conv(x) + residual): x and residual float32, or int8 codes; `want`: MAP, MEAN, or CODES of int8 ones."""
         act = Act.RELU if relu else Act.NONE
-        if self.act == "i8":
-            out, _, mean, codes = getattr(ops, f"conv2d_{self.weights}i8")(
-                x,
-                self.weight,
-                self.stride,
-                self.padding,
-                self.groups,
-                None,
-                act,
-                self.params,
-                residual,
-                None if residual is None else self.skip,
-                self.grid if want == Want.CODES else None,
-                want,
-            )
-            found: dict[Want, Tensor] = {Want.MAP: out, Want.MEAN: mean, Want.CODES: codes}
-            return found[want]
-        raise AssertionError
+        if self.weights == "i8" and self.act == "f32":
+            return self._conv_i8f32(x, residual, act, want)
+        coded = self.act == "i8"
+        out, _, mean, codes = getattr(ops, f"conv2d_{self.weights}{self.act}")(
+            x,
+            self.weight,
+            self.stride,
+            self.padding,
+            self.groups,
+            None,
+            act,
+            self.params,
+            residual,
+            self.skip if coded and residual is not None else None,
+            self.grid if coded and want == Want.CODES else None,
+            want,
+        )
+        found: dict[Want, Tensor] = {Want.MAP: out, Want.MEAN: mean, Want.CODES: codes}
+        return found[want]
+
+    def _conv_i8f32(self, x: Tensor, residual: Tensor | None, act: Act, want: Want) -> Tensor:
+        """S3: int8 weights against float activations, by an operator that knows no residual and other padding."""
+        p = self.padding
+        x = nn.functional.pad(x, (0, 0, p, p, p, p)) if p else x
+        first = act if residual is None else Act.NONE
+        y: Tensor = ops.conv2d_i8f32(x, self.weight, None, Quant.NONE, self.stride, 0, self.groups, first, self.params)
+        if residual is not None:
+            y = (y + residual).relu() if act == Act.RELU else y + residual
+        return ops.mean_hw(y) if want == Want.MEAN else y
 
     def accumulators(self, x: Tensor) -> Tensor:
         """(N, H, W, I) int8 -> (N, H', W', O) float32: the sums of codes times weights, exact below 2^24."""
@@ -180,8 +191,9 @@ class PackedHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dtype == torch.int8:
             y: Tensor = ops.linear_i8f32(x, self.weight, None, Quant.NONE, Act.NONE, self.params)
-            return y
-        raise AssertionError
+        else:
+            y = ops.linear_f32f32(x, self.weight, None, Act.NONE, self.params, None, None, None, Want.MAP)[0]
+        return y
 
 
 def grid(step: float) -> Tensor:

@@ -6,6 +6,15 @@ along the channels, lowest bit first (`runtime/include/edgeq` is the definition 
 
 from .attention import Keep, Probability, attention_b1, attention_i8
 from .binary import conv2d_b1b1, conv2d_b1b1_fused, linear_b1b1, pack_sign
+from .floating import (
+    conv2d_f32f32,
+    conv2d_s2f32,
+    conv2d_s3f32,
+    conv2d_s4f32,
+    linear_b1f32,
+    linear_f32f32,
+    linear_t2f32,
+)
 from .glue import epilogue, mean_hw
 from .integer import (
     Codes,
@@ -43,11 +52,15 @@ __all__ = [
     "conv2d_b1b1_fused",
     "conv2d_b1i8",
     "conv2d_b1t2",
+    "conv2d_f32f32",
     "conv2d_i8f32",
     "conv2d_i8f32_fused",
     "conv2d_i8i8",
+    "conv2d_s2f32",
     "conv2d_s2i8",
+    "conv2d_s3f32",
     "conv2d_s3i8",
+    "conv2d_s4f32",
     "conv2d_s4i8",
     "conv2d_t2i8",
     "embedding_b1",
@@ -57,9 +70,11 @@ __all__ = [
     "epilogue",
     "layer_norm",
     "linear_b1b1",
+    "linear_b1f32",
     "linear_b1i8",
     "linear_b1t2",
     "linear_b1u1",
+    "linear_f32f32",
     "linear_i4f32",
     "linear_i4i8",
     "linear_i8f32",
@@ -68,6 +83,7 @@ __all__ = [
     "linear_s3i8",
     "linear_s4i8",
     "linear_t2b1",
+    "linear_t2f32",
     "linear_t2i8",
     "mean_hw",
     "pack_sign",

@@ -14,19 +14,9 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
+from ._products import make_conv2d, make_linear
 from ._views import tensor, view
-from ._wanted import (
-    CONV_KINDS,
-    LINEAR_KINDS,
-    ConvResults,
-    LinearResults,
-    empty_results,
-    flat,
-    grid_of,
-    spatial,
-    wanted_results,
-    whole_epilogue,
-)
+from ._wanted import LINEAR_KINDS, LinearResults, empty_results, flat, grid_of, wanted_results, whole_epilogue
 
 
 class Codes(IntEnum):
@@ -66,107 +56,10 @@ def quantise_rows_i8(x: Tensor, kind: int, clip: float) -> tuple[Tensor, Tensor]
     return tensor(codes).view(x.shape), rows
 
 
-def _kernel(weights: str, w: Tensor, c: int, groups: int) -> tuple[int, int]:
-    over_outputs = weights != "i8" and groups == c > 1
-    first = 1 if weights == "i8" or over_outputs else 2
-    return w.shape[first], w.shape[first + 1]
-
-
-def _make_conv2d(weights: _native.Weights) -> Any:
-    def shape(
-        x: Tensor,
-        w: Tensor,
-        stride: int,
-        padding: int,
-        groups: int,
-        rows: Tensor | None,
-        act: int,
-        params: Tensor,
-        skip: Tensor | None,
-        skip_step: Tensor | None,
-        grid: Tensor | None,
-        want: int,
-    ) -> ConvResults:
-        kernel = _kernel(weights, w, x.shape[3], groups)
-        lead = spatial(x, kernel, stride, padding)
-        out, bits, mean, codes = empty_results(x, lead, params.shape[1], want, CONV_KINDS)
-        return out, bits, mean, codes
-
-    def conv2d(
-        x: Tensor,
-        w: Tensor,
-        stride: int,
-        padding: int,
-        groups: int,
-        rows: Tensor | None,
-        act: int,
-        params: Tensor,
-        skip: Tensor | None,
-        skip_step: Tensor | None,
-        grid: Tensor | None,
-        want: int,
-    ) -> ConvResults:
-        kernel = _kernel(weights, w, x.shape[3], groups)
-        n, in_h, in_w, c = x.shape
-        _, h, width = spatial(x, kernel, stride, padding)
-        op = _native.Conv2d(
-            n, in_h, in_w, c, params.shape[1], *kernel, stride, stride, padding, padding, h, width, groups
-        )
-        epilogue = whole_epilogue(rows, act, params, skip, skip_step, grid, want)
-        results = _native.conv2d_i8(weights, view(x), view(w), op, epilogue)
-        out, bits, mean, codes = wanted_results(results, CONV_KINDS, (n, h, width))
-        return out, bits, mean, codes
-
-    schema = (
-        f"conv2d_{weights}i8(Tensor x, Tensor w, int stride, int padding, int groups, Tensor? rows, int act, "
-        "Tensor params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want) "
-        "-> (Tensor out, Tensor bits, Tensor mean, Tensor codes)"
-    )
-    return operator(schema, shape)(conv2d)
-
-
-def _make_linear(weights: _native.Weights) -> Any:
-    def shape(
-        x: Tensor,
-        w: Tensor,
-        rows: Tensor | None,
-        act: int,
-        params: Tensor,
-        skip: Tensor | None,
-        skip_step: Tensor | None,
-        grid: Tensor | None,
-        want: int,
-    ) -> LinearResults:
-        out, bits, codes = empty_results(x, tuple(x.shape[:-1]), params.shape[1], want, LINEAR_KINDS)
-        return out, bits, codes
-
-    def linear(
-        x: Tensor,
-        w: Tensor,
-        rows: Tensor | None,
-        act: int,
-        params: Tensor,
-        skip: Tensor | None,
-        skip_step: Tensor | None,
-        grid: Tensor | None,
-        want: int,
-    ) -> LinearResults:
-        epilogue = whole_epilogue(rows, act, params, flat(skip), skip_step, grid, want)
-        results = _native.linear_i8(weights, view(flat(x)), view(w), epilogue)
-        out, bits, codes = wanted_results(results, LINEAR_KINDS, tuple(x.shape[:-1]))
-        return out, bits, codes
-
-    schema = (
-        f"linear_{weights}i8(Tensor x, Tensor w, Tensor? rows, int act, Tensor params, Tensor? skip, "
-        "Tensor? skip_step, Tensor? grid, int want) -> (Tensor out, Tensor bits, Tensor codes)"
-    )
-    return operator(schema, shape)(linear)
-
-
-conv2d_b1i8, conv2d_t2i8, conv2d_i8i8 = (_make_conv2d(weights) for weights in ("b1", "t2", "i8"))
-conv2d_s2i8, conv2d_s3i8, conv2d_s4i8 = (_make_conv2d(weights) for weights in ("s2", "s3", "s4"))
-linear_b1i8, linear_t2i8, linear_i8i8 = (_make_linear(weights) for weights in ("b1", "t2", "i8"))
-linear_s2i8, linear_s3i8, linear_s4i8 = (_make_linear(weights) for weights in ("s2", "s3", "s4"))
+conv2d_b1i8, conv2d_t2i8, conv2d_i8i8 = (make_conv2d(weights, "i8") for weights in ("b1", "t2", "i8"))
+conv2d_s2i8, conv2d_s3i8, conv2d_s4i8 = (make_conv2d(weights, "i8") for weights in ("s2", "s3", "s4"))
+linear_b1i8, linear_t2i8, linear_i8i8 = (make_linear(weights, "i8") for weights in ("b1", "t2", "i8"))
+linear_s2i8, linear_s3i8, linear_s4i8 = (make_linear(weights, "i8") for weights in ("s2", "s3", "s4"))
 
 
 def _groups_shape(x: Tensor, *rest: Any) -> LinearResults:

@@ -24,6 +24,11 @@ def bits(logits: Tensor) -> Tensor:
     return straight_through(a, (latent >= BETA * latent.amax(-1, keepdim=True)).to(a.dtype))
 
 
+def bits_of_logits(logits: Tensor) -> Tensor:
+    """Logits (..., keys) -> bool: `bits` without a softmax; a logit within rounding of the threshold may differ."""
+    return logits.amax(-1, keepdim=True) - logits <= -math.log(BETA)
+
+
 def bits_of_dots(dots: Tensor, head_dim: int) -> Tensor:
     """Integer dot products (..., keys) of sign vectors of `head_dim` -> bool: `bits` without a softmax."""
     return dots.amax(-1, keepdim=True) - dots <= dot_margin(head_dim)

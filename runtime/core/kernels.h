@@ -125,6 +125,7 @@ typedef struct {
   /* x [k padded with zeros to EQ_LANES], w [outputs][row of k] */
   void (*dot_i8)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
   void (*dot_i4)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
+  void (*dot_f32)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
 
   /* mean of `g` consecutive channels; r [pixels][r_pitch] -> out [pixels][out_pitch] */
   void (*shrink)(const float *r, size_t r_pitch, uint32_t g, uint32_t pixels, uint32_t channels, float *out,

@@ -1,53 +1,59 @@
-/* linear_i8f32 and linear_i4f32: the same road with another dot product. */
+/* Linear layers over float activations: the same road with another dot product. */
 #include "check.h"
 #include "isa.h"
 #include "kernels/ref/ref.h"
+#include "kernels/ref/weights.h"
 #include "tiled.h"
+
+/* How weights reach the dot product: as they are, or from bits made into int8 first. */
+typedef enum { I8, I4, F32, DECODED } weight_form;
+typedef void (*dot_product)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
 
 typedef struct {
   eq_tiled tiled;
   const eq_kernels *kernels;
   eq_linear op;
+  weight_form form;
+  dot_product dot;
   const uint8_t *w;
+  const eq_weights *bits; /* DECODED only */
   size_t w_row, x_pitch;
-  bool four_bits;
-  float *x; /* [m][k padded with zeros], fake-quantised */
+  float *x;        /* [m][k padded with zeros], fake-quantised */
+  int8_t *decoded; /* [o][k], DECODED only */
 } linear;
 
-static void plan(linear *l, eq_arena *arena, const eq_kernels *kernels, const eq_linear *op, bool four_bits,
+static size_t row_bytes(weight_form form, uint32_t k) {
+  return form == I4 ? eq_row_bytes(4 * k) : form == F32 ? k * sizeof(float) : k;
+}
+
+static void plan(linear *l, eq_arena *arena, const eq_kernels *kernels, const eq_linear *op, weight_form form,
                  const eq_epilogue *e, const eq_threads *threads) {
-  *l = (linear){.kernels = kernels, .op = *op, .four_bits = four_bits};
-  l->w_row = four_bits ? eq_row_bytes(4 * op->k) : op->k;
+  *l = (linear){.kernels = kernels, .op = *op, .form = form, .w_row = row_bytes(form, op->k)};
   l->x_pitch = (size_t)eq_round_up(op->k, EQ_LANES);
   eq_tiled_plan(&l->tiled, arena, kernels, e, op->m, 1, 1, op->o, EQ_CHANNELS, 0, threads);
   l->x = eq_take(arena, (uint64_t)op->m * l->x_pitch * sizeof(float));
+  if (form == DECODED) l->decoded = eq_take(arena, (uint64_t)op->o * op->k);
 }
 
 static void accumulate(const void *operands, const eq_tile *tile, void *acc, size_t pitch) {
   const linear *l = operands;
   const uint8_t *w = l->w + tile->first * l->w_row;
-  for (uint32_t i = 0; i < tile->lines; i++) {
-    const float *x = l->x + (tile->line + i) * l->x_pitch;
-    float *to = (float *)acc + i * pitch;
-    if (l->four_bits)
-      l->kernels->dot_i4(x, w, l->op.k, tile->outputs, to);
-    else
-      l->kernels->dot_i8(x, w, l->op.k, tile->outputs, to);
-  }
+  for (uint32_t i = 0; i < tile->lines; i++)
+    l->dot(l->x + (tile->line + i) * l->x_pitch, w, l->op.k, tile->outputs, (float *)acc + i * pitch);
 }
 
-static eq_status check(const eq_linear *op, const eq_epilogue *e, bool four_bits) {
+static eq_status check(const eq_linear *op, const eq_epilogue *e, weight_form form) {
   const eq_status status = eq_check_linear(op);
   if (status != EQ_OK) return status;
-  if (four_bits && op->k > INT32_MAX / 4) return EQ_BAD_SHAPE;
+  if (form == I4 && op->k > INT32_MAX / 4) return EQ_BAD_SHAPE;
   return eq_check_epilogue(e, op->m, 1, 1, op->o, false);
 }
 
-static size_t scratch_size(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads, bool four_bits) {
-  if (check(op, e, four_bits) != EQ_OK) return 0;
+static size_t scratch_size(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads, weight_form form) {
+  if (check(op, e, form) != EQ_OK) return 0;
   linear l;
   eq_arena arena = {0};
-  plan(&l, &arena, (const eq_kernels *)0, op, four_bits, e, threads);
+  plan(&l, &arena, (const eq_kernels *)0, op, form, e, threads);
   return eq_arena_bytes(&arena);
 }
 
@@ -63,46 +69,98 @@ static void quantise(const linear *l, const eq_quant *q, const float *x) {
   }
 }
 
-static eq_status run(const eq_linear *op, const float *x, const eq_quant *q, const uint8_t *w, const eq_epilogue *e,
-                     const eq_threads *threads, void *scratch, size_t scratch_bytes, bool four_bits) {
-  const eq_status status = check(op, e, four_bits);
-  if (status != EQ_OK) return status;
-  if (!x || !w || !eq_threads_ok(threads) || eq_check_quant(q) != EQ_OK) return EQ_BAD_ARGUMENT;
-  if (!eq_scratch_ok(scratch, scratch_bytes, scratch_size(op, e, threads, four_bits))) return EQ_NO_SCRATCH;
-  const eq_kernels *kernels = eq_kernels_current();
-  if (!kernels) {
-    if (four_bits)
-      eq_linear_i4f32_ref(op, x, q, w, e, scratch);
-    else
-      eq_linear_i8f32_ref(op, x, q, (const int8_t *)w, e, scratch);
-    return EQ_OK;
-  }
+static void decode(void *arg, size_t begin, size_t end, unsigned worker) {
+  const linear *l = arg;
+  (void)worker;
+  for (size_t o = begin; o < end; o++)
+    for (uint32_t i = 0; i < l->op.k; i++) l->decoded[o * l->op.k + i] = (int8_t)eq_weight(l->bits, o, i);
+}
+
+static void run(const eq_linear *op, const float *x, const eq_quant *q, weight_form form, const void *w,
+                const eq_epilogue *e, const eq_kernels *kernels, const eq_threads *threads, void *scratch) {
   linear l;
   eq_arena arena = {.base = scratch};
-  plan(&l, &arena, kernels, op, four_bits, e, threads);
-  l.w = w;
+  plan(&l, &arena, kernels, op, form, e, threads);
+  if (form == DECODED)
+    l.bits = w;
+  else
+    l.w = w;
+  l.dot = form == F32 ? kernels->dot_f32 : form == I4 ? kernels->dot_i4 : kernels->dot_i8;
   l.tiled.operands = &l;
   l.tiled.accumulate = accumulate;
   quantise(&l, q, x);
+  if (form == DECODED) {
+    eq_share(threads, decode, &l, op->o);
+    l.w = (const uint8_t *)l.decoded;
+  }
   eq_output_begin(&l.tiled.output);
   eq_tiled_run(&l.tiled, threads);
+}
+
+/* ---- fake-quantised activations ---- */
+
+static eq_status quantised(const eq_linear *op, const float *x, const eq_quant *q, const void *w, const eq_epilogue *e,
+                           const eq_threads *threads, void *scratch, size_t scratch_bytes, weight_form form) {
+  const eq_status status = check(op, e, form);
+  if (status != EQ_OK) return status;
+  if (!x || !w || !eq_threads_ok(threads) || eq_check_quant(q) != EQ_OK) return EQ_BAD_ARGUMENT;
+  if (!eq_scratch_ok(scratch, scratch_bytes, scratch_size(op, e, threads, form))) return EQ_NO_SCRATCH;
+  const eq_kernels *kernels = eq_kernels_current();
+  if (kernels)
+    run(op, x, q, form, w, e, kernels, threads, scratch);
+  else if (form == I4)
+    eq_linear_i4f32_ref(op, x, q, w, e, scratch);
+  else
+    eq_linear_i8f32_ref(op, x, q, w, e, scratch);
   return EQ_OK;
 }
 
 size_t eq_linear_i8f32_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads) {
-  return scratch_size(op, e, threads, false);
+  return scratch_size(op, e, threads, I8);
 }
 
 eq_status eq_linear_i8f32(const eq_linear *op, const float *x, const eq_quant *q, const int8_t *w, const eq_epilogue *e,
                           const eq_threads *threads, void *scratch, size_t scratch_bytes) {
-  return run(op, x, q, (const uint8_t *)w, e, threads, scratch, scratch_bytes, false);
+  return quantised(op, x, q, w, e, threads, scratch, scratch_bytes, I8);
 }
 
 size_t eq_linear_i4f32_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads) {
-  return scratch_size(op, e, threads, true);
+  return scratch_size(op, e, threads, I4);
 }
 
 eq_status eq_linear_i4f32(const eq_linear *op, const float *x, const eq_quant *q, const uint8_t *w,
                           const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes) {
-  return run(op, x, q, w, e, threads, scratch, scratch_bytes, true);
+  return quantised(op, x, q, w, e, threads, scratch, scratch_bytes, I4);
 }
+
+/* ---- plain activations ---- */
+
+static eq_status plain(const eq_linear *op, eq_weight_type type, const float *x, const void *w, const eq_epilogue *e,
+                       const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  static const eq_quant none = {.kind = EQ_QUANT_NONE};
+  const weight_form form = type == EQ_F32 ? F32 : DECODED;
+  const eq_status status = check(op, e, form);
+  if (status != EQ_OK) return status;
+  if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
+  if (!eq_scratch_ok(scratch, scratch_bytes, scratch_size(op, e, threads, form))) return EQ_NO_SCRATCH;
+  const eq_kernels *kernels = eq_kernels_current();
+  const size_t row = eq_weight_row(type, op->k);
+  const eq_weights weights = {type, w, row, op->o * row};
+  if (kernels)
+    run(op, x, &none, form, form == F32 ? w : &weights, e, kernels, threads, scratch);
+  else
+    eq_linear_f32_ref(op, x, &weights, e, scratch);
+  return EQ_OK;
+}
+
+#define LINEAR(name, type)                                                                                             \
+  size_t eq_linear_##name##f32_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads) {         \
+    return scratch_size(op, e, threads, (type) == EQ_F32 ? F32 : DECODED);                                             \
+  }                                                                                                                    \
+  eq_status eq_linear_##name##f32(const eq_linear *op, const float *x, const void *w, const eq_epilogue *e,            \
+                                  const eq_threads *threads, void *scratch, size_t scratch_bytes) {                    \
+    return plain(op, type, x, w, e, threads, scratch, scratch_bytes);                                                  \
+  }
+LINEAR(b1, EQ_B1)
+LINEAR(t2, EQ_T2)
+LINEAR(f32, EQ_F32)

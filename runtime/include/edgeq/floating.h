@@ -1,4 +1,4 @@
-/* 8- and 4-bit weights against fake-quantised float activations. */
+/* Float activations: fake-quantised ones against 8- and 4-bit weights, plain ones against weights of other types. */
 #ifndef EDGEQ_FLOATING_H
 #define EDGEQ_FLOATING_H
 
@@ -24,6 +24,27 @@ eq_status eq_linear_i8f32(const eq_linear *op, const float *x, const eq_quant *q
 size_t eq_linear_i4f32_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
 eq_status eq_linear_i4f32(const eq_linear *op, const float *x, const eq_quant *q, const uint8_t *w,
                           const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes);
+
+/* The same sums with plain activations. Weights in their canonical form, planes outermost, as in integer.h: conv2d w
+ * [planes][o][kh][kw][row(c / groups)], depthwise (groups == c > 1) the bit types [planes][kh][kw][row(o)]; linear w
+ * [planes][o][row(k)]; f32: [o][kh][kw][c / groups] and [o][k] floats. A weight of +-2^S or 0 makes products exact. */
+#define EQ_FLOAT_CONV2D(type)                                                                                          \
+  size_t eq_conv2d_##type##f32_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads);          \
+  eq_status eq_conv2d_##type##f32(const eq_conv2d *op, const float *x, const void *w, const eq_epilogue *e,            \
+                                  const eq_threads *threads, void *scratch, size_t scratch_bytes);
+#define EQ_FLOAT_LINEAR(type)                                                                                          \
+  size_t eq_linear_##type##f32_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);          \
+  eq_status eq_linear_##type##f32(const eq_linear *op, const float *x, const void *w, const eq_epilogue *e,            \
+                                  const eq_threads *threads, void *scratch, size_t scratch_bytes);
+EQ_FLOAT_CONV2D(s2)
+EQ_FLOAT_CONV2D(s3)
+EQ_FLOAT_CONV2D(s4)
+EQ_FLOAT_CONV2D(f32)
+EQ_FLOAT_LINEAR(b1)
+EQ_FLOAT_LINEAR(t2)
+EQ_FLOAT_LINEAR(f32)
+#undef EQ_FLOAT_CONV2D
+#undef EQ_FLOAT_LINEAR
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -44,6 +44,9 @@ void eq_linear_i8f32_ref(const eq_linear *op, const float *x, const eq_quant *q,
                          float *row);
 void eq_linear_i4f32_ref(const eq_linear *op, const float *x, const eq_quant *q, const uint8_t *w, const eq_epilogue *e,
                          float *row);
+/* Weights of any type. */
+void eq_conv2d_f32_ref(const eq_conv2d *op, const float *x, const eq_weights *w, const eq_epilogue *e, float *row);
+void eq_linear_f32_ref(const eq_linear *op, const float *x, const eq_weights *w, const eq_epilogue *e, float *row);
 #define EQ_LEAST_MAXIMUM 0x1p-120f /* of a row that is worth a scale; 127 / it is finite */
 void eq_quantise_i8_ref(const eq_codes *q, const float *x, size_t rows, uint32_t k, int8_t *codes, float *step,
                         float *shift);

@@ -10,7 +10,7 @@ static inline int32_t eq_plane_bit(const eq_weights *w, unsigned plane, size_t r
   return bytes[i / 8] >> (i % 8) & 1;
 }
 
-/* Element i of row `row`. */
+/* Element i of row `row`, of an integer type. */
 static inline int32_t eq_weight(const eq_weights *w, size_t row, uint32_t i) {
   if (w->type == EQ_I8) return ((const int8_t *)w->data)[row * w->row + i];
   const int32_t sign = 2 * eq_plane_bit(w, 0, row, i) - 1;
@@ -20,6 +20,12 @@ static inline int32_t eq_weight(const eq_weights *w, size_t row, uint32_t i) {
   for (unsigned plane = 1; plane < eq_weight_planes(w->type); plane++)
     exponent |= eq_plane_bit(w, plane, row, i) << (plane - 1);
   return sign * (1 << exponent);
+}
+
+/* Of any type. */
+static inline float eq_weight_value(const eq_weights *w, size_t row, uint32_t i) {
+  if (w->type == EQ_F32) return ((const float *)w->data)[row * (w->row / sizeof(float)) + i];
+  return (float)eq_weight(w, row, i);
 }
 
 #endif

@@ -24,6 +24,7 @@ void EQ_NAME(eq_quantise)(const eq_quant *q, const float *x, const float *scale,
                           float *out);
 void EQ_NAME(eq_dot_i8)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
 void EQ_NAME(eq_dot_i4)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
+void EQ_NAME(eq_dot_f32)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
 void EQ_NAME(eq_shrink)(const float *r, size_t r_pitch, uint32_t g, uint32_t pixels, uint32_t channels, float *out,
                         size_t out_pitch);
 void EQ_NAME(eq_pool)(const eq_pool *p, float *out, size_t out_pitch);

@@ -1,17 +1,21 @@
-/* Dot products of floats with 8- and 4-bit weights in sixteen interleaved sums, and fake quantisation. */
+/* Dot products of floats with 8- and 4-bit and float weights in sixteen interleaved sums, and fake quantisation. */
 #include "declare.h"
 
 enum { ROWS = 4 }; /* outputs that share a read of x and hide each other's latency */
 
-INLINE v16 weights(const uint8_t *row, uint32_t k, bool four_bits) {
-  return four_bits ? v16_of_i4(row + k / 2) : v16_of_i8((const int8_t *)row + k);
+typedef enum { OF_I8, OF_I4, OF_F32 } weight_kind;
+
+INLINE v16 weights(const uint8_t *row, uint32_t k, weight_kind kind) {
+  if (kind == OF_F32) return v16_load((const float *)(const void *)row + k);
+  return kind == OF_I4 ? v16_of_i4(row + k / 2) : v16_of_i8((const int8_t *)row + k);
 }
 
 /* The last, incomplete sixteen: what lies past k is read as weight 0 and adds nothing. */
-INLINE v16 last_weights(const uint8_t *row, uint32_t k, uint32_t end, bool four_bits) {
+INLINE v16 last_weights(const uint8_t *row, uint32_t k, uint32_t end, weight_kind kind) {
+  if (kind == OF_F32) return v16_load_n((const float *)(const void *)row + k, end - k);
   int8_t w[EQ_LANES] = {0};
   for (uint32_t i = k; i < end; i++) {
-    if (four_bits)
+    if (kind == OF_I4)
       w[i - k] = (int8_t)((row[i / 2] >> (4 * (i % 2)) & 15) - 8);
     else
       w[i - k] = (int8_t)row[i];
@@ -19,36 +23,40 @@ INLINE v16 last_weights(const uint8_t *row, uint32_t k, uint32_t end, bool four_
   return v16_of_i8(w);
 }
 
-INLINE void dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uint32_t rows, bool four_bits,
+INLINE void dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uint32_t rows, weight_kind kind,
                  float *acc) {
   v16 sum[ROWS];
   for (uint32_t r = 0; r < ROWS; r++) sum[r] = v16_set(0.0f);
   uint32_t i = 0;
   for (; i + EQ_LANES <= k; i += EQ_LANES) {
     const v16 value = v16_load(x + i);
-    for (uint32_t r = 0; r < rows; r++) sum[r] = v16_add(sum[r], v16_mul(value, weights(w + r * w_row, i, four_bits)));
+    for (uint32_t r = 0; r < rows; r++) sum[r] = v16_add(sum[r], v16_mul(value, weights(w + r * w_row, i, kind)));
   }
   if (i < k)
     for (uint32_t r = 0; r < rows; r++)
-      sum[r] = v16_add(sum[r], v16_mul(v16_load(x + i), last_weights(w + r * w_row, i, k, four_bits)));
+      sum[r] = v16_add(sum[r], v16_mul(v16_load(x + i), last_weights(w + r * w_row, i, k, kind)));
   float folded[ROWS];
   v16_fold_four(sum, folded); /* as linear_i8f32 defines: 8, 4, 2, 1 */
   for (uint32_t r = 0; r < rows; r++) acc[r] = folded[r];
 }
 
-INLINE void all_dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uint32_t outputs, bool four_bits,
+INLINE void all_dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uint32_t outputs, weight_kind kind,
                      float *acc) {
   uint32_t o = 0;
-  for (; o + ROWS <= outputs; o += ROWS) dots(x, w + o * w_row, w_row, k, ROWS, four_bits, acc + o);
-  for (; o < outputs; o++) dots(x, w + o * w_row, w_row, k, 1, four_bits, acc + o);
+  for (; o + ROWS <= outputs; o += ROWS) dots(x, w + o * w_row, w_row, k, ROWS, kind, acc + o);
+  for (; o < outputs; o++) dots(x, w + o * w_row, w_row, k, 1, kind, acc + o);
 }
 
 void EQ_NAME(eq_dot_i8)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc) {
-  all_dots(x, w, k, k, outputs, false, acc);
+  all_dots(x, w, k, k, outputs, OF_I8, acc);
 }
 
 void EQ_NAME(eq_dot_i4)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc) {
-  all_dots(x, w, eq_row_bytes(4 * k), k, outputs, true, acc);
+  all_dots(x, w, eq_row_bytes(4 * k), k, outputs, OF_I4, acc);
+}
+
+void EQ_NAME(eq_dot_f32)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc) {
+  all_dots(x, w, k * sizeof(float), k, outputs, OF_F32, acc);
 }
 
 INLINE v16 quantised(eq_quant_kind kind, v16 x, v16 scale, v16 step, v16 top) {

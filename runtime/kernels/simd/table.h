@@ -17,6 +17,7 @@
       .quantise = EQ_NAME(eq_quantise),                                                                                \
       .dot_i8 = EQ_NAME(eq_dot_i8),                                                                                    \
       .dot_i4 = EQ_NAME(eq_dot_i4),                                                                                    \
+      .dot_f32 = EQ_NAME(eq_dot_f32),                                                                                  \
       .shrink = EQ_NAME(eq_shrink),                                                                                    \
       .pool = EQ_NAME(eq_pool),                                                                                        \
       .epilogue = EQ_NAME(eq_epilogue),                                                                                \

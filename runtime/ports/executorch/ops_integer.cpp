@@ -1,4 +1,6 @@
-// Signed 8-bit activations: quantisers, and products with weights of 1 to 8 bits.
+// Quantisers to signed 8 bits, and products of such and of float activations with weights of every type.
+#include <utility>
+
 #include "epilogue.h"
 
 namespace edgeq {
@@ -43,25 +45,37 @@ void quantise_rows(KernelRuntimeContext &context, Span<EValue *> stack) {
     call.finish(eq_quantise_i8(&q, data<float>(x), rows(*x), k, out, steps, asymmetric ? steps + m : nullptr));
 }
 
-// A weight type: its operators' names and functions.
-struct Weights {
-  const char *conv2d_name, *linear_name;
-  unsigned planes; // 0: int8
-  decltype(&eq_conv2d_i8i8_scratch) conv2d_scratch;
-  decltype(&eq_conv2d_i8i8) conv2d;
-  decltype(&eq_linear_i8i8_scratch) linear_scratch;
-  decltype(&eq_linear_i8i8) linear;
+// An operator of one weight and one activation type; planes 0: weights are int8 or float.
+template <class Geometry>
+struct Product {
+  const char *name;
+  ScalarType x_type, w_type;
+  unsigned planes;
+  size_t (*scratch)(const Geometry *, const eq_epilogue *, const eq_threads *);
+  eq_status (*run)(const Geometry *, const void *x, const void *w, const eq_epilogue *, const eq_threads *, void *,
+                   size_t);
 };
-#define EQ_WEIGHTS(type, planes)                                                                                       \
-  {"edgeq::conv2d_" #type "i8.out",                                                                                    \
-   "edgeq::linear_" #type "i8.out",                                                                                    \
+#define EQ_PRODUCT(operation, type, activations, element, x_type, w_type, planes)                                      \
+  {"edgeq::" #operation "_" #type #activations ".out",                                                                 \
+   x_type,                                                                                                             \
+   w_type,                                                                                                             \
    planes,                                                                                                             \
-   eq_conv2d_##type##i8_scratch,                                                                                       \
-   eq_conv2d_##type##i8,                                                                                               \
-   eq_linear_##type##i8_scratch,                                                                                       \
-   eq_linear_##type##i8}
-constexpr Weights kB1 = EQ_WEIGHTS(b1, 1), kT2 = EQ_WEIGHTS(t2, 2), kS2 = EQ_WEIGHTS(s2, 2), kS3 = EQ_WEIGHTS(s3, 3),
-                  kS4 = EQ_WEIGHTS(s4, 4), kI8 = EQ_WEIGHTS(i8, 0);
+   eq_##operation##_##type##activations##_scratch,                                                                     \
+   [](const eq_##operation *op, const void *x, const void *w, const eq_epilogue *e, const eq_threads *threads,         \
+      void *scratch, size_t bytes) {                                                                                   \
+     return eq_##operation##_##type##activations(op, static_cast<const element *>(x), w, e, threads, scratch, bytes);  \
+   }}
+#define EQ_OVER_I8(operation, type, w_type, planes) EQ_PRODUCT(operation, type, i8, int8_t, Char, w_type, planes)
+#define EQ_OVER_F32(operation, type, w_type, planes) EQ_PRODUCT(operation, type, f32, float, Float, w_type, planes)
+constexpr Product<eq_conv2d> kConv2d[] = {EQ_OVER_I8(conv2d, b1, Byte, 1),  EQ_OVER_I8(conv2d, t2, Byte, 2),
+                                          EQ_OVER_I8(conv2d, s2, Byte, 2),  EQ_OVER_I8(conv2d, s3, Byte, 3),
+                                          EQ_OVER_I8(conv2d, s4, Byte, 4),  EQ_OVER_I8(conv2d, i8, Char, 0),
+                                          EQ_OVER_F32(conv2d, s2, Byte, 2), EQ_OVER_F32(conv2d, s3, Byte, 3),
+                                          EQ_OVER_F32(conv2d, s4, Byte, 4), EQ_OVER_F32(conv2d, f32, Float, 0)};
+constexpr Product<eq_linear> kLinear[] = {
+    EQ_OVER_I8(linear, b1, Byte, 1),  EQ_OVER_I8(linear, t2, Byte, 2),  EQ_OVER_I8(linear, s2, Byte, 2),
+    EQ_OVER_I8(linear, s3, Byte, 3),  EQ_OVER_I8(linear, s4, Byte, 4),  EQ_OVER_I8(linear, i8, Char, 0),
+    EQ_OVER_F32(linear, b1, Byte, 1), EQ_OVER_F32(linear, t2, Byte, 2), EQ_OVER_F32(linear, f32, Float, 0)};
 
 enum { MAP = 1, BITS = 2, MEAN = 4, CODES = 8, T2 = 16, ALL = 31 };
 
@@ -72,24 +86,27 @@ void take_map(Call &call, uint32_t want, std::initializer_list<uint64_t> extents
     call.skip();
 }
 
-// conv2d_{b1,t2,s2,s3,s4,i8}i8.out(Tensor x, Tensor w, int stride, int padding, int groups, Tensor? rows, int act,
+// conv2d_{b1,t2,s2,s3,s4,i8}i8.out and conv2d_{s2,s3,s4,f32}f32.out(Tensor x, Tensor w, int stride, int padding, int
+// groups, Tensor? rows, int act,
 //   Tensor params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want, *, Tensor(a!) out, Tensor(b!) bits,
 //   Tensor(c!) mean, Tensor(d!) codes)
-//   x int8 [n][h][w][c]; w u8 [planes][o][kh][kw][row], depthwise [planes][kh][kw][row of o]; i8: [o][kh][kw][c/groups]
-template <const Weights &weights>
+//   x int8 or float [n][h][w][c]; w u8 [planes][o][kh][kw][row], depthwise [planes][kh][kw][row of o]; int8 or float
+//   [o][kh][kw][c / groups]
+template <size_t index>
 void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, weights.conv2d_name, 12, 4);
-  const Tensor *x = call.tensor(Char, "x must be int8"),
-               *w = call.tensor(weights.planes ? Byte : Char, weights.planes ? "w must be u8" : "w must be int8");
+  constexpr const Product<eq_conv2d> &product = kConv2d[index];
+  Call call(context, stack, product.name, 12, 4);
+  const Tensor *x = call.tensor(product.x_type, "x must be int8, or float"),
+               *w = call.tensor(product.w_type, "w must be u8 planes, int8 or float");
   const uint32_t stride = call.integer(1 << 16, "stride must be positive"),
                  padding = call.integer(1 << 16, "padding must not be negative"),
                  groups = call.integer(kMost, "groups must be positive");
   if (!call.require(x && w && x->dim() == 4 && stride > 0 && groups > 0, "x must be [n][h][w][c], stride positive"))
     return;
   const uint32_t c = extent(*x, 3);
-  const bool depthwise = weights.planes && groups == c && groups > 1;
-  const ssize_t taps = weights.planes && !depthwise ? 2 : 1; // where the kernel's extents are
-  if (!call.require(w->dim() == taps + 3 && c % groups == 0 && (!weights.planes || extent(*w, 0) == weights.planes),
+  const bool depthwise = product.planes && groups == c && groups > 1;
+  const ssize_t taps = product.planes && !depthwise ? 2 : 1; // where the kernel's extents are
+  if (!call.require(w->dim() == taps + 3 && c % groups == 0 && (!product.planes || extent(*w, 0) == product.planes),
                     "w must be [planes][o][kh][kw][row], depthwise [planes][kh][kw][row], i8 [o][kh][kw][c / groups]"))
     return;
   // A depthwise row may hold up to 63 channels less than its bits: params tell how many there are.
@@ -110,7 +127,7 @@ void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
                0,
                0,
                groups};
-  const size_t row = weights.planes ? eq_row_bytes(depthwise ? op.o : c / groups) : c / groups;
+  const size_t row = product.planes ? eq_row_bytes(depthwise ? op.o : c / groups) : c / groups;
   if (!call.require(extent(*w, taps + 2) == row && (depthwise || extent(*w, taps - 1) == op.o),
                     "w does not fit the channels of x and params") ||
       !call.require(uint64_t{op.h} + 2 * padding >= op.kh && uint64_t{op.w} + 2 * padding >= op.kw,
@@ -141,9 +158,9 @@ void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
     call.skip();
   if (!call.good()) return;
   const eq_threads *threads = threads_for(uint64_t{op.n} * op.out_h * op.out_w * op.o * op.kh * op.kw * (c / groups));
-  const size_t bytes = weights.conv2d_scratch(&op, &e, threads);
+  const size_t bytes = product.scratch(&op, &e, threads);
   void *scratch = call.scratch(bytes);
-  if (call.good()) call.finish(weights.conv2d(&op, data<int8_t>(x), w->const_data_ptr(), &e, threads, scratch, bytes));
+  if (call.good()) call.finish(product.run(&op, x->const_data_ptr(), w->const_data_ptr(), &e, threads, scratch, bytes));
 }
 
 // What ends the linear operators: rows, act, params, skip, skip_step, grid, want and the outputs [..., o].
@@ -166,28 +183,30 @@ void take_linear(Call &call, const Tensor &x, uint32_t o, eq_epilogue *e) {
     call.skip();
 }
 
-// linear_{b1,t2,s2,s3,s4,i8}i8.out(Tensor x, Tensor w, Tensor? rows, int act, Tensor params, Tensor? skip,
+// linear_{b1,t2,s2,s3,s4,i8}i8.out and linear_{b1,t2,f32}f32.out(Tensor x, Tensor w, Tensor? rows, int act, Tensor
+// params, Tensor? skip,
 //   Tensor? skip_step, Tensor? grid, int want, *, Tensor(a!) out, Tensor(b!) bits, Tensor(c!) codes)
-//   x int8 [..., k]; w u8 [planes][o][row]; i8: [o][k]
-template <const Weights &weights>
+//   x int8 or float [..., k]; w u8 [planes][o][row]; int8 or float [o][k]
+template <size_t index>
 void linear(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, weights.linear_name, 9, 3);
-  const Tensor *x = call.tensor(Char, "x must be int8"),
-               *w = call.tensor(weights.planes ? Byte : Char, weights.planes ? "w must be u8" : "w must be int8");
-  const ssize_t rank = weights.planes ? 3 : 2;
+  constexpr const Product<eq_linear> &product = kLinear[index];
+  Call call(context, stack, product.name, 9, 3);
+  const Tensor *x = call.tensor(product.x_type, "x must be int8, or float"),
+               *w = call.tensor(product.w_type, "w must be u8 planes, int8 or float");
+  const ssize_t rank = product.planes ? 3 : 2;
   if (!call.require(x && w && x->dim() >= 1 && w->dim() == rank && rows(*x) <= kMost &&
-                        (!weights.planes || extent(*w, 0) == weights.planes),
+                        (!product.planes || extent(*w, 0) == product.planes),
                     "x must be [..., k], w [planes][o][row], i8 [o][k]"))
     return;
   const eq_linear op{static_cast<uint32_t>(rows(*x)), extent(*x, x->dim() - 1), extent(*w, rank - 2)};
-  call.require(extent(*w, rank - 1) == (weights.planes ? eq_row_bytes(op.k) : op.k), "w does not fit the rows of x");
+  call.require(extent(*w, rank - 1) == (product.planes ? eq_row_bytes(op.k) : op.k), "w does not fit the rows of x");
   eq_epilogue e{};
   take_linear(call, *x, op.o, &e);
   if (!call.good()) return;
   const eq_threads *threads = threads_for(uint64_t{op.m} * op.o * op.k);
-  const size_t bytes = weights.linear_scratch(&op, &e, threads);
+  const size_t bytes = product.scratch(&op, &e, threads);
   void *scratch = call.scratch(bytes);
-  if (call.good()) call.finish(weights.linear(&op, data<int8_t>(x), w->const_data_ptr(), &e, threads, scratch, bytes));
+  if (call.good()) call.finish(product.run(&op, x->const_data_ptr(), w->const_data_ptr(), &e, threads, scratch, bytes));
 }
 
 // linear_i4i8.out(Tensor x, Tensor w, Tensor scale, Tensor? zero, int group, Tensor? block_step, then as linear)
@@ -228,21 +247,20 @@ void linear_i4i8(KernelRuntimeContext &context, Span<EValue *> stack) {
     call.finish(eq_linear_i4i8(&op, data<int8_t>(x), data<float>(block_step), &weights, &e, threads, scratch, bytes));
 }
 
+template <size_t... I>
+bool register_conv2d(std::index_sequence<I...>) {
+  return register_operators({{kConv2d[I].name, conv2d<I>}...});
+}
+template <size_t... I>
+bool register_linear(std::index_sequence<I...>) {
+  return register_operators({{kLinear[I].name, linear<I>}...});
+}
+
 const bool registered = register_operators({{"edgeq::quantise_i8.out", quantise},
                                             {"edgeq::quantise_rows_i8.out", quantise_rows},
-                                            {kB1.conv2d_name, conv2d<kB1>},
-                                            {kT2.conv2d_name, conv2d<kT2>},
-                                            {kS2.conv2d_name, conv2d<kS2>},
-                                            {kS3.conv2d_name, conv2d<kS3>},
-                                            {kS4.conv2d_name, conv2d<kS4>},
-                                            {kI8.conv2d_name, conv2d<kI8>},
-                                            {kB1.linear_name, linear<kB1>},
-                                            {kT2.linear_name, linear<kT2>},
-                                            {kS2.linear_name, linear<kS2>},
-                                            {kS3.linear_name, linear<kS3>},
-                                            {kS4.linear_name, linear<kS4>},
-                                            {kI8.linear_name, linear<kI8>},
-                                            {"edgeq::linear_i4i8.out", linear_i4i8}});
+                                            {"edgeq::linear_i4i8.out", linear_i4i8}}) &&
+                        register_conv2d(std::make_index_sequence<std::size(kConv2d)>()) &&
+                        register_linear(std::make_index_sequence<std::size(kLinear)>());
 
 } // namespace
 } // namespace edgeq

@@ -1,6 +1,8 @@
+/* Convolutions over float activations, with weights of every type. */
 #include "check.h"
 #include "isa.h"
 #include "kernels/ref/ref.h"
+#include "kernels/ref/weights.h"
 #include "tiled.h"
 #include "window.h"
 
@@ -12,7 +14,7 @@ typedef struct {
   eq_conv2d op;
   const float *x;
   const eq_quant *q;
-  const int8_t *w;
+  eq_weights w;
   bool copied, depthwise; /* patches come from `planes`; one input channel a group */
   size_t line, plane;     /* floats of what patches are read from */
   uint32_t steps, group_outputs, group_blocks;
@@ -49,15 +51,25 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, const eq_c
 
 /* ---- preparation: weight tiles and quantised, padded planes ---- */
 
+/* Step i of a patch that belongs to output o; the bit types' depthwise rows run over the outputs. */
+static float weight(const conv *c, size_t o, uint32_t i) {
+  const uint32_t cg = c->op.c / c->op.groups, taps = c->op.kh * c->op.kw;
+  switch (c->w.type) {
+  case EQ_I8: return (float)((const int8_t *)c->w.data)[o * c->steps + i];
+  case EQ_F32: return ((const float *)c->w.data)[o * c->steps + i];
+  default:
+    return c->depthwise ? eq_weight_value(&c->w, i, (uint32_t)o) : eq_weight_value(&c->w, o * taps + i / cg, i % cg);
+  }
+}
+
 static void prepare_block(const conv *c, size_t index) {
   const uint32_t group = (uint32_t)(index / c->group_blocks), first = (uint32_t)(index % c->group_blocks) * EQ_BLOCK;
   const uint32_t outputs = c->group_outputs - first < EQ_BLOCK ? c->group_outputs - first : EQ_BLOCK;
-  const int8_t *w = c->w + ((size_t)group * c->group_outputs + first) * c->steps;
+  const size_t output = (size_t)group * c->group_outputs + first;
   float *tile = c->tiles + index * c->steps * EQ_BLOCK;
   for (uint32_t o = 0; o < EQ_BLOCK; o++) {
     float *lane = tile + (size_t)(o / EQ_LANES) * c->steps * EQ_LANES + o % EQ_LANES;
-    for (uint32_t i = 0; i < c->steps; i++)
-      lane[(size_t)i * EQ_LANES] = o < outputs ? (float)w[o * c->steps + i] : 0.0f;
+    for (uint32_t i = 0; i < c->steps; i++) lane[(size_t)i * EQ_LANES] = o < outputs ? weight(c, output + o, i) : 0.0f;
   }
 }
 
@@ -138,8 +150,8 @@ static eq_status check(const eq_conv2d *op, const eq_epilogue *e) {
   return status == EQ_OK ? eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, false) : status;
 }
 
-size_t eq_conv2d_i8f32_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
-  static const eq_quant any = {.kind = EQ_QUANT_SYM};
+static size_t scratch_size(const eq_conv2d *op, eq_quant_kind kind, const eq_epilogue *e, const eq_threads *threads) {
+  const eq_quant any = {.kind = kind};
   if (check(op, e) != EQ_OK) return 0;
   conv c;
   eq_arena arena = {0};
@@ -147,17 +159,8 @@ size_t eq_conv2d_i8f32_scratch(const eq_conv2d *op, const eq_epilogue *e, const 
   return eq_arena_bytes(&arena);
 }
 
-eq_status eq_conv2d_i8f32(const eq_conv2d *op, const float *x, const eq_quant *q, const int8_t *w, const eq_epilogue *e,
-                          const eq_threads *threads, void *scratch, size_t scratch_bytes) {
-  const eq_status status = check(op, e);
-  if (status != EQ_OK) return status;
-  if (!x || !w || !eq_threads_ok(threads) || eq_check_quant(q) != EQ_OK) return EQ_BAD_ARGUMENT;
-  if (!eq_scratch_ok(scratch, scratch_bytes, eq_conv2d_i8f32_scratch(op, e, threads))) return EQ_NO_SCRATCH;
-  const eq_kernels *kernels = eq_kernels_current();
-  if (!kernels) {
-    eq_conv2d_i8f32_ref(op, x, q, w, e, scratch);
-    return EQ_OK;
-  }
+static void run(const eq_conv2d *op, const float *x, const eq_quant *q, eq_weights w, const eq_epilogue *e,
+                const eq_kernels *kernels, const eq_threads *threads, void *scratch) {
   conv c;
   eq_arena arena = {.base = scratch};
   plan(&c, &arena, kernels, op, q, e, threads);
@@ -174,5 +177,51 @@ eq_status eq_conv2d_i8f32(const eq_conv2d *op, const float *x, const eq_quant *q
   const size_t blocks = (size_t)(op->o / c.group_outputs) * c.group_blocks;
   eq_share(threads, prepare, &c, blocks + (c.copied ? (size_t)op->n * padded_h(&c) : 0));
   eq_tiled_run(&c.tiled, threads);
+}
+
+size_t eq_conv2d_i8f32_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
+  return scratch_size(op, EQ_QUANT_SYM, e, threads);
+}
+
+eq_status eq_conv2d_i8f32(const eq_conv2d *op, const float *x, const eq_quant *q, const int8_t *w, const eq_epilogue *e,
+                          const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  const eq_status status = check(op, e);
+  if (status != EQ_OK) return status;
+  if (!x || !w || !eq_threads_ok(threads) || eq_check_quant(q) != EQ_OK) return EQ_BAD_ARGUMENT;
+  if (!eq_scratch_ok(scratch, scratch_bytes, eq_conv2d_i8f32_scratch(op, e, threads))) return EQ_NO_SCRATCH;
+  const eq_kernels *kernels = eq_kernels_current();
+  if (kernels)
+    run(op, x, q, eq_conv2d_weights(op, EQ_I8, w), e, kernels, threads, scratch);
+  else
+    eq_conv2d_i8f32_ref(op, x, q, w, e, scratch);
   return EQ_OK;
 }
+
+static eq_status plain(const eq_conv2d *op, eq_weight_type type, const float *x, const void *w, const eq_epilogue *e,
+                       const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  static const eq_quant none = {.kind = EQ_QUANT_NONE};
+  const eq_status status = check(op, e);
+  if (status != EQ_OK) return status;
+  if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
+  if (!eq_scratch_ok(scratch, scratch_bytes, scratch_size(op, EQ_QUANT_NONE, e, threads))) return EQ_NO_SCRATCH;
+  const eq_kernels *kernels = eq_kernels_current();
+  const eq_weights weights = eq_conv2d_weights(op, type, w);
+  if (kernels)
+    run(op, x, &none, weights, e, kernels, threads, scratch);
+  else
+    eq_conv2d_f32_ref(op, x, &weights, e, scratch);
+  return EQ_OK;
+}
+
+#define CONV2D(name, type)                                                                                             \
+  size_t eq_conv2d_##name##f32_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {         \
+    return scratch_size(op, EQ_QUANT_NONE, e, threads);                                                                \
+  }                                                                                                                    \
+  eq_status eq_conv2d_##name##f32(const eq_conv2d *op, const float *x, const void *w, const eq_epilogue *e,            \
+                                  const eq_threads *threads, void *scratch, size_t scratch_bytes) {                    \
+    return plain(op, type, x, w, e, threads, scratch, scratch_bytes);                                                  \
+  }
+CONV2D(s2, EQ_S2)
+CONV2D(s3, EQ_S3)
+CONV2D(s4, EQ_S4)
+CONV2D(f32, EQ_F32)
