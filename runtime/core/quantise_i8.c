@@ -22,7 +22,7 @@ static float symmetric(const eq_integer_kernels *kernels, const eq_codes *q, con
     __builtin_memset(codes, 0, count);
     return 0.0f;
   }
-  kernels->codes(x, count, q->clip, 127.0f / most, -127, 127, codes);
+  kernels->codes(x, count, q->clip, 127.0f * (1.0f / most), -127, 127, codes);
   return most / 127.0f;
 }
 

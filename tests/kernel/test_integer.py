@@ -157,7 +157,7 @@ def codes_by_definition(x: np.ndarray, kind: str, clip: float) -> tuple[np.ndarr
     most = np.abs(x).max()
     if most < F(2) ** -120:
         return np.zeros(x.shape, np.int8), F(0), F(0)
-    return np.clip(np.rint(x * (F(127) / most)), -127, 127).astype(np.int8), most / F(127), F(0)
+    return np.clip(np.rint(x * (F(127) * (F(1) / most))), -127, 127).astype(np.int8), most / F(127), F(0)
 
 
 @pytest.mark.parametrize("isa", ISAS)

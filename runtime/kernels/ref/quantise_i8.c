@@ -23,7 +23,7 @@ static range range_of(const float *x, size_t count, float clip) {
 
 /* Returns the step. */
 static float symmetric(const float *x, size_t count, range r, float clip, int8_t *codes) {
-  const float most = -r.least > r.most ? -r.least : r.most, inverse = 127.0f / most;
+  const float most = -r.least > r.most ? -r.least : r.most, inverse = 127.0f * (1.0f / most);
   if (!(most >= EQ_LEAST_MAXIMUM)) {
     for (size_t i = 0; i < count; i++) codes[i] = 0;
     return 0.0f;
