@@ -11,14 +11,12 @@ extern "C" {
 
 /* How float activations become codes q; value = q * step + shift.
  *   STATIC   q = clip(rint(x * inv_step), low, high), no step or shift is written
- *   SYM      x clipped to [-clip, clip] where clip > 0; t = max|x|; q = clip(rint(x * (127 * (1 / t))), -127, 127), step
- *            = t / 127; t below 2^-120 gives codes 0 and step 0. (127 * (1 / t), rounded twice, is how PyTorch divides a
- *            number by a tensor, and so what networks were trained with.)
- *   ASYM     clipped the same; r = (max - min) + 1e-8; q = clip(rint((x - min) / r * 255) - 128, -128, 127),
- *            step = r / 255, shift = min + 128 * step
- * over each row (ROW), over all rows at once (TENSOR: every row gets the same step and shift) or over each 32 values
- * (BLOCK32: step [rows][ceil(k / 32)]).
- * Half rounds to even. NaN is left out of maxima and minima; its code is the lowest one. */
+ *   SYM      x clipped to [-clip, clip] where clip > 0; t = max|x|; q = clip(rint(x * (127 * (1 / t))), -127, 127),
+ *            step = t / 127; t below 2^-120 gives codes 0 and step 0. (127 * (1 / t), rounded twice, is how PyTorch
+ * divides a number by a tensor, and so what networks were trained with.) ASYM     clipped the same; r = (max - min) +
+ * 1e-8; q = clip(rint((x - min) / r * 255) - 128, -128, 127), step = r / 255, shift = min + 128 * step over each row
+ * (ROW), over all rows at once (TENSOR: every row gets the same step and shift) or over each 32 values (BLOCK32: step
+ * [rows][ceil(k / 32)]). Half rounds to even. NaN is left out of maxima and minima; its code is the lowest one. */
 typedef enum {
   EQ_CODES_STATIC = 0,
   EQ_CODES_ROW_SYM,
