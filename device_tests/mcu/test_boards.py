@@ -21,6 +21,7 @@ SILICON = {
     "nrf5340",
     "esp32c3",
 }
+GATE_BYTES = 12_700  # reader, interpreter, protocol, slots and agent, with what they take of libgcc
 BOARDS = sorted(SILICON | {"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "rv32", "rv32-zbb"})
 
 
@@ -84,3 +85,27 @@ def test_the_second_stage_of_rp2040_carries_its_checksum(tmp_path):
     data = (tmp_path / "boot2.bin").read_bytes()
     assert len(data) == 256
     assert int.from_bytes(data[252:], "little") == crc32_msb_first(data[:252])
+
+
+@pytest.mark.skipif(
+    not shutil.which("arm-none-eabi-gcc"), reason="size on Cortex-M4 is not tested: no arm-none-eabi-gcc"
+)
+def test_size_of_reader_interpreter_protocol_and_agent_on_cortex_m4(tmp_path):
+    board = firmware.find("cortex-m4")
+    runtime = _paths.runtime()
+    leave_out = {"operators", "epilogue", *(file.stem for file in (runtime / "micro").glob("ops_*.c"))}
+    folders = (runtime / "proto", runtime / "micro", runtime / "ports/mcu")
+    sources = [s for s in firmware.sources(board) if s.parent in folders and s.stem not in leave_out]
+    table = tmp_path / "no_operators.c"
+    table.write_text(
+        '#include "micro/micro.h"\n#include "ports/mcu/board.h"\n'
+        "const eqm_operator eqm_operators[1];\nconst uint32_t eqm_operator_count = 0;\nconst board_info board;\n"
+    )
+    elf = tmp_path / "agent.elf"
+    link = ["-nostdlib", "-Wl,--gc-sections,-e,main,--unresolved-symbols=ignore-all", "-lgcc", "-o", elf]
+    subprocess.run([*firmware.command(board), *sources, table, *link], check=True, capture_output=True, cwd=tmp_path)
+    listing = subprocess.run(["arm-none-eabi-size", elf], check=True, capture_output=True, text=True).stdout
+    text, data, _ = map(int, listing.splitlines()[1].split()[:3])
+    print(f"\nCortex-M4, -Os: reader, interpreter, protocol, slots and agent {text} bytes")
+    assert data == 0
+    assert text <= GATE_BYTES

@@ -218,7 +218,11 @@ def _energy(
     provider  the one that was asked for by name
     return    None when the plan wants none, or "auto" finds no provider for this device
     """
-    if plan.energy == NONE or report.latency is None:
+    if plan.energy == NONE:
+        return None
+    if report.instructions is not None:
+        return Energy(estimate.of_instructions(report.instructions), "estimated", "model", "estimate", 1)
+    if report.latency is None:
         return None
     if provider is None:
         try:

@@ -191,3 +191,10 @@ def test_best_available_prefers_a_readable_sensor_of_the_same_machine(
     assert energy.best_available(on_this_host=True, isa="x86_avx2", threads=1).kind == "estimated"
     with pytest.raises(EnergyError, match="no RAPL"):
         energy.get("rapl")
+
+
+def test_energy_of_instructions_spans_what_is_not_known():
+    sample = estimate.of_instructions(1e6)
+    assert sample.joules - sample.uncertainty == pytest.approx(66e-6)  # the best cycle, one for each instruction
+    assert sample.joules + sample.uncertainty == pytest.approx(860e-6)  # the worst, two for each
+    assert "per instruction" in sample.source

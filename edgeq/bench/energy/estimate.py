@@ -10,6 +10,15 @@ sheet's thermal design power over its cores. The span of P_core over the parts b
              Core i7-1165G7 28 W / 4                                                         4.4 .. 7.0
     aarch64  Ampere Altra Q80-30 210 W / 80; Cortex-A72 board under load                     1.0 .. 2.6
 
+A simulated microcontroller has no time, only instructions:
+
+    E = P_cycle * C * n
+
+n is the instructions, C the cycles of one (1 to 2, taken, not measured: wait states, loads of two cycles and dual
+issue are unknown), P_cycle the energy of one cycle, volt times current per MHz: 66 to 264 pJ for parts of the 40 nm
+class, about 430 pJ for an STM32F4 of 90 nm (data-sheet values quoted second-hand: unverified). Sleep, sensors, radio
+and regulators are outside.
+
 Limits: DRAM, regulators and the rest of the device are outside; frequency and voltage scaling are ignored; the
 figure may rank two models on the same device by their time, which is all it holds. The scope is `model`, the
 kind `estimated`, and it is never ranked against a measured one (energy.md, section 1).
@@ -25,6 +34,7 @@ from edgeq._errors import EnergyError
 from edgeq.bench.energy._types import EnergySample
 
 CORE_W = {"x86-64": (4.4, 7.0), "aarch64": (1.0, 2.6)}
+CYCLE_PJ, CYCLES_PER_INSTRUCTION = (66.0, 430.0), (1.0, 2.0)
 _FAMILY = {
     "x86": "x86-64",
     "amd64": "x86-64",
@@ -59,6 +69,14 @@ class CpuEstimate:
         if not isinstance(token, float):
             raise EnergyError(f"estimate: not a token of start(): {token!r}")
         return self.of(self._clock() - token)
+
+
+def of_instructions(count: float) -> EnergySample:
+    """Energy of `count` instructions of a microcontroller; the span of the figures above is the uncertainty."""
+    low, high = (pj * cycles for pj, cycles in zip(CYCLE_PJ, CYCLES_PER_INSTRUCTION, strict=True))
+    middle, half = (low + high) / 2, (high - low) / 2
+    source = f"{low:.0f} to {high:.0f} pJ per instruction (66 to 430 pJ per cycle, 1 to 2 cycles) x instructions"
+    return EnergySample(middle * 1e-12 * count, 0.0, 0.0, 0, half * 1e-12 * count, source)
 
 
 def for_cpu(isa: str, threads: int) -> CpuEstimate:
