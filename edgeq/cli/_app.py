@@ -12,6 +12,7 @@ from edgeq.cli import (
     deploy,
     devices,
     doctor,
+    flash,
     import_checkpoint,
     keygen,
     package,
@@ -56,6 +57,7 @@ for verb in (
     eval_verb,
     profile,
     devices,
+    flash,
     doctor,
 ):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
