@@ -32,11 +32,12 @@ def put_frames(name, content, chunk, seq=1):
 
 
 class RawAgent:
-    """edgeq-agent on two pipes; a context manager that ends it."""
+    """edgeq-agent on two pipes, or other firmware; a context manager that ends it."""
 
-    def __init__(self, path, store, *options):
+    def __init__(self, path, store, *options, environment=None):
+        command = [path, "--store", store, *options]
         self.process = subprocess.Popen(
-            [path, "--store", store, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment
         )
         self.parser = frames.Parser(1 << 21)
 
