@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 AUTO, NONE = "auto", "none"
-COUNTED_RUNS = 2  # a simulator counts the same every time
+COUNTED_RUNS = 2  # a simulator counts the same every time, but for one tick of its clock
 IDLE_S = 0.5
 
 
