@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-FAMILIES = ("bibert", "bit", "minilm", "pokebnn", "ternary_bart")
+FAMILIES = ("bibert", "bit", "bivit", "denseshift", "minilm", "pokebnn", "ternary_bart")
 MOST_TOKENS = 4096
 
 
