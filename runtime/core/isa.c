@@ -88,6 +88,10 @@ const eq_integer_kernels *eq_integer_current(void) {
   switch (eq_isa_current()) {
 #if defined(__x86_64__)
   case EQ_ISA_AVX512: return &eq_integer_avx512;
+  case EQ_ISA_AVX2: return &eq_integer_avx2;
+#elif defined(__aarch64__)
+  case EQ_ISA_NEON_DOTPROD: return &eq_integer_neon_dotprod;
+  case EQ_ISA_NEON: return &eq_integer_neon;
 #endif
   default: return (const eq_integer_kernels *)0;
   }

@@ -3,6 +3,9 @@
 #include "declare.h"
 #include "functions.h"
 
+/* Not inline: it is long, and the stages are many. */
+static __attribute__((noinline)) v16 gelu(v16 y) { return v16_gelu(y); }
+
 INLINE void store_bits(uint8_t *to, uint32_t bits, uint32_t lanes) {
   bits &= (1u << lanes) - 1;
   to[0] = (uint8_t)bits;
@@ -47,7 +50,7 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
       y[i] = v16_div(v16_min(t, v16_set(6.0f)), v16_set(6.0f));
     }
   } else if (act == EQ_ACT_GELU) {
-    for (uint32_t i = 0; i < pixels; i++) y[i] = v16_gelu(y[i]);
+    for (uint32_t i = 0; i < pixels; i++) y[i] = gelu(y[i]);
   }
   const v16 bias2 = v16_load(s->bias2 + c);
   for (uint32_t i = 0; i < pixels; i++)

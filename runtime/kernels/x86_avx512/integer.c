@@ -9,9 +9,17 @@ enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_ST
 
 /* ---- decoding: bits as masks ---- */
 
+/* Rows are whole 64-bit words, or one of 8, 16 or 32 bits. */
 INLINE __mmask64 mask_of(const uint8_t *plane, size_t at, size_t row) {
   uint64_t bits = 0;
-  __builtin_memcpy(&bits, plane + at, row - at < 8 ? row - at : 8);
+  if (row >= sizeof bits)
+    __builtin_memcpy(&bits, plane + at, sizeof bits);
+  else if (row == 4)
+    __builtin_memcpy(&bits, plane, 4);
+  else if (row == 2)
+    __builtin_memcpy(&bits, plane, 2);
+  else
+    bits = plane[0];
   return bits;
 }
 

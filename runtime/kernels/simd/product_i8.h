@@ -1,0 +1,97 @@
+/* Products of bytes for the sets whose registers hold a part of EQ_LANES outputs. The including file says how:
+ * PRODUCT_PIXELS  pixels at once;  OFFSET  of the activations
+ * sum16           the sums of EQ_LANES outputs
+ * sum16_begin, sum16_add (four activations, EQ_LANES x 4 weights), sum16_store (the totals) */
+#include "integer.h"
+
+enum { PANEL_STEP = EQ_LANES * EQ_STEP };
+
+INLINE void product_block(const eq_byte_patches *p, const uint8_t *x, int pixels, const int8_t *w, const int32_t *start,
+                          bool more, int32_t *acc, size_t pitch) {
+  sum16 sum[PRODUCT_PIXELS];
+  for (int i = 0; i < pixels; i++) sum16_begin(&sum[i]);
+  for (uint32_t row = 0; row < p->rows; row++)
+    for (uint32_t tap = 0; tap < p->taps; tap++) {
+      const uint8_t *from = x + row * p->row + tap * p->tap;
+      for (uint32_t s = 0; s < p->steps; s++, from += EQ_STEP, w += PANEL_STEP)
+        for (int i = 0; i < pixels; i++) sum16_add(&sum[i], from + (size_t)i * p->pixel, w);
+    }
+  for (int i = 0; i < pixels; i++, acc += pitch) {
+    int32_t total[EQ_LANES];
+    sum16_store(&sum[i], total);
+    for (int j = 0; j < EQ_LANES; j++) acc[j] = total[j] + start[j] + (more ? acc[j] : 0);
+  }
+}
+
+static void product(const eq_byte_patches *p, uint32_t pixels, const int8_t *w, const int32_t *start, bool more,
+                    uint32_t outputs, int32_t *acc, size_t pitch) {
+  const size_t panel = (size_t)p->rows * p->taps * p->steps * PANEL_STEP;
+  for (uint32_t o = 0; o < outputs; o += EQ_LANES, w += panel) {
+    uint32_t i = 0;
+    for (; i + PRODUCT_PIXELS <= pixels; i += PRODUCT_PIXELS)
+      product_block(p, p->x + i * p->pixel, PRODUCT_PIXELS, w, start + o, more, acc + i * pitch + o, pitch);
+    for (; i < pixels; i++) product_block(p, p->x + i * p->pixel, 1, w, start + o, more, acc + i * pitch + o, pitch);
+  }
+}
+
+INLINE void groups_block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i4 *t, uint32_t o, float *acc,
+                         size_t pitch) {
+  v16 y[PRODUCT_PIXELS];
+  for (int i = 0; i < rows; i++) y[i] = v16_set(0.0f);
+  const uint8_t *from = x->x + first * x->pitch;
+  const int8_t *w = t->tile + (size_t)o * t->steps * EQ_STEP;
+  for (uint32_t piece = 0, left = t->steps; piece < t->pieces; piece++) {
+    const size_t at = (size_t)piece * EQ_BLOCK + o;
+    const uint32_t steps = left < t->piece_steps ? left : t->piece_steps;
+    sum16 sum[PRODUCT_PIXELS];
+    for (int i = 0; i < rows; i++) sum16_begin(&sum[i]);
+    for (uint32_t s = 0; s < steps; s++, from += EQ_STEP, w += PANEL_STEP)
+      for (int i = 0; i < rows; i++) sum16_add(&sum[i], from + (size_t)i * x->pitch, w);
+    left -= steps;
+    for (int i = 0; i < rows; i++) {
+      const size_t of = (size_t)(first + (uint32_t)i) * t->pieces + piece;
+      int32_t total[EQ_LANES];
+      sum16_store(&sum[i], total);
+      for (int j = 0; j < EQ_LANES; j++) total[j] += t->start[at + (size_t)j];
+      v16 part = v16_of_i32(total);
+      if (x->ones) part = v16_sub(part, v16_mul(v16_load(t->zero + at), v16_set(x->ones[of])));
+      const v16 scale = v16_load(t->scale + at);
+      y[i] = v16_add(y[i], v16_mul(part, x->step ? v16_mul(scale, v16_set(x->step[of])) : scale));
+    }
+  }
+  for (int i = 0; i < rows; i++) v16_store(acc + (first + (uint32_t)i) * pitch + o, y[i]);
+}
+
+static void product_i4(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t outputs, float *acc,
+                       size_t pitch) {
+  for (uint32_t o = 0; o < outputs; o += EQ_LANES) {
+    uint32_t i = 0;
+    for (; i + PRODUCT_PIXELS <= rows; i += PRODUCT_PIXELS) groups_block(x, i, PRODUCT_PIXELS, t, o, acc, pitch);
+    for (; i < rows; i++) groups_block(x, i, 1, t, o, acc, pitch);
+  }
+}
+
+static void tile(const int8_t *rows, uint32_t outputs, uint32_t steps, int8_t *to, int32_t *start) {
+  tile_plain(rows, outputs, steps, OFFSET, to, start);
+}
+
+static void tile_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs, const eq_tile_i4 *to) {
+  tile_i4_plain(w, k, first, outputs, OFFSET, to);
+}
+
+#define EQ_INTEGER_TABLE(holds_halves)                                                                                 \
+  {                                                                                                                    \
+      .offset = OFFSET,                                                                                                \
+      .narrow = (holds_halves),                                                                                        \
+      .shift = shift,                                                                                                  \
+      .split = split,                                                                                                  \
+      .decode = decode,                                                                                                \
+      .tile = tile,                                                                                                    \
+      .accumulate = product,                                                                                           \
+      .depthwise = depthwise,                                                                                          \
+      .tile_i4 = tile_i4,                                                                                              \
+      .accumulate_i4 = product_i4,                                                                                     \
+      .range = range,                                                                                                  \
+      .codes = codes,                                                                                                  \
+      .codes_between = codes_between,                                                                                  \
+  }
