@@ -66,8 +66,9 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
 sanitize: $(VENV)/.dependencies fuzz-agent
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S runtime -B build/sanitize -G Ninja -DEDGEQ_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize --target edgeq_check
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize --target edgeq_check edgeq_check_planes
 	build/sanitize/edgeq_check 400
+	build/sanitize/edgeq_check_planes 400
 
 fuzz-agent:
 	mkdir -p build

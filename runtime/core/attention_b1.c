@@ -62,7 +62,10 @@ static void plan(attention *a, eq_arena *arena, const eq_attention *op, uint32_t
 static uint64_t bits_at(const uint8_t *row, size_t row_bytes, size_t at, uint32_t count) {
   uint64_t low = 0, high = 0;
   const size_t byte = at / 8, shift = at % 8, left = row_bytes - byte;
-  __builtin_memcpy(&low, row + byte, left < sizeof low ? left : sizeof low);
+  if (left >= sizeof low)
+    __builtin_memcpy(&low, row + byte, sizeof low);
+  else
+    for (size_t i = 0; i < left; i++) low |= (uint64_t)row[byte + i] << (8 * i);
   if (shift && left > sizeof low) high = (uint64_t)row[byte + sizeof low] << (WORD - shift);
   const uint64_t all = low >> shift | high;
   return count >= WORD ? all : all & (((uint64_t)1 << count) - 1);
@@ -105,20 +108,20 @@ static void turn(void *arg, size_t begin, size_t end, unsigned worker) {
     uint64_t *keys = a->key_bits + index * 2 * key_plane(a), *values = a->value_bits + index * 2 * value_plane(a);
     for (uint32_t first = 0; first < a->keys; first += WORD)
       for (uint32_t w = 0; w < a->words; w++) {
-        uint64_t positive[WORD], nonzero[WORD];
+        uint64_t negative[WORD], nonzero[WORD];
         for (uint32_t i = 0; i < WORD; i++) {
           uint64_t *key = keys + (size_t)w * a->keys + first + i;
-          key[0] = key[key_plane(a)] = positive[i] = nonzero[i] = 0;
+          key[0] = key[key_plane(a)] = negative[i] = nonzero[i] = 0;
           if (first + i >= op->used) continue;
           const size_t row = (batch * op->keys + first + i) * a->row;
           head_word(a, a->k + row, plane, head, w, key, key + key_plane(a));
-          head_word(a, a->v + row, plane, head, w, &positive[i], &nonzero[i]);
-          positive[i] &= nonzero[i];
+          head_word(a, a->v + row, plane, head, w, &negative[i], &nonzero[i]);
+          negative[i] = nonzero[i] & ~negative[i];
         }
-        transpose(positive);
+        transpose(negative);
         transpose(nonzero);
         uint64_t *to = values + (size_t)(first / WORD) * a->channels + (size_t)w * WORD;
-        __builtin_memcpy(to, positive, sizeof positive);
+        __builtin_memcpy(to, negative, sizeof negative);
         __builtin_memcpy(to + value_plane(a), nonzero, sizeof nonzero);
       }
   }
@@ -170,7 +173,7 @@ static void attend(void *arg, size_t begin, size_t end, unsigned worker) {
                              .channels = a->channels,
                              .key_signs = keys,
                              .key_nonzero = keys + key_plane(a),
-                             .value_positive = values,
+                             .value_negative = values,
                              .value_nonzero = values + value_plane(a)};
       for (uint32_t w = 0; w < a->words; w++)
         head_word(a, a->q + token * a->row, plane, head, w, q + w, q + a->words + w);
@@ -215,7 +218,7 @@ eq_status eq_attention_b1(const eq_attention *op, uint32_t planes, const uint8_t
   eq_arena arena = {.base = scratch};
   plan(&a, &arena, op, planes, threads);
   a.kernels = eq_kernels_current();
-  if (!a.kernels || !a.kernels->attend_b1) {
+  if (!a.kernels) {
     eq_attention_b1_ref(op, planes, q, k, v, keep, to, a.ref_dots, a.ref_kept);
     return EQ_OK;
   }

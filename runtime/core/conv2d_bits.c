@@ -4,7 +4,10 @@
 #include "tiled.h"
 #include "window.h"
 
-enum { FEW_PIXELS = 3 }; /* up to here re-tiling the weights costs more than it saves */
+enum {
+  FEW_PIXELS = 3,        /* up to here re-tiling the weights costs more than it saves */
+  LINEAR_CHANNELS = 256, /* of a unit whose pixels are rows: many rows then meet a block of weights at once */
+};
 
 typedef enum {
   SIGNS,   /* b1 */
@@ -27,12 +30,13 @@ typedef struct {
       plane_bytes;             /* of what patches are read from; plane: one image of one group */
   uint32_t rows, words, steps; /* of a patch */
   uint32_t group_outputs, group_blocks;
-  size_t nonzero;    /* from the signs that patches are read from to their non-zero bits */
-  uint8_t *planes;   /* [1, or 2 if TERNARY][groups][n][padded h][padded w][tap] */
-  uint8_t *tiles;    /* [groups][group_blocks][steps][EQ_BLOCK] words */
-  int32_t *taps;     /* [groups][group_blocks][kh * kw][EQ_BLOCK]: the sum of a tap's signs, negated */
-  uint8_t *zeros;    /* a tap of zero bits */
-  uint8_t *gathered; /* [workers][1 or 2][pixels][steps] words */
+  size_t nonzero;       /* from the signs that patches are read from to their non-zero bits */
+  uint8_t *planes;      /* [1, or 2 if TERNARY][groups][n][padded h][padded w][tap] */
+  uint8_t *own_tiles;   /* of this call */
+  const uint8_t *tiles; /* [groups][group_blocks][steps][EQ_BLOCK] words */
+  int32_t *taps;        /* [groups][group_blocks][kh * kw][EQ_BLOCK]: the sum of a tap's signs, negated */
+  uint8_t *zeros;       /* a tap of zero bits */
+  uint8_t *gathered;    /* [workers][1 or 2][pixels][steps] words */
   size_t gathered_bytes;
 } conv;
 
@@ -44,7 +48,7 @@ static size_t tile_bytes(const conv *c) { return (size_t)c->steps * EQ_BLOCK * s
 
 /* Everything about the call but its data; with a measuring arena this is the scratch formula. */
 static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation kind, const eq_conv2d *op,
-                 const eq_epilogue *e, const eq_threads *threads) {
+                 const void *tiles, const eq_epilogue *e, const eq_threads *threads) {
   const uint32_t cg = op->c / op->groups;
   *c = (conv){.kernels = kernels, .kind = kind, .op = *op};
   c->tap_bytes = eq_row_bytes(cg);
@@ -59,15 +63,20 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation
   const size_t run = (c->narrow ? op->kh : 1) * op->kw * c->tap_bytes;
   c->words = (uint32_t)(eq_round_up(run, sizeof(uint32_t)) / sizeof(uint32_t));
   c->steps = c->rows * c->words;
-  c->direct = !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= FEW_PIXELS;
+  c->direct = !tiles && !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= FEW_PIXELS;
   c->group_outputs = op->o / op->groups;
   c->group_blocks = (c->group_outputs - 1) / EQ_BLOCK + 1;
 
-  const uint32_t channels = op->groups > 1 ? op->o : EQ_CHANNELS, spill = op->groups > 1 ? EQ_BLOCK : 0;
+  const bool linear = op->out_h == 1 && op->out_w == 1;
+  const uint32_t channels = op->groups > 1 ? op->o : linear ? LINEAR_CHANNELS : EQ_CHANNELS;
+  const uint32_t spill = op->groups > 1 ? EQ_BLOCK : 0;
   const uint64_t blocks = (uint64_t)op->groups * c->group_blocks;
   eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, channels, spill, threads);
   if (c->copied) c->planes = eq_take(arena, (uint64_t)plane_count(c) * op->groups * op->n * c->plane_bytes);
-  if (!c->direct) c->tiles = eq_take(arena, blocks * tile_bytes(c));
+  if (tiles)
+    c->tiles = (const uint8_t *)tiles + EQ_ALIGN; /* behind the header */
+  else if (!c->direct)
+    c->tiles = c->own_tiles = eq_take(arena, blocks * tile_bytes(c));
   if (c->borders) {
     c->taps = eq_take(arena, blocks * tap_count(c) * EQ_BLOCK * sizeof(int32_t));
     c->zeros = eq_take(arena, c->tap_bytes);
@@ -104,7 +113,7 @@ static void prepare_block(const conv *c, size_t index) {
   const uint32_t outputs = c->group_outputs - first < EQ_BLOCK ? c->group_outputs - first : EQ_BLOCK;
   const size_t row = tap_count(c) * c->tap_bytes;
   const uint8_t *w = c->w + ((size_t)group * c->group_outputs + first) * row;
-  uint8_t *tile = c->tiles + index * tile_bytes(c);
+  uint8_t *tile = c->own_tiles + index * tile_bytes(c);
   c->kernels->tile_b1(w, row, outputs, c->steps, tile);
   if (c->borders) sum_taps(c, w, tile, outputs, c->taps + index * tap_count(c) * EQ_BLOCK);
 }
@@ -144,7 +153,7 @@ static void copy_line(const conv *c, size_t index) {
 
 static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   const conv *c = arg;
-  const size_t blocks = c->direct ? 0 : (size_t)c->op.groups * c->group_blocks;
+  const size_t blocks = c->own_tiles ? (size_t)c->op.groups * c->group_blocks : 0;
   (void)worker;
   for (size_t i = begin; i < end; i++)
     if (i < blocks)
@@ -295,15 +304,16 @@ static size_t scratch_size(activation kind, const eq_conv2d *op, const eq_epilog
   if (check(op, e) != EQ_OK) return 0;
   conv c;
   eq_arena arena = {0};
-  plan(&c, &arena, (const eq_kernels *)0, kind, op, e, threads);
+  plan(&c, &arena, (const eq_kernels *)0, kind, op, (void *)0, e, threads);
   return eq_arena_bytes(&arena);
 }
 
+/* Of w and tiles the second is used where it is given. */
 static void run(activation kind, const eq_kernels *kernels, const eq_conv2d *op, const uint8_t *x, const uint8_t *w,
-                const eq_epilogue *e, const eq_threads *threads, void *scratch) {
+                const void *tiles, const eq_epilogue *e, const eq_threads *threads, void *scratch) {
   conv c;
   eq_arena arena = {.base = scratch};
-  plan(&c, &arena, kernels, kind, op, e, threads);
+  plan(&c, &arena, kernels, kind, op, tiles, e, threads);
   c.x = x;
   c.w = w;
   c.tiled.integer = true;
@@ -311,7 +321,7 @@ static void run(activation kind, const eq_kernels *kernels, const eq_conv2d *op,
   c.tiled.accumulate = accumulate;
   if (c.zeros) __builtin_memset(c.zeros, 0, c.tap_bytes);
   eq_output_begin(&c.tiled.output);
-  const size_t blocks = c.direct ? 0 : (size_t)op->groups * c.group_blocks;
+  const size_t blocks = c.own_tiles ? (size_t)op->groups * c.group_blocks : 0;
   const size_t lines = c.copied ? (size_t)plane_count(&c) * op->groups * op->n * padded_h(&c) : 0;
   if (blocks + lines) eq_share(threads, prepare, &c, blocks + lines);
   eq_tiled_run(&c.tiled, threads);
@@ -335,7 +345,7 @@ static eq_status admit(activation kind, const eq_conv2d *op, const uint8_t *x, c
     if (status != EQ_OK) return status;                                                                                \
     const eq_kernels *kernels = eq_kernels_current();                                                                  \
     if (kernels)                                                                                                       \
-      run(kind, kernels, op, x, w, e, threads, scratch);                                                               \
+      run(kind, kernels, op, x, w, (void *)0, e, threads, scratch);                                                    \
     else                                                                                                               \
       eq_##name##_ref(op, x, w, e, scratch);                                                                           \
     return EQ_OK;                                                                                                      \
@@ -371,7 +381,7 @@ static eq_conv2d as_conv2d(const eq_linear *op) {
     if (status != EQ_OK) return status;                                                                                \
     const eq_kernels *kernels = eq_kernels_current();                                                                  \
     if (kernels)                                                                                                       \
-      run(kind, kernels, &conv2d, x, w, e, threads, scratch);                                                          \
+      run(kind, kernels, &conv2d, x, w, (void *)0, e, threads, scratch);                                               \
     else                                                                                                               \
       eq_##name##_ref(op, x, w, e, scratch);                                                                           \
     return EQ_OK;                                                                                                      \
@@ -382,3 +392,85 @@ CONVOLUTION(conv2d_b1t2, TERNARY)
 LINEAR(linear_b1b1, SIGNS)
 LINEAR(linear_b1t2, TERNARY)
 LINEAR(linear_b1u1, ONES)
+
+/* ---- tiles made ahead of time: a header that says for what, then what prepare_block() makes ---- */
+
+typedef struct {
+  uint32_t isa, o, k;
+} tiles_header;
+
+static bool tiles_fit(const tiles_header *h, const eq_linear *op) {
+  return h->isa == (uint32_t)eq_isa_current() && h->o == op->o && h->k == op->k;
+}
+
+static conv tiled_layer(uint32_t o, uint32_t k) {
+  const eq_linear op = {.m = 1, .k = k, .o = o};
+  const eq_conv2d conv2d = as_conv2d(&op);
+  const size_t row = eq_row_bytes(k);
+  const uint32_t steps = (uint32_t)(eq_round_up(row, sizeof(uint32_t)) / sizeof(uint32_t));
+  return (conv){.op = conv2d,
+                .tap_bytes = row,
+                .steps = steps,
+                .group_outputs = o,
+                .group_blocks = (o - 1) / EQ_BLOCK + 1,
+                .kernels = eq_kernels_current()};
+}
+
+size_t eq_tiles_b1_bytes(uint32_t o, uint32_t k) {
+  if (!eq_extent_ok(o, k, 1, 1)) return 0;
+  const conv c = tiled_layer(o, k);
+  const uint64_t bytes = EQ_ALIGN + (uint64_t)c.group_blocks * tile_bytes(&c);
+  return bytes > SIZE_MAX ? 0 : (size_t)bytes;
+}
+
+eq_status eq_tiles_b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
+  if (!w || !tiles || (uintptr_t)tiles % EQ_ALIGN) return EQ_BAD_ARGUMENT;
+  if (eq_tiles_b1_bytes(o, k) == 0) return EQ_BAD_SHAPE;
+  conv c = tiled_layer(o, k);
+  __builtin_memset(tiles, 0, EQ_ALIGN);
+  *(tiles_header *)tiles = (tiles_header){(uint32_t)eq_isa_current(), o, k};
+  c.w = w;
+  c.own_tiles = (uint8_t *)tiles + EQ_ALIGN;
+  for (uint32_t i = 0; i < c.group_blocks; i++) {
+    if (c.kernels) {
+      prepare_block(&c, i);
+      continue;
+    }
+    const uint32_t first = i * EQ_BLOCK, outputs = o - first < EQ_BLOCK ? o - first : EQ_BLOCK;
+    __builtin_memcpy(c.own_tiles + first * c.tap_bytes, w + first * c.tap_bytes, outputs * c.tap_bytes); /* as it is */
+  }
+  return EQ_OK;
+}
+
+static eq_status run_tiled(activation kind,
+                           void (*ref)(const eq_linear *, const uint8_t *, const uint8_t *, const eq_epilogue *,
+                                       float *),
+                           const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
+                           const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  if (!op || !tiles || (uintptr_t)tiles % EQ_ALIGN) return EQ_BAD_ARGUMENT;
+  const eq_conv2d conv2d = as_conv2d(op);
+  const eq_status status = admit(kind, &conv2d, x, tiles, e, threads, scratch, scratch_bytes);
+  if (status != EQ_OK) return status;
+  if (!tiles_fit(tiles, op)) return EQ_BAD_ARGUMENT;
+  const eq_kernels *kernels = eq_kernels_current();
+  if (kernels)
+    run(kind, kernels, &conv2d, x, (uint8_t *)0, tiles, e, threads, scratch);
+  else
+    ref(op, x, (const uint8_t *)tiles + EQ_ALIGN, e, scratch);
+  return EQ_OK;
+}
+
+eq_status eq_linear_b1b1_tiled(const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
+                               const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  return run_tiled(SIGNS, eq_linear_b1b1_ref, op, x, tiles, e, threads, scratch, scratch_bytes);
+}
+
+eq_status eq_linear_b1t2_tiled(const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
+                               const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  return run_tiled(TERNARY, eq_linear_b1t2_ref, op, x, tiles, e, threads, scratch, scratch_bytes);
+}
+
+eq_status eq_linear_b1u1_tiled(const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
+                               const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  return run_tiled(ONES, eq_linear_b1u1_ref, op, x, tiles, e, threads, scratch, scratch_bytes);
+}

@@ -57,6 +57,8 @@ typedef struct {
   const float *row_scale, *row_shift;                    /* [pixels or 1], NULL where the caller gave none */
   size_t row_pitch;                                      /* 0: the same for all pixels */
   const float *shift_weight;                             /* [channels] */
+  bool affine;                                           /* is there a gain, scale2 or bias2? */
+  bool only_planes;                                      /* out_t2 straight from the activation, and nothing else? */
   const float *gain;                                     /* [pixels or 1][channels] */
   size_t gain_pitch;                                     /* 0: the same for all pixels */
   eq_act act;
@@ -87,7 +89,7 @@ typedef struct {
   uint32_t words, keys;                           /* 64-bit words of a query's channels; keys, a multiple of 64 */
   uint32_t key_words, channels;                   /* words over the keys; channels, a multiple of 64 */
   const uint64_t *key_signs, *key_nonzero;        /* [words][keys] */
-  const uint64_t *value_positive, *value_nonzero; /* [key_words][channels] */
+  const uint64_t *value_negative, *value_nonzero; /* [key_words][channels] */
 } eq_bit_head;
 enum { EQ_HIDDEN = -(1 << 30) }; /* added to the score of a key that is not seen */
 /* Memory for one query. */
@@ -136,6 +138,8 @@ typedef struct {
   /* sums [channels]; hidden [keys] 0 or EQ_HIDDEN, seen [keys] 1 or 0 alike */
   void (*attend_b1)(const eq_bit_head *h, const eq_keep *keep, const uint64_t *q, const uint64_t *q_nonzero,
                     const int32_t *hidden, const float *seen, const eq_bit_room *room, int32_t *sums);
+  /* out[i] = scale where sign is 1, else -scale; 0 where nonzero, if given, is 0 */
+  void (*expand)(const uint8_t *sign, const uint8_t *nonzero, uint32_t k, float scale, float *out);
   void (*layer_norm)(const eq_norm *op, size_t begin, size_t end); /* rows [begin, end) */
 } eq_kernels;
 

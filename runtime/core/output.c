@@ -26,18 +26,24 @@ static void fill(float *to, const float *from, float neutral, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) to[i] = from ? from[i] : neutral;
 }
 
+/* Is there anything behind the activation? */
+static bool has_affine(const eq_epilogue *e) { return e->gain || e->scale2 || e->bias2; }
+
+/* Only what the stages will read. */
 void eq_output_begin(const eq_output *out) {
   const eq_epilogue *e = out->e;
   const uint32_t o = out->o;
-  const bool slopes = e->act == EQ_ACT_DPRELU;
   fill(out->scale, e->scale, 1.0f, o);
   fill(out->bias, e->bias, -0.0f, o);
-  fill(out->pos, slopes ? e->pos : (float *)0, 1.0f, o);
-  fill(out->neg, slopes ? e->neg : (float *)0, 1.0f, o);
-  fill(out->shift, slopes ? e->shift : (float *)0, 0.0f, o);
-  fill(out->bias2, e->bias2, -0.0f, o);
+  if (e->act == EQ_ACT_DPRELU) {
+    fill(out->pos, e->pos, 1.0f, o);
+    fill(out->neg, e->neg, 1.0f, o);
+    fill(out->shift, e->shift, 0.0f, o);
+  }
   if (e->row_shift) fill(out->shift_weight, e->shift_weight, 0.0f, o);
-  fill(out->zeros, (float *)0, 0.0f, o);
+  if (out->residuals) fill(out->zeros, (float *)0, 0.0f, o);
+  if (!has_affine(e)) return;
+  fill(out->bias2, e->bias2, -0.0f, o);
   fill(out->gain, e->scale2, 1.0f, o);
   for (uint32_t n = 0; e->gain && n < out->n; n++)
     for (uint32_t i = 0; i < o; i++) {
@@ -187,6 +193,8 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
     s.pos = out->pos + o;
     s.neg = out->neg + o;
     s.shift = out->shift + o;
+    s.affine = has_affine(e);
+    s.only_planes = e->out_t2 && !s.affine && !e->out && !e->out_bits && !e->out_i8 && !e->out_mean;
     s.bias2 = out->bias2 + o;
     s.row_scale = e->row_scale ? e->row_scale + run->n : (const float *)0;
     s.row_shift = e->row_shift ? e->row_shift + run->n : (const float *)0;

@@ -24,6 +24,7 @@ void eq_tiled_plan(eq_tiled *t, eq_arena *arena, const eq_kernels *kernels, cons
   const uint32_t fitting = (uint32_t)(ACC_ELEMENTS / t->pitch) / EQ_STRIP * EQ_STRIP;
   t->pixels = fitting < EQ_STRIP ? EQ_STRIP : least(fitting, EQ_PIXELS);
   t->lines_per_unit = w >= t->pixels ? 1 : least(t->pixels / w, t->lines);
+  if (single) t->lines_per_unit = divide_up(t->lines, divide_up(t->lines, t->lines_per_unit)); /* of one size */
   t->piece = least((uint32_t)eq_round_up(divide_up(w, divide_up(w, t->pixels)), EQ_STRIP), t->pixels);
   eq_output_plan(&t->output, arena, kernels, e, n, h, w, o, t->block, t->pixels, workers);
   t->acc = eq_take(arena, (uint64_t)workers * t->pixels * t->pitch * sizeof(int32_t));

@@ -1,91 +1,6 @@
 /* Compares every instruction set of this machine with the reference, bit for bit, on random problems.
  * Buffers end at guard bytes. Prints "N passed, N failed"; arguments: [problems [seed]]. */
-#include <edgeq/ops.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#if defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
-#endif
-
-/* ---- random values ---- */
-
-static uint64_t state;
-
-static uint32_t bits32(void) { /* splitmix64 */
-  uint64_t z = state += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return (uint32_t)(z >> 32);
-}
-static uint32_t below(uint32_t n) { return bits32() % n; }
-static bool chance(uint32_t percent) { return below(100) < percent; }
-static uint32_t one_of(const uint32_t *values, size_t count) { return values[below((uint32_t)count)]; }
-#define ONE_OF(...) one_of((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
-
-/* ---- guarded memory, freed together after each problem ---- */
-
-enum { GUARD = 64, PATTERN = 0xa5, MOST = 128 };
-typedef struct {
-  uint8_t *raw;
-  size_t bytes;
-} area;
-static area areas[MOST];
-static size_t areas_used;
-
-static void *take(size_t bytes) {
-  const size_t whole = (bytes + 63) / 64 * 64;
-  uint8_t *raw = aligned_alloc(64, whole + 2 * GUARD);
-  if (!raw || areas_used == MOST) abort();
-  memset(raw, PATTERN, whole + 2 * GUARD);
-  areas[areas_used++] = (area){raw, bytes};
-  return raw + GUARD;
-}
-
-static bool guards_whole(void) {
-  for (size_t i = 0; i < areas_used; i++) {
-    const area *a = &areas[i];
-    const size_t end = (a->bytes + 63) / 64 * 64 + 2 * GUARD;
-    for (size_t k = 0; k < end; k++)
-      if ((k < GUARD || k >= GUARD + a->bytes) && a->raw[k] != PATTERN) return false;
-  }
-  return true;
-}
-
-static void release_all(void) {
-  while (areas_used) free(areas[--areas_used].raw);
-}
-
-static float *floats(size_t count) {
-  float *p = take(count * sizeof(float));
-  for (size_t i = 0; i < count; i++)
-    p[i] = chance(5) ? 0.0f : chance(5) ? -0.0f : (float)((int32_t)bits32() >> 8) * (1.0f / 4194304.0f);
-  return p;
-}
-static float *maybe(size_t count) { return chance(60) ? floats(count) : NULL; }
-static uint8_t *bytes(size_t count) {
-  uint8_t *p = take(count);
-  const uint32_t kind = below(10); /* now and then the extremes: all equal, all different */
-  for (size_t i = 0; i < count; i++) p[i] = kind == 0 ? 0 : kind == 1 ? 0xff : (uint8_t)bits32();
-  return p;
-}
-static uint8_t *packed(size_t rows, uint32_t k) {
-  const size_t row = eq_row_bytes(k);
-  uint8_t *p = bytes(rows * row);
-  for (size_t r = 0; r < rows; r++)
-    for (size_t b = 0; b < 8 * row; b++)
-      if (b >= k) p[r * row + b / 8] &= (uint8_t)~(1u << (b % 8));
-  return p;
-}
-
-/* ---- threads: shares handed out last first, on this thread ---- */
-
-static void run(void *context, eq_task task, void *arg, size_t count) {
-  const unsigned workers = *(const unsigned *)context;
-  for (unsigned i = workers; i-- > 0;)
-    if (count * i / workers < count * (i + 1) / workers) task(arg, count * i / workers, count * (i + 1) / workers, i);
-}
+#include "check_random.h"
 
 /* ---- problems ---- */
 
@@ -434,12 +349,7 @@ int main(int argc, char **argv) {
   const long problems = argc > 1 ? strtol(argv[1], NULL, 10) : 400;
   const unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
   long passed = 0, failed = 0;
-#if defined(__aarch64__) && defined(__linux__)
-  if (getauxval(AT_HWCAP) & (1u << 20)) eq_isa_allow(EQ_ISA_NEON_DOTPROD); /* HWCAP_ASIMDDP */
-#endif
-  for (int isa = 0; isa < EQ_ISA_COUNT; isa++)
-    if (eq_isa_usable((eq_isa)isa)) printf("%s ", eq_isa_name((eq_isa)isa));
-  printf("\n");
+  announce_sets();
   for (long i = 0; i < problems; i++) {
     state = seed * 1000003u + (uint64_t)i;
     const problem p = random_problem();

@@ -16,22 +16,27 @@ MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"NEON is not tested here: no {', '.join(MISSING)}")
 
 
+CHECKS = ("edgeq_check", "edgeq_check_planes")
+
+
 @pytest.fixture(scope="module")
-def check(tmp_path_factory) -> Path:
+def checks(tmp_path_factory) -> Path:
+    """Folder of the programs."""
     build = tmp_path_factory.mktemp("aarch64")
     toolchain = ROOT / "runtime/cmake/aarch64-linux-gnu.cmake"
     configure = ["cmake", "-S", ROOT / "runtime", "-B", build, "-G", "Ninja", f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"]
     subprocess.run([*configure, "-DCMAKE_EXE_LINKER_FLAGS=-static"], check=True, capture_output=True)
-    subprocess.run(["cmake", "--build", build, "--target", "edgeq_check"], check=True, capture_output=True)
-    return build / "edgeq_check"
+    subprocess.run(["cmake", "--build", build, "--target", *CHECKS], check=True, capture_output=True)
+    return build
 
 
+@pytest.mark.parametrize("program", CHECKS)
 @pytest.mark.parametrize(
     ("cpu", "sets"),
     [("cortex-a57", "ref neon"), ("cortex-a76", "ref neon neon-dotprod"), ("max", "ref neon neon-dotprod")],
 )
-def test_neon(check, cpu, sets):
-    done = subprocess.run(["qemu-aarch64", "-cpu", cpu, check, "60"], capture_output=True, text=True)
+def test_neon(checks, program, cpu, sets):
+    done = subprocess.run(["qemu-aarch64", "-cpu", cpu, checks / program, "60"], capture_output=True, text=True)
     assert done.stdout.splitlines()[0].strip() == sets
     result = re.search(r"(\d+) passed, (\d+) failed", done.stdout)
     assert result, done.stdout + done.stderr

@@ -1,3 +1,3 @@
-#include "v16.h"
+#include "words.h"
 
 #include "kernels/simd/attention_b1.h"

@@ -12,6 +12,15 @@ INLINE void store_bits(uint8_t *to, uint32_t bits, uint32_t lanes) {
   if (lanes > 8) to[1] = (uint8_t)(bits >> 8);
 }
 
+/* The planes of GELU(y) without its value: the sign is that of y / 2, and 0 where the value is, because y / 2 is or
+ * because erf(y / sqrt 2) is -1. Minus infinity gives NaN, which is not 0. */
+INLINE void store_gelu_planes(const eq_stage *s, size_t at, v16 y, uint32_t lanes) {
+  const v16 zero = v16_set(0.0f), half = v16_mul(v16_set(0.5f), y), x = v16_mul(y, v16_set(0.70710678f));
+  const uint32_t vanishes = v16_ge(v16_set(-EQ_ERF_ONE), x) & v16_ge(y, v16_set(-__FLT_MAX__));
+  store_bits(s->out_t2[0] + at, v16_gt(half, zero), lanes);
+  store_bits(s->out_t2[1] + at, v16_ne(half, zero) & ~vanishes, lanes);
+}
+
 /* `lanes` channels from c on, `pixels` pixels from p on. What is constant at the call disappears. */
 INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixels, uint32_t lanes, bool integer,
                        unsigned residuals, eq_act act) {
@@ -49,12 +58,17 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
       const v16 t = v16_max(v16_add(y[i], v16_set(3.0f)), v16_set(0.0f));
       y[i] = v16_div(v16_min(t, v16_set(6.0f)), v16_set(6.0f));
     }
+  } else if (act == EQ_ACT_GELU && s->only_planes) {
+    for (uint32_t i = 0; i < pixels; i++) store_gelu_planes(s, (p + i) * s->bits_pitch + c / 8, y[i], lanes);
+    return;
   } else if (act == EQ_ACT_GELU) {
     for (uint32_t i = 0; i < pixels; i++) y[i] = gelu(y[i]);
   }
-  const v16 bias2 = v16_load(s->bias2 + c);
-  for (uint32_t i = 0; i < pixels; i++)
-    y[i] = v16_add(v16_mul(y[i], v16_load(s->gain + (p + i) * s->gain_pitch + c)), bias2);
+  if (s->affine) {
+    const v16 bias2 = v16_load(s->bias2 + c);
+    for (uint32_t i = 0; i < pixels; i++)
+      y[i] = v16_add(v16_mul(y[i], v16_load(s->gain + (p + i) * s->gain_pitch + c)), bias2);
+  }
 
   if (s->out)
     for (uint32_t i = 0; i < pixels; i++) {
@@ -125,7 +139,7 @@ INLINE void stage_by_act(const eq_stage *s, bool integer, unsigned residuals) {
 
 static void copy_accumulators(const eq_stage *s) {
   for (uint32_t p = 0; p < s->pixels; p++)
-    for (uint32_t c = 0; c < s->channels; c++) s->out_acc[p * s->out_pitch + c] = s->acc_i32[p * s->acc_pitch + c];
+    __builtin_memcpy(s->out_acc + p * s->out_pitch, s->acc_i32 + p * s->acc_pitch, s->channels * sizeof(int32_t));
 }
 
 static void zero_behind(const eq_stage *s, uint8_t *bits) {

@@ -86,16 +86,22 @@ INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pix
   }
 }
 
+/* Pixels in runs of nearly one length, PIXELS at most: a short run at the end would read the weights for little. */
 INLINE void all_pixels(bool ternary, const eq_bit_patches *p, uint32_t pixels, int panels, const uint32_t *w,
                        int32_t *acc, size_t pitch) {
-  uint32_t i = 0;
-  for (; i + PIXELS <= pixels; i += PIXELS) {
-    eq_prefetch(p->hint, i, PIXELS);
-    block(ternary, p, i, PIXELS, panels, w, acc, pitch);
+  for (uint32_t i = 0, runs = (pixels + PIXELS - 1) / PIXELS, run; runs; i += run, runs--) {
+    run = (pixels - i + runs - 1) / runs;
+    eq_prefetch(p->hint, i, run);
+    switch (run) {
+    case 7: block(ternary, p, i, 7, panels, w, acc, pitch); break;
+    case 6: block(ternary, p, i, 6, panels, w, acc, pitch); break;
+    case 5: block(ternary, p, i, 5, panels, w, acc, pitch); break;
+    case 4: block(ternary, p, i, 4, panels, w, acc, pitch); break;
+    case 3: block(ternary, p, i, 3, panels, w, acc, pitch); break;
+    case 2: block(ternary, p, i, 2, panels, w, acc, pitch); break;
+    default: block(ternary, p, i, 1, panels, w, acc, pitch); break;
+    }
   }
-  eq_prefetch(p->hint, i, pixels - i);
-  for (; i + 3 <= pixels; i += 3) block(ternary, p, i, 3, panels, w, acc, pitch);
-  for (; i < pixels; i++) block(ternary, p, i, 1, panels, w, acc, pitch);
 }
 
 INLINE void accumulate(bool ternary, const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,

@@ -1,0 +1,3 @@
+#include "v16.h"
+
+#include "kernels/simd/embedding.h"
