@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -12,6 +13,7 @@ from edgeq.datasets import cmudict
 from edgeq.models.ternary_bart import TernaryBart
 from edgeq.nn.elastic import fit_at_next_input
 from edgeq.text import VOCABULARY, Spelling, format_vocabulary
+from edgeq.train._record import check_ranges
 from edgeq.train.g2p import Words, decode
 from edgeq.train.recipe import Recipe
 from edgeq.train.task import Batch, Part, Scores, Task
@@ -27,9 +29,13 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """Nothing to choose: the dictionary, its parts and its symbols are fixed."""
+    """The dictionary, its parts and its symbols are fixed."""
 
     name: str
+    words: int = 0  # an epoch has so many training words, others each time; 0: all
+
+    def __post_init__(self) -> None:
+        check_ranges({"words": (self.words, 0, 1_000_000)})
 
 
 class Pronouncing(Task):
@@ -57,10 +63,11 @@ class Pronouncing(Task):
             model(sources, self.train.mask(sources), given)
 
     def steps(self) -> int:
-        return len(self.train) // self.recipe.training.batch
+        words = self.recipe.data.words
+        return min(words or len(self.train), len(self.train)) // self.recipe.training.batch
 
     def epoch(self, number: int, generator: torch.Generator) -> Iterator[Batch]:
-        return self.train.batches(self.recipe.training.batch, generator)
+        return islice(self.train.batches(self.recipe.training.batch, generator), self.steps())
 
     def loss(self, model: nn.Module, batch: Batch, teacher: nn.Module | None) -> tuple[Tensor, float]:
         assert isinstance(model, TernaryBart)
