@@ -6,7 +6,7 @@ NATIVE := $(shell find runtime CMakeLists.txt -name '*.[ch]' -o -name '*.cpp' -o
 C_FILES := $(filter %.c %.h %.cpp,$(NATIVE))
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test test-long test-all check format sanitize fuzz-agent bench clean system-packages
+.PHONY: help demo test test-long test-all check format sanitize fuzz-agent fuzz-micro fuzz-proto bench clean system-packages
 
 help:
 	@echo 'make demo       set up and deploy the bundled model to this machine'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check      formatting, lint, types, C warnings'
 	@echo 'make sanitize   C core and agent under ASan and UBSan'
 	@echo 'make fuzz-agent 100,000 hostile frames against the agent'
+	@echo 'make fuzz-micro, make fuzz-proto   5 million hostile programs, or frames (FUZZ=N for others)'
 	@echo 'make bench      performance beside peers'
 
 # ---- environment: dependencies once per change of pyproject.toml, the package once per change of native code
@@ -74,6 +75,27 @@ fuzz-agent:
 	mkdir -p build
 	$(CC) -std=c11 -g -O1 -Wall -Wextra -Werror $(SANITIZERS) runtime/proto/*.c -o build/fuzz_agent
 	build/fuzz_agent 100000
+
+# The reader and every operator under hostile programs, the agent under hostile frames: FUZZ of each, corpus kept.
+FUZZ ?= 5000000
+MICRO := $(addprefix runtime/micro/,call.c method.c program.c reader.c status.c value.c fuzz_micro.c)
+MICRO_OPERATORS := $(addprefix runtime/micro/,epilogue.c operators.c) $(wildcard runtime/micro/ops_*.c) \
+                   $(wildcard runtime/kernels/mcu/*.c) runtime/core/check.c runtime/core/shape.c
+FUZZ_CC := $(CC) -std=c11 -g -O1 -D_POSIX_C_SOURCE=200112L -ffp-contract=off -Iruntime -Iruntime/include $(SANITIZERS)
+
+fuzz-micro:
+	mkdir -p build
+	$(FUZZ_CC) $(MICRO) tests/micro/demo_operators.c -o build/fuzz_demo
+	$(FUZZ_CC) $(MICRO) $(MICRO_OPERATORS) -o build/fuzz_micro
+	build/fuzz_demo tests/micro/corpus/full.pte $$(($(FUZZ) * 3 / 10)) 21
+	build/fuzz_demo tests/micro/corpus/slim.pte $$(($(FUZZ) * 3 / 10)) 22
+	build/fuzz_micro tests/micro/corpus/tiny.pte $$(($(FUZZ) * 2 / 10)) 31
+	build/fuzz_micro tests/micro/corpus/every.pte $$(($(FUZZ) * 2 / 10)) 32
+
+fuzz-proto:
+	mkdir -p build
+	$(FUZZ_CC) runtime/proto/*.c -o build/fuzz_agent
+	build/fuzz_agent $(FUZZ) 7
 
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks all

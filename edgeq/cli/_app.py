@@ -12,6 +12,7 @@ from edgeq.cli import (
     deploy,
     devices,
     doctor,
+    export_c,
     flash,
     import_checkpoint,
     keygen,
@@ -62,6 +63,7 @@ for verb in (
 ):
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
 
+app.command(name="export-c", epilog=export_c.EPILOG)(export_c.command)
 app.command(name="import", epilog=import_checkpoint.EPILOG)(import_checkpoint.command)  # no module can be called so
 
 

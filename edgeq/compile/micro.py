@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from edgeq._errors import CompileError, UnsupportedError
@@ -43,6 +44,16 @@ MOST_ARENAS, MOST_DIMS, MOST_ARGS, MOST_ITEMS, MOST_VALUES, MOST_CALLS = 4, 6, 2
 MOST_ELEMENTS = 1 << 27
 VALUE_BYTES, CALL_BYTES, ARGUMENT_BYTES = 16, 4, 2  # of the workspace, on a 32-bit machine
 ALIGNMENT = 16
+_DTYPES = {
+    0: torch.uint8,
+    1: torch.int8,
+    2: torch.int16,
+    3: torch.int32,
+    4: torch.int64,
+    5: torch.float16,
+    6: torch.float32,
+    11: torch.bool,
+}
 _KINDS = ("Null", "Int", "Bool", "Double", "Tensor", "IntList", "TensorList")
 
 
@@ -65,7 +76,8 @@ class Report:
     program_bytes    the file, in flash, executed in place; weight_bytes of it are constants
     arena_bytes      planned memory, per memory id; the second and later ones hold state
     floor_bytes      most bytes of tensors alive at the same time: no plan of the first arena can be smaller
-    workspace_bytes  the method's values and calls, made at start-up
+    workspace_bytes  the method's values and calls, made at start-up; workspace_values of them, which are twice as large
+                     where pointers have 64 bits
     scratch_bytes    working memory of the operator that asks for most
     """
 
@@ -77,6 +89,7 @@ class Report:
     floor_bytes: int
     workspace_bytes: int
     scratch_bytes: int
+    workspace_values: int
 
     @property
     def ram_bytes(self) -> int:
@@ -153,7 +166,22 @@ def report(pte: bytes, method: str = "forward") -> Report:
         workspace_bytes=VALUE_BYTES * len(plan.values)
         + sum(CALL_BYTES + ARGUMENT_BYTES * len(call.args) for call in calls),
         scratch_bytes=max((_scratch(plan, call) for call in calls), default=0),
+        workspace_values=len(plan.values),
     )
+
+
+def operators(pte: bytes, method: str = "forward") -> tuple[str, ...]:
+    """The operators that a method calls, by name and overload, sorted."""
+    (plan,) = _plans(pte, method)
+    called = {call.op_index for call in arena.calls(plan)}
+    return tuple(sorted(f"{plan.operators[index].name}.{plan.operators[index].overload}" for index in called))
+
+
+def inputs(pte: bytes, method: str = "forward") -> list[tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and element type of each input."""
+    (plan,) = _plans(pte, method)
+    values = [plan.values[number].val for number in plan.inputs]
+    return [(tuple(value.sizes), _DTYPES[int(value.scalar_type)]) for value in values]
 
 
 def _plans(pte: bytes, method: str | None) -> list[Any]:

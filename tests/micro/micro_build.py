@@ -18,7 +18,9 @@ FIXTURES = ROOT.parent / "shared/fixtures/micro"
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="the micro runtime is not tested here: no gcc")
 needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="the reader's fixtures are not here: no shared/")
 
-READER = [RUNTIME / "micro" / f"{name}.c" for name in ("call", "method", "program", "reader", "status", "value")]
+READER = [
+    RUNTIME / "micro" / f"{name}.c" for name in ("call", "method", "model", "program", "reader", "status", "value")
+]
 OPERATORS = [
     *(RUNTIME / "micro" / f"{name}.c" for name in ("epilogue", "operators", "ops_binary", "ops_glue", "ops_uniform")),
     *(RUNTIME / "core" / f"{name}.c" for name in ("check", "shape")),

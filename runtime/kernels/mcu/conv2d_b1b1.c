@@ -14,26 +14,21 @@ typedef struct {
   size_t offset, step;               /* of the first run in the weights of an output, and from run to run */
 } patch;
 
-/* acc[o] = (first ? base : acc[o]) - 2 * ones(x ^ w[o]) */
+/* acc[o] = (first ? base : acc[o]) - 2 * ones(x ^ w[o]); bytes <= 4 * EQ_PIECE */
 static inline EQ_INLINE void meet(const uint32_t *x, const uint8_t *w, size_t stride, uint32_t bytes, bool first,
                                   int32_t base, uint32_t outputs, eq_cell *acc, bool aligned) {
   const eq_masks m = eq_masks_load();
-  const uint32_t words = bytes / 4, tail = bytes % 4;
-  for (; outputs; outputs--, acc++, w += stride) {
-    const uint8_t *p = w;
-    const uint32_t *q = x;
-    uint32_t left = words, ones = 0;
-    for (; left > EQ_PIECE; left -= EQ_PIECE, p += 4 * (size_t)EQ_PIECE, q += EQ_PIECE)
-      ones += eq_ones_total(eq_count_differing(0, q, p, EQ_PIECE, aligned, &m));
-    uint32_t count = eq_count_differing(0, q, p, left, aligned, &m);
+  const uint32_t words = bytes / WORD, tail = bytes % WORD;
+  for (const eq_cell *const end = acc + outputs; acc < end; acc++, w += stride) {
+    uint32_t count = eq_count_differing(0, x, w, words, aligned, &m);
     if (tail) {
-      uint32_t last = p[4 * left];
-      if (tail > 1) last |= (uint32_t)p[4 * left + 1] << 8;
-      if (tail > 2) last |= (uint32_t)p[4 * left + 2] << 16;
-      count = eq_ones_add(count, eq_bytes(eq_nibbles(last ^ q[left], &m), &m), &m);
+      const uint8_t *const rest = w + (size_t)WORD * words;
+      uint32_t last = rest[0];
+      if (tail > 1) last |= (uint32_t)rest[1] << 8;
+      if (tail > 2) last |= (uint32_t)rest[2] << 16;
+      count = eq_ones_add(count, eq_bytes(eq_nibbles(last ^ x[words], &m), &m), &m);
     }
-    ones += eq_ones_total(count);
-    acc->i = (first ? base : acc->i) - 2 * (int32_t)ones;
+    acc->i = (first ? base : acc->i) - 2 * (int32_t)eq_ones_total(count);
   }
 }
 
@@ -52,6 +47,7 @@ static uint32_t meet_narrow(uint32_t x, const uint8_t *w, uint32_t bytes, int32_
   return all;
 }
 
+/* Lengths of rows that are met often have loops of their own. */
 static void meet_run(const uint32_t *x, const uint8_t *w, size_t stride, uint32_t bytes, bool first, int32_t base,
                      uint32_t outputs, eq_cell *acc) {
   if (first && stride == bytes && bytes <= 2) {
@@ -60,13 +56,21 @@ static void meet_run(const uint32_t *x, const uint8_t *w, size_t stride, uint32_
     acc += done;
     outputs -= done;
   }
-  const bool aligned = (uintptr_t)w % 4 == 0 && stride % 4 == 0;
-  if (!aligned)
+  for (; bytes > EQ_PIECE * WORD; bytes -= EQ_PIECE * WORD, x += EQ_PIECE, w += EQ_PIECE * WORD, first = false)
+    meet(x, w, stride, EQ_PIECE * WORD, first, base, outputs, acc, false);
+  const bool aligned = (uintptr_t)w % WORD == 0 && stride % WORD == 0;
+  if (first && bytes == 18) /* 3 x 3 x 16 */
+    meet(x, w, stride, 18, true, base, outputs, acc, false);
+  else if (!aligned)
     meet(x, w, stride, bytes, first, base, outputs, acc, false);
-  else if (bytes == 4)
-    meet(x, w, stride, 4, first, base, outputs, acc, true);
-  else if (bytes == 8)
-    meet(x, w, stride, 8, first, base, outputs, acc, true);
+  else if (first && bytes == 4)
+    meet(x, w, stride, 4, true, base, outputs, acc, true);
+  else if (first && bytes == 8)
+    meet(x, w, stride, 8, true, base, outputs, acc, true);
+  else if (first && bytes == 16)
+    meet(x, w, stride, 16, true, base, outputs, acc, true);
+  else if (first && bytes == 32)
+    meet(x, w, stride, 32, true, base, outputs, acc, true);
   else
     meet(x, w, stride, bytes, first, base, outputs, acc, true);
 }
@@ -86,6 +90,8 @@ static taps inside(int64_t start, uint32_t kernel, uint32_t size) {
 
 static void copy(uint8_t *to, const uint8_t *from, size_t bytes, size_t padded) {
   size_t i = 0;
+  if ((uintptr_t)to % 2 == 0 && (uintptr_t)from % 2 == 0)
+    for (; i + 2 <= bytes; i += 2) *(uint16_t *)(void *)(to + i) = *(const uint16_t *)(const void *)(from + i);
   for (; i < bytes; i++) to[i] = from[i];
   for (; i < padded; i++) to[i] = 0;
 }

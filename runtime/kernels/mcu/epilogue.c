@@ -212,6 +212,29 @@ static const float *gains(const eq_pixels *p, uint32_t n, bool is_new, uint32_t 
   return p->gain;
 }
 
+/* Where nothing but the signs is wanted. */
+static bool only_bits(const eq_epilogue *e) {
+  return e->out_bits && !e->out && !e->out_mean && e->scale && e->bias && !e->residual[0].data &&
+         !e->residual[1].data && e->act == EQ_ACT_NONE && !e->gain && !e->scale2 && !e->bias2;
+}
+
+static void put_signs(const eq_cell *acc, const float *scale, const float *bias, uint32_t count, uint8_t *to) {
+  for (; count >= 8; count -= 8, acc += 8, scale += 8, bias += 8) {
+    uint32_t bits = 0;
+#define SIGN(j)                                                                                                        \
+  if ((float)acc[j].i * scale[j] + bias[j] >= 0.0f) bits |= 1u << j;
+    EQ_EIGHT(SIGN)
+    *to++ = (uint8_t)bits;
+  }
+  uint32_t bits = 0;
+  for (uint32_t j = 0; j < count; j++) bits |= (uint32_t)((float)acc[j].i * scale[j] + bias[j] >= 0.0f) << j;
+  if (count) *to = (uint8_t)bits;
+}
+
+static void put_padding(const eq_pixels *p, uint8_t *row) {
+  for (size_t i = (p->o + 7) / 8; i < eq_row_bytes(p->o); i++) row[i] = 0;
+}
+
 static void put(const eq_pixels *p, const eq_cell *acc, bool integers, uint32_t n, uint32_t y, uint32_t x,
                 uint32_t first, uint32_t count) {
   const eq_epilogue *e = p->e;
@@ -219,6 +242,12 @@ static void put(const eq_pixels *p, const eq_cell *acc, bool integers, uint32_t 
   if (e->out_acc && integers)
     for (uint32_t i = 0; i < count; i++) e->out_acc[pixel * p->o + first + i] = acc[i].i;
   if (!e->out && !e->out_bits && !e->out_mean) return;
+  uint8_t *const bits = e->out_bits ? e->out_bits + pixel * eq_row_bytes(p->o) : (uint8_t *)0;
+  if (integers && only_bits(e)) {
+    put_signs(acc, e->scale + first, e->bias + first, count, bits + first / 8);
+    if (first + count == p->o) put_padding(p, bits);
+    return;
+  }
   lane l = {.acc = acc,
             .scale = from(e->scale, first),
             .bias = from(e->bias, first),
@@ -247,11 +276,9 @@ static void put(const eq_pixels *p, const eq_cell *acc, bool integers, uint32_t 
     if (out)
       for (uint32_t i = 0; i < count; i++) out[i] = cells[i];
   }
-  if (e->out_bits) {
-    uint8_t *const row = e->out_bits + pixel * eq_row_bytes(p->o);
-    put_bits(l.out, count, row + first / 8);
-    if (first + count == p->o)
-      for (size_t i = (p->o + 7) / 8; i < eq_row_bytes(p->o); i++) row[i] = 0;
+  if (bits) {
+    put_bits(l.out, count, bits + first / 8);
+    if (first + count == p->o) put_padding(p, bits);
   }
   if (e->out_mean) put_mean(p, l.out, n, y, x, first, count);
 }

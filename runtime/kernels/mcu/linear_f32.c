@@ -66,6 +66,7 @@ static inline EQ_INLINE float dot(const float *x, const uint8_t *w, uint32_t k, 
 /* Fewer than sixteen: no sum has two terms. */
 static inline EQ_INLINE float dot_few(const float *x, const uint8_t *w, uint32_t k, bool four_bits) {
   float p[16];
+  p[0] = p[1] = p[2] = p[3] = 0.0f;
   for (uint32_t i = 0; i < k; i++) p[i] = 0.0f + x[i] * (four_bits ? weight_i4(w, i) : weight_i8(w, i));
   return fold(p, k);
 }

@@ -14,11 +14,25 @@ static int fail(const char *where, eqm_status status) {
   return (int)status;
 }
 
+enum { DISPATCH_ROUNDS = 1000 };
+
 static uint32_t taken;
 static void *take(uint32_t bytes) {
   void *at = memory + taken;
   taken += (bytes + EQM_ALIGNMENT - 1) / EQM_ALIGNMENT * EQM_ALIGNMENT;
   return taken <= MEMORY ? at : NULL;
+}
+
+/* The cost of a call without what its operator does: the same program over operators that do nothing. */
+static void nothing(struct eqm_call *call) { (void)call; }
+static __attribute__((noinline)) uint32_t dispatch_ticks(eqm_program *program, const eqm_method *method,
+                                                         void *scratch) {
+  eqm_operator idle[64];
+  for (uint32_t i = 0; i < sizeof idle / sizeof *idle; i++) idle[i].execute = nothing;
+  program->operators = idle;
+  const uint32_t start = board_ticks();
+  for (int i = 0; i < DISPATCH_ROUNDS; i++) eqm_run(method, scratch, method->scratch_bytes);
+  return board_ticks() - start;
 }
 
 int main(void) {
@@ -55,6 +69,9 @@ int main(void) {
     board_put("\noutput ");
     board_put_hex(v->data, v->count * eqm_type_bytes(v->type));
   }
+  board_put("\ndispatch");
+  board_put_number(dispatch_ticks(&program, &method, scratch));
+  board_put_number(DISPATCH_ROUNDS * method.instructions.count);
   board_put("\n");
   return EQM_OK;
 }
