@@ -16,10 +16,11 @@ from pathlib import Path
 
 import torch
 from _release.entry import read_entry
-from _release.figures import figures, percent
+from _release.figures import figures, quality, twin_quality
 from _release.local import on_the_local_device
 
 from edgeq import keys, release
+from edgeq.text import VOCABULARY, format_vocabulary, read_vocabulary
 from edgeq.train import load_trained
 
 
@@ -35,9 +36,11 @@ def main() -> int:
     trained = load_trained(options.run / "model.safetensors")
     twin = load_trained(options.twin / "model.safetensors")
     about = read_entry(options.entry)
+    words = options.run / VOCABULARY
+    extra = {VOCABULARY: format_vocabulary(read_vocabulary(words))} if words.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft"
-        release.release(trained, draft, version=options.version, key=None)
+        release.release(trained, draft, version=options.version, key=None, extra=extra)
         measured = on_the_local_device(draft)
     metrics = figures(trained, twin, measured)
     manifest = release.release(
@@ -47,21 +50,23 @@ def main() -> int:
         key=keys.load_private(options.key),
         metrics=metrics,
         card=about.card(trained, twin),
-        extra=about.files(measured.samples),
+        extra={**extra, **about.files(measured.samples)},
     )
     bundled = about.bundled_items
-    hits = measured.predictions == measured.samples.y
+    full, twins = quality(measured.evaluation), twin_quality(twin)
+    part = quality(measured.head(bundled)) if bundled else None
     expected = {
-        "accuracy": {"full": percent(hits.mean()), "bundled": percent(hits[:bundled].mean()) if bundled else None},
-        "items": {"full": len(hits), "bundled": bundled},
+        "accuracy": {"full": full["accuracy"], "bundled": part and part["accuracy"]},
+        "figures": {"full": full, "bundled": part, "twin": twins},
+        "items": {"full": len(measured.samples), "bundled": bundled},
         "predictions_sha256": hashlib.sha256(measured.predictions[: bundled or None].tobytes()).hexdigest(),
         "artefact_bytes": measured.artefact.size_bytes,
-        "twin_accuracy": percent(twin.result["test_accuracy"]),
+        "twin_accuracy": twins["accuracy"],
         "largest_gap": about.largest_gap,
     }
     (options.entry / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
-    full, other = expected["accuracy"]["full"], expected["twin_accuracy"]
-    print(f"{manifest.name} {manifest.version}: {full:.2f} %, twin {other:.2f} %, {options.entry / 'package'}")
+    told = ", ".join(f"{name} {value:.2f} % (twin {twins.get(name, '-')} %)" for name, value in full.items())
+    print(f"{manifest.name} {manifest.version}: {told}, {options.entry / 'package'}")
     return 0
 
 

@@ -279,7 +279,7 @@ def generations(fixture: Fixture) -> Iterator[tuple[str, Tensor, Tensor]]:
 def compare_generation(report: Report, fixture: Fixture, kind: str, tolerance: Tolerance, decode: Decode) -> None:
     """Greedy decoding, one token after the other, after the source has been encoded."""
     want, tokens = fixture.tensors[f"{kind}/logits"], fixture.tensors[f"{kind}/tokens"]
-    written, logits = [torch.from_numpy(tokens[:, :1])], []
+    written, logits = [torch.from_numpy(tokens[:, :1].copy())], []
     for position in range(want.shape[1]):
         logits.append(decode(written[-1], torch.tensor([position])))
         written.append(logits[-1].argmax(-1))

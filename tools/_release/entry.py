@@ -3,7 +3,7 @@
 licence = "Apache-2.0"          of the weights
 summary = "..."                 one or two sentences at the top of the card
 bundled_items = 1000            how many test items `eval.npz` holds; 0: none
-largest_gap = 3.0               points of accuracy below the float twin that the tests allow
+largest_gap = 3.0               points of accuracy below the float twin, or of errors above it, that the tests allow
 notices = ["LICENSE.x"]         files beside about.toml that go into the package
 [notes]                         sections of the card: heading = text
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeq import data
+from edgeq.bench.tasks import pronunciation
 from edgeq.card import Card
 from edgeq.train import Trained
 
@@ -42,10 +43,14 @@ class Entry:
         notes = {heading: text.format(**facts) for heading, text in self.notes.items()}
         return Card(self.name, self.licence, self.summary.format(**facts), notes)
 
-    def files(self, test: data.Split) -> dict[str, bytes]:
+    def files(self, test: data.Split | pronunciation.Words) -> dict[str, bytes]:
         """Notices, and the bundled items of the test split."""
         found = {name: (self.folder / name).read_bytes() for name in self.notices}
-        return {**found, data.SPLIT_FILE: npz(test.head(self.bundled_items))} if self.bundled_items else found
+        if not self.bundled_items:
+            return found
+        part = test.head(self.bundled_items)
+        split = npz(part) if isinstance(part, data.Split) else pronunciation.to_npz(part.entries)
+        return {**found, data.SPLIT_FILE: split}
 
 
 def read_entry(folder: Path) -> Entry:
