@@ -22,7 +22,10 @@ READER = [
     RUNTIME / "micro" / f"{name}.c" for name in ("call", "method", "model", "program", "reader", "status", "value")
 ]
 OPERATORS = [
-    *(RUNTIME / "micro" / f"{name}.c" for name in ("epilogue", "operators", "ops_binary", "ops_glue", "ops_uniform")),
+    *(
+        RUNTIME / "micro" / f"{name}.c"
+        for name in ("epilogue", "operators", "ops_binary", "ops_glue", "ops_integer", "ops_uniform")
+    ),
     *(RUNTIME / "core" / f"{name}.c" for name in ("check", "shape")),
     *sorted((RUNTIME / "kernels/mcu").glob("*.c")),
 ]

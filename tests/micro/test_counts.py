@@ -82,7 +82,7 @@ def test_binary_kernels_keep_their_promises(counted):
 
 
 def run_parts(memory: int, program: Path, taken: Path) -> list[str | Path]:
-    defines = [f"-DMEMORY={memory}", f'-DMODEL="{program}"', f'-DINPUT="{taken}"']
+    defines = [f"-DMEMORY={memory}", f"-DMODEL={program}", f"-DINPUT={taken}"]
     sources = [file for file in (*READER, *OPERATORS) if file.stem != "model"]
     return [*defines, *sources, HERE / "board/run.c", HERE / "board/blob.S"]
 

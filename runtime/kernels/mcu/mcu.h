@@ -9,6 +9,7 @@
 #ifndef EQ_KERNELS_MCU_H
 #define EQ_KERNELS_MCU_H
 
+#include "core/weights.h"
 #include "edgeq/ops.h"
 
 uint64_t eq_conv2d_b1b1_mcu_scratch(const eq_conv2d *op, const eq_epilogue *e);
@@ -27,6 +28,11 @@ void eq_linear_i8f32_mcu(const eq_linear *op, const float *x, const eq_quant *q,
                          void *scratch);
 void eq_linear_i4f32_mcu(const eq_linear *op, const float *x, const eq_quant *q, const uint8_t *w, const eq_epilogue *e,
                          void *scratch);
+
+/* Weights s2 s3 s4 i8, no depthwise bits. Of e: scale, bias, one residual of the output's own shape (float or codes),
+ * NONE or RELU; out, out_i8, out_mean. row: o floats, for out_mean only */
+void eq_conv2d_i8_mcu(const eq_conv2d *op, const int8_t *x, const eq_weights *w, const eq_epilogue *e, float *row);
+void eq_quantise_i8_mcu(const float *x, size_t count, const eq_grid *grid, int8_t *codes);
 
 uint64_t eq_epilogue_mcu_scratch(const eq_epilogue *e, uint32_t o);
 void eq_epilogue_i32_mcu(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w, uint32_t o, const eq_epilogue *e,

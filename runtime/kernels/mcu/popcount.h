@@ -82,6 +82,7 @@ static inline EQ_INLINE uint32_t eq_count_differing(uint32_t count, const uint32
                                                     bool aligned, const eq_masks *m) {
 #define EQ_DIFFERENCE(i) (x[i] ^ eq_load(w + 4 * (i), aligned))
 #if defined(__riscv_zbb)
+  (void)m;
   for (; words; words--, x++, w += 4) count += (uint32_t)__builtin_popcount(EQ_DIFFERENCE(0));
 #else
   for (; words >= 8; words -= 8, x += 8, w += 32) { /* 7 words become a sum of 1 + 2 + 4 */

@@ -5,8 +5,6 @@
 #include "kernels/mcu/mcu.h"
 #include "micro/micro.h"
 
-#include <string.h>
-
 enum { N = 256 };
 
 static uint32_t state = 1;

@@ -2,8 +2,6 @@
  * windows, side by side in memory, meet two outputs: a weight is loaded and widened once for two products. */
 #include "int8.h"
 
-#include <string.h>
-
 #if defined(__ARM_FEATURE_DSP) || defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
 #define TESTS_MICRO_DSP
