@@ -31,18 +31,16 @@ def skip_without_tools(core):
         pytest.skip(f"{core} is not tested here: no {', '.join(missing)}")
 
 
+@pytest.fixture
+def needs():
+    """Skips unless a core's compiler and emulator are here."""
+    return skip_without_tools
+
+
 @pytest.fixture(params=CORES)
 def core(request):
     skip_without_tools(request.param)
     return request.param
-
-
-@pytest.fixture
-def m4():
-    """An emulated Cortex-M4F, connected."""
-    skip_without_tools("cortex-m4")
-    with device.connect("sim:cortex-m4") as connected:
-        yield connected
 
 
 @pytest.fixture(scope="session")
