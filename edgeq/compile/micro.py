@@ -33,6 +33,11 @@ OPERATORS = frozenset(
         "linear_i8f32",
         "linear_i4f32",
         "squeeze_excite_i4f32",
+        "quantise_i8",
+        "conv2d_s2i8",
+        "conv2d_s3i8",
+        "conv2d_s4i8",
+        "conv2d_i8i8",
         "epilogue",
         "mean_hw",
     )
@@ -354,6 +359,8 @@ def _scratch(plan: Any, call: Any) -> int:
         case "squeeze_excite_i4f32":
             (n, channels), hidden = values[0].sizes, values[3].int_val
             return int(4 * n * hidden + _pixels(0) + 4 * max(channels, hidden))
+        case "conv2d_s2i8" | "conv2d_s3i8" | "conv2d_s4i8" | "conv2d_i8i8":
+            return 4 * int(values[7].sizes[1]) if values[11].int_val & Want.MEAN else 0
         case "epilogue":
             local, block, gain = (type(v).__name__ == "Tensor" for v in values[3:6])
             return _pixels(local + block + (gain and values[2].sizes[0] in (4, 7)))

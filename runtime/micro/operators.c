@@ -11,6 +11,11 @@ const eqm_operator eqm_operators[] = {
     {"edgeq::linear_i8f32.out", eqm_linear_i8f32},
     {"edgeq::linear_i4f32.out", eqm_linear_i4f32},
     {"edgeq::squeeze_excite_i4f32.out", eqm_squeeze_excite_i4f32},
+    {"edgeq::quantise_i8.out", eqm_quantise_i8},
+    {"edgeq::conv2d_s2i8.out", eqm_conv2d_s2i8},
+    {"edgeq::conv2d_s3i8.out", eqm_conv2d_s3i8},
+    {"edgeq::conv2d_s4i8.out", eqm_conv2d_s4i8},
+    {"edgeq::conv2d_i8i8.out", eqm_conv2d_i8i8},
     {"edgeq::epilogue.out", eqm_epilogue},
     {"edgeq::mean_hw.out", eqm_mean_hw},
 };

@@ -17,6 +17,11 @@ void eqm_conv2d_i8f32_fused(eqm_call *c);
 void eqm_linear_i8f32(eqm_call *c);
 void eqm_linear_i4f32(eqm_call *c);
 void eqm_squeeze_excite_i4f32(eqm_call *c);
+void eqm_quantise_i8(eqm_call *c);
+void eqm_conv2d_s2i8(eqm_call *c);
+void eqm_conv2d_s3i8(eqm_call *c);
+void eqm_conv2d_s4i8(eqm_call *c);
+void eqm_conv2d_i8i8(eqm_call *c);
 void eqm_epilogue(eqm_call *c);
 void eqm_mean_hw(eqm_call *c);
 
