@@ -26,7 +26,10 @@ from edgeq.train.tasks import cmudict as pronouncing
 from edgeq.train.tasks import sst2 as sentiment
 
 ROOT = Path(__file__).parents[2]
-ZOO = ("ternary-bart-g2p/recipe", "ternary-bart-g2p/twin", "bit-sst2/recipe", "bit-sst2/twin", "bibert-sst2/recipe")
+ZOO = (
+    *("ternary-bart-g2p/recipe", "ternary-bart-g2p/twin", "ternary-bart-g2p/w2a2"),
+    *("bit-sst2/recipe", "bit-sst2/twin", "bit-sst2/w1a4", "bibert-sst2/recipe"),
+)
 
 DICTIONARY = """\
 'bout B AW1 T
