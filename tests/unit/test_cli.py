@@ -22,6 +22,7 @@ VERBS = (
     "train",
     "package",
     "compile",
+    "export-c",
     "deploy",
     "bench",
     "dashboard",
