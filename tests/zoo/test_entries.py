@@ -16,7 +16,7 @@ from edgeq.package import verify_package
 ZOO = Path(__file__).parents[2] / "zoo"
 ENTRIES = sorted(p.parents[1] for p in ZOO.glob("*/package/edgeq.json"))
 HEADERS = 1.07  # model.safetensors over its tensors
-PROGRAM = 1.15  # .pte over its tensors
+PROGRAM, GRAPH = 1.15, 8192  # .pte over its tensors, and the bytes that a small network's operators take
 
 
 @pytest.fixture(params=ENTRIES, ids=lambda entry: entry.name)
@@ -63,7 +63,7 @@ def test_network_loads_and_runs_in_eager(entry):
 def test_program_on_the_local_device_gives_what_was_released(entry, expected):
     package = hub.pull(entry.name)
     artefact = compiler.build(package)
-    assert artefact.size_bytes <= PROGRAM * sum(t.nbytes for t in package.tensors().values())
+    assert artefact.size_bytes <= PROGRAM * sum(t.nbytes for t in package.tensors().values()) + GRAPH
     assert artefact.size_bytes == pytest.approx(expected["artefact_bytes"], rel=0.01)
     if data.SPLIT_FILE not in package.manifest.files:
         pytest.skip(f"{entry.name} carries no items: its data set has no licence")
