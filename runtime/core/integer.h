@@ -69,6 +69,12 @@ typedef struct {
   void (*accumulate_i4)(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *w, uint32_t outputs, float *acc,
                         size_t pitch);
 
+  /* One row against canonical codes, pieces of 32, whole zeros. x: each 128 inputs as 64 even ones, then 64 odd ones,
+   * padded with zeros; step NULL or [pieces]; sums [pieces] of x. The arrays of `scratch` are overwritten. NULL: the
+   * set has no such product. */
+  void (*dot_i4)(const int8_t *x, const float *step, const int32_t *sums, const eq_weights_i4 *w, uint32_t k,
+                 uint32_t first, uint32_t outputs, const eq_tile_i4 *scratch, float *acc);
+
   void (*range)(const float *x, size_t count, float clip, float *least, float *most);
   /* min(max(rint(clipped x * scale), low), high) */
   void (*codes)(const float *x, size_t count, float clip, float scale, int32_t low, int32_t high, int8_t *to);

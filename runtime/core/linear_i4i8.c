@@ -26,11 +26,14 @@ typedef struct {
   uint8_t *bytes;  /* rows.x, to be written */
   float *ones;     /* rows.ones, to be written */
   uint32_t steps, pieces, piece_steps;
+  bool dots;      /* few rows against canonical codes */
+  int32_t *sums;  /* [m][pieces] of the activations, dots only */
   uint8_t *tiles; /* [workers] of tile_bytes: int8 weights, starts, scales, zeros */
   size_t tile_bytes;
   uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what its tile holds */
 } linear;
 
+enum { FEW_ROWS = 3 }; /* up to here tiles cost more than they save */
 enum { MADE_PITCH = EQ_ALIGN / sizeof(uint32_t) };
 
 /* block_step given or not: planned for both where it is not known yet. */
@@ -43,14 +46,32 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   l->steps = (uint32_t)(eq_round_up(op->k, 2 * EQ_STEP) / EQ_STEP);
   l->piece_steps = l->pieces == 1 ? l->steps : piece / EQ_STEP;
   l->rows.pitch = (size_t)l->steps * EQ_STEP;
+  l->dots =
+      op->m <= FEW_ROWS && piece == EQ_CODES_BLOCK && w->zero_kind != EQ_ZERO_F16 && (!kernels || kernels->dot_i4);
+  const size_t x_pitch = l->dots ? (size_t)eq_round_up(op->k, EQ_CHUNK) : l->rows.pitch;
   eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, EQ_BLOCK, 0, threads);
   l->tiled.lines_first = true;
-  l->bytes = eq_take(arena, (uint64_t)op->m * l->rows.pitch);
+  l->bytes = eq_take(arena, (uint64_t)op->m * x_pitch);
+  if (l->dots) l->sums = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(int32_t));
   if (w->zero_kind == EQ_ZERO_F16) l->ones = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(float));
   const size_t arrays = w->zero_kind == EQ_ZERO_F16 ? 3 : 2;
   l->tile_bytes = (size_t)EQ_BLOCK * (l->rows.pitch + arrays * l->pieces * sizeof(float));
   l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
   l->made = eq_take(arena, workers * EQ_ALIGN);
+}
+
+/* Each 128 inputs: 64 even ones, 64 odd ones. */
+static void prepare_dots(const linear *l, size_t row) {
+  const uint32_t k = l->op.k;
+  const int8_t *x = l->x + row * k;
+  int8_t *to = (int8_t *)l->bytes + row * (size_t)eq_round_up(k, EQ_CHUNK);
+  __builtin_memset(to, 0, (size_t)eq_round_up(k, EQ_CHUNK));
+  for (uint32_t i = 0; i < k; i++) to[i / EQ_CHUNK * EQ_CHUNK + i % 2 * (EQ_CHUNK / 2) + i % EQ_CHUNK / 2] = x[i];
+  for (uint32_t p = 0; p < l->pieces; p++) {
+    int32_t sum = 0;
+    for (uint32_t i = p * EQ_CODES_BLOCK; i < k && i < (p + 1) * EQ_CODES_BLOCK; i++) sum += x[i];
+    l->sums[row * l->pieces + p] = sum;
+  }
 }
 
 /* The bytes of eight inputs in the order of a tile's steps: even ones, odd ones. */
@@ -59,6 +80,10 @@ static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   const uint32_t k = l->op.k, piece = l->piece_steps * EQ_STEP;
   (void)worker;
   for (size_t row = begin; row < end; row++) {
+    if (l->dots) {
+      prepare_dots(l, row);
+      continue;
+    }
     const int8_t *x = l->x + row * k;
     uint8_t *to = l->bytes + row * l->rows.pitch;
     const uint32_t whole = k / 8 * 8;
@@ -76,6 +101,7 @@ static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   }
 }
 
+/* A worker's tile, made if it holds something else. */
 static eq_tile_i4 tile_for(const linear *l, const eq_tile *tile) {
   uint8_t *memory = l->tiles + tile->worker * l->tile_bytes;
   uint32_t *made = l->made + tile->worker * MADE_PITCH;
@@ -84,6 +110,7 @@ static eq_tile_i4 tile_for(const linear *l, const eq_tile *tile) {
   t.start = (int32_t *)(void *)(memory + EQ_BLOCK * l->rows.pitch);
   t.scale = (float *)(void *)(t.start + (size_t)l->pieces * EQ_BLOCK);
   t.zero = l->w->zero_kind == EQ_ZERO_F16 ? t.scale + (size_t)l->pieces * EQ_BLOCK : (float *)0;
+  if (l->dots) return t;
   if (*made != tile->first + 1) l->kernels->tile_i4(l->w, l->op.k, tile->first, tile->outputs, &t);
   *made = tile->first + 1;
   return t;
@@ -93,6 +120,12 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc, siz
   const linear *l = operands;
   const eq_tile_i4 t = tile_for(l, tile);
   const size_t of = (size_t)tile->line * l->pieces;
+  for (uint32_t i = 0; l->dots && i < tile->lines; i++)
+    l->kernels->dot_i4((const int8_t *)l->bytes + (tile->line + i) * (size_t)eq_round_up(l->op.k, EQ_CHUNK),
+                       l->block_step ? l->block_step + of + (size_t)i * l->pieces : (const float *)0,
+                       l->sums + of + (size_t)i * l->pieces, l->w, l->op.k, tile->first, tile->outputs, &t,
+                       (float *)acc + i * pitch);
+  if (l->dots) return;
   const eq_rows_i4 rows = {.x = l->bytes + tile->line * l->rows.pitch,
                            .pitch = l->rows.pitch,
                            .step = l->block_step ? l->block_step + of : (const float *)0,

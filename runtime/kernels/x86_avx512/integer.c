@@ -224,6 +224,7 @@ const eq_integer_kernels eq_integer_avx512 = {
     .dot = dot,
     .tile_i4 = eq_tile_i4_avx512,
     .accumulate_i4 = eq_accumulate_i4_avx512,
+    .dot_i4 = eq_dot_i4i8_avx512,
     .range = range,
     .codes = codes,
     .codes_between = codes_between,

@@ -167,3 +167,62 @@ void eq_accumulate_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i
   for (; panel0 + 2 <= panels; panel0 += 2) all_rows(x, rows, 2, t, panel0, acc, pitch);
   if (panel0 < panels) all_rows(x, rows, 1, t, panel0, acc, pitch);
 }
+
+/* ---- one row: sixteen canonical rows of codes at once, a group in each 128-bit lane ---- */
+
+/* Lane l of s[q] -> word q of what is returned in t[l]: all sixteen outputs of a group. */
+INLINE void by_group(const __m512i s[4], __m512i t[4]) {
+  const __m512i a = _mm512_shuffle_i32x4(s[0], s[1], 0x44), b = _mm512_shuffle_i32x4(s[2], s[3], 0x44);
+  const __m512i c = _mm512_shuffle_i32x4(s[0], s[1], 0xee), d = _mm512_shuffle_i32x4(s[2], s[3], 0xee);
+  t[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+  t[1] = _mm512_shuffle_i32x4(a, b, 0xdd);
+  t[2] = _mm512_shuffle_i32x4(c, d, 0x88);
+  t[3] = _mm512_shuffle_i32x4(c, d, 0xdd);
+}
+
+/* The zeros of pieces of 32: [pieces][EQ_BLOCK] */
+static void zeros_of(const panel *p, uint32_t pieces, int32_t *to) {
+  const uint32_t per_group = p->w->group / EQ_CODES_BLOCK;
+  __m512i eight = _mm512_setzero_si512();
+  for (uint32_t piece = 0; piece < pieces; piece++) {
+    const uint32_t g = piece / per_group;
+    if (p->w->zero_kind == EQ_ZERO_U4 && g % NIBBLES == 0 && piece % per_group == 0) eight = zeros8(p, g);
+    const __m512i code =
+        _mm512_and_si512(_mm512_srl_epi32(eight, _mm_cvtsi32_si128((int)(g % NIBBLES * 4))), _mm512_set1_epi32(15));
+    _mm512_store_si512(to + (size_t)piece * EQ_BLOCK, p->w->zero_kind == EQ_ZERO_U4 ? code : _mm512_set1_epi32(8));
+  }
+}
+
+void eq_dot_i4i8_avx512(const int8_t *x, const float *step, const int32_t *sums, const eq_weights_i4 *w, uint32_t k,
+                        uint32_t first, uint32_t outputs, const eq_tile_i4 *t, float *acc) {
+  const size_t bytes = eq_row_bytes(4 * k);
+  const uint32_t pieces = (k - 1) / EQ_CODES_BLOCK + 1;
+  const __m512i low = _mm512_set1_epi8(15), none = _mm512_setzero_si512();
+  for (uint32_t o = 0; o < outputs; o += EQ_LANES) {
+    const panel p = panel_of(w, k, first + o, outputs - o);
+    floats_of(&p, w->scale, t, t->scale);
+    zeros_of(&p, pieces, t->start);
+    __m512 y = _mm512_setzero_ps();
+    for (uint32_t piece = 0; piece < pieces; piece += 4) {
+      const size_t at = (size_t)piece * EQ_CODES_BLOCK / 2, rest = bytes - at;
+      const __mmask64 mask = rest >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << rest) - 1;
+      const __m512i even = _mm512_loadu_si512(x + 2 * at), odd = _mm512_loadu_si512(x + 2 * at + 64);
+      __m512i s[16], total[4];
+      for (int i = 0; i < 16; i++) {
+        const __m512i codes = _mm512_maskz_loadu_epi8(mask, w->codes + p.row[i] * bytes + at);
+        s[i] = _mm512_dpbusd_epi32(none, _mm512_and_si512(codes, low), even);
+        s[i] = _mm512_dpbusd_epi32(s[i], _mm512_and_si512(_mm512_srli_epi16(codes, 4), low), odd);
+      }
+      lane_sums16(s);
+      by_group(s, total);
+      for (uint32_t l = 0; l < 4 && piece + l < pieces; l++) {
+        const size_t of = (size_t)(piece + l) * EQ_BLOCK;
+        const __m512i zero = _mm512_mullo_epi32(_mm512_load_si512(t->start + of), _mm512_set1_epi32(sums[piece + l]));
+        const __m512 scale = _mm512_load_ps(t->scale + of);
+        const __m512 factor = step ? _mm512_mul_ps(scale, _mm512_set1_ps(step[piece + l])) : scale;
+        y = _mm512_add_ps(y, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(total[l], zero)), factor));
+      }
+    }
+    _mm512_storeu_ps(acc + o, y);
+  }
+}
