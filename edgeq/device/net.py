@@ -182,7 +182,8 @@ class Net:
 
     def _eval_large(self, mode: str, inputs: Sequence[Array], index: int, total: int, ticks: list[int]) -> bytes:
         """One sample by itself."""
-        run = self.run(*(np.split(array, total)[index] for array in inputs))
+        one = [len(array) // total for array in inputs]
+        run = self.run(*(array[index * n : (index + 1) * n] for array, n in zip(inputs, one, strict=True)))
         ticks.append(run.ticks)
         if mode == "EVAL_ARGMAX":
             return np.uint32(np.argmax(run.outputs[0])).tobytes()
