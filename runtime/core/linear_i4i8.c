@@ -33,7 +33,7 @@ typedef struct {
   uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what its tile holds */
 } linear;
 
-enum { FEW_ROWS = 3 }; /* up to here tiles cost more than they save */
+enum { FEW_ROWS = 1 }; /* up to here tiles cost more than they save */
 enum { MADE_PITCH = EQ_ALIGN / sizeof(uint32_t) };
 
 /* block_step given or not: planned for both where it is not known yet. */
