@@ -219,10 +219,7 @@ def _main(name: str, inputs: list[bytes], outputs: list[bytes]) -> str:
     writes = "\n".join(
         f"  memcpy(eqm_model_input(&model, {i}, NULL), input{i}, sizeof input{i});" for i in range(len(inputs))
     )
-    checks = "\n".join(
-        f"  same &= check(eqm_model_output(&model, {i}, &bytes), bytes, output{i}, sizeof output{i});"
-        for i in range(len(outputs))
-    )
+    checks = "\n".join(f"  same &= check(&model, {i}, output{i}, sizeof output{i});" for i in range(len(outputs)))
     return f"""\
 /* Runs the model on a known input: prints its output as hexadecimal bytes, exits 0 when they are the expected ones. */
 #include <stdio.h>
@@ -235,20 +232,21 @@ def _main(name: str, inputs: list[bytes], outputs: list[bytes]) -> str:
 
 static _Alignas(16) unsigned char memory[{name.upper()}_MEMORY];
 
-static int check(const void *got, size_t bytes, const unsigned char *expected, size_t count) {{
+static int check(const eqm_model *model, uint32_t i, const unsigned char *expected, size_t count) {{
   static const char digits[] = "0123456789abcdef";
-  const unsigned char *from = got;
+  size_t bytes;
+  const unsigned char *from = eqm_model_output(model, i, &bytes);
   for (size_t at = 0; at < bytes;) {{
     char line[65];
-    size_t i = 0;
-    for (; i < 64 && at < bytes; i += 2, at++) {{
-      line[i] = digits[from[at] >> 4];
-      line[i + 1] = digits[from[at] & 15];
+    size_t end = 0;
+    for (; end < 64 && at < bytes; end += 2, at++) {{
+      line[end] = digits[from[at] >> 4];
+      line[end + 1] = digits[from[at] & 15];
     }}
-    line[i] = 0;
+    line[end] = 0;
     puts(line);
   }}
-  return bytes == count && memcmp(got, expected, count) == 0;
+  return bytes == count && memcmp(from, expected, count) == 0;
 }}
 
 int main(void) {{
@@ -262,7 +260,6 @@ int main(void) {{
     puts(eqm_status_text(status));
     return (int)status;
   }}
-  size_t bytes;
   int same = 1;
 {checks}
   puts(same ? "as expected" : "not as expected");
