@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgeq._errors import UsageError
 from edgeq.importers import minilm as importer
 from edgeq.importers.checkpoint import read_checkpoint
 from edgeq.models import minilm
 from edgeq.models.minilm import MiniLM
-from edgeq.ptq.network import Batches
+from edgeq.nn.int8_embedding import Int8Embedding
+from edgeq.ptq.network import Batches, quantize
 from edgeq.text import VOCABULARY, WordPieces, read_vocabulary
 
 SAMPLE = Path(__file__).parent / "ptq" / "sentences.txt"
@@ -69,8 +70,20 @@ def quantised(
         [pieces.encode(sentence, model.config.tokens) for sentence in texts]
         for texts in (others or sentences[::HELD_OUT], calibration)
     )
-    packed = minilm.pack(model, batches(seen), **options)
+    packed = pack(model, batches(seen), **options)
     return Quantised(packed, held_out, vectors(model, held_out))
+
+
+def pack(model: MiniLM, calibration: Batches, *, group: int = 32, **options: Any) -> MiniLM:
+    """The packed form of a float network.
+
+    calibration  (ids, mask) of real sentences, all tokens real
+    options      further ones of `edgeq.ptq.quantize`
+    """
+    packed = quantize(model, calibration=calibration, group=group, **options)
+    assert isinstance(packed, MiniLM) and isinstance(model.word, nn.Embedding)
+    packed.config = replace(model.config, group=group)
+    return minilm.deploy(packed, Int8Embedding.from_float(model.word))
 
 
 def batches(ids: Sequence[Sequence[int]]) -> Batches:

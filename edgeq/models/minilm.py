@@ -5,8 +5,7 @@ sentence-transformers' all-MiniLM-L6-v2. The float network comes from a checkpoi
 packed one has INT4 linear layers with 8-bit activations (`edgeq.ptq`) and one byte per entry of the word embedding.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from edgeq.nn.int4_linear import Int4Linear
 from edgeq.nn.int8_embedding import Int8Embedding
 from edgeq.nn.packed_lowbit import PackedNorm
 from edgeq.ops import Act
-from edgeq.ptq.network import Batches, quantize
 
 MASKED = -10000.0  # added to the score of a padded key
 
@@ -133,16 +131,3 @@ def deploy(model: MiniLM, word: Int8Embedding) -> MiniLM:
         assert isinstance(layer, Layer) and isinstance(layer.up, Int4Linear)
         layer.up.act, layer.activation = Act.GELU, nn.Identity()
     return model
-
-
-def pack(model: MiniLM, calibration: Batches, *, group: int = 32, **options: Any) -> MiniLM:
-    """The packed form of a float network.
-
-    calibration  (ids, mask) of real sentences, all tokens real
-    options      further ones of `edgeq.ptq.quantize`
-    """
-    config = replace(model.config, group=group)
-    packed = quantize(model, calibration=calibration, group=group, **options)
-    assert isinstance(packed, MiniLM) and isinstance(model.word, nn.Embedding)
-    packed.config = config
-    return deploy(packed, Int8Embedding.from_float(model.word))
