@@ -6,8 +6,8 @@ compiled programs, the buffers stay apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,11 @@ class Merged(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_state_dict_post_hook(_merge)
-        self.register_load_state_dict_pre_hook(_split)
+        for register, hook in (
+            (self.register_state_dict_post_hook, _merge),
+            (self.register_load_state_dict_pre_hook, _split),
+        ):
+            cast(Callable[..., object], register)(hook)  # torch gives them no annotations
 
 
 def _merge(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: object) -> None:
@@ -41,8 +44,10 @@ def _split(module: nn.Module, state: dict[str, Any], prefix: str, *_rest: object
         sizes = [buffer.numel() for _, buffer in buffers]
         merged = state.get(prefix + name)
         if buffers and isinstance(merged, Tensor) and merged.shape == (sum(sizes),):
-            for (key, buffer), part in zip(buffers, merged.split(sizes), strict=True):
-                state[prefix + key] = part.view(buffer.shape)
+            start = 0
+            for (key, buffer), size in zip(buffers, sizes, strict=True):
+                state[prefix + key] = merged[start : start + size].view(buffer.shape)
+                start += size
             del state[prefix + name]
 
 

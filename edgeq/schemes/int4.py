@@ -78,7 +78,8 @@ def unpack(codes: Tensor, scale: Tensor, zero: Tensor | None, inputs: int) -> Gr
 def nearest(w: Tensor, group: int) -> GroupedWeight:
     """Weights (o, i) on asymmetric grids of their own, each code the nearest: no calibration, so only a stopgap."""
     parts = []
-    for block in w.split(group, 1):
+    for start in range(0, w.shape[1], group):
+        block = w[:, start : start + group]
         scale, zero = fit(block, torch.ones(block.shape[1]))
         parts.append((encode(block, scale, zero).to(torch.uint8), scale, zero))
     codes, scales, zeros = zip(*parts, strict=True)
