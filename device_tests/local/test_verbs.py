@@ -17,7 +17,7 @@ from edgeq.results import Store, default_path
 COUNT = 40
 CONFIG = {
     "model": "pokebnn",
-    "task": "image classification",
+    "task": "image-classification",
     "scheme": "binary",
     "targets": ["executorch"],
     "dataset": "noise",

@@ -1,7 +1,7 @@
 """One-bit weights around a mean: sign(W - m) times mean |W|, as in BiBERT (per row) and BiT (whole tensor).
 
 Code 0 occurs where a weight equals the mean; a row whose scale is 0 is 0 whatever its codes are. Means decide signs and
-are summed in double precision, a whole tensor's from the sums of its rows. Scales are constants for the gradient.
+are summed in double precision. Scales are constants for the gradient.
 
 source  BiBERT, arXiv 2203.06390; BiT, arXiv 2205.13016
 """
@@ -62,5 +62,5 @@ def row_scale(w: Tensor) -> Tensor:
 
 
 def tensor_mean(w: Tensor) -> Tensor:
-    """(..., i) -> () float32; rows are summed in float32, their sums in float64."""
-    return (w.sum(-1).mean(dtype=torch.float64) / w.shape[-1]).float()
+    """(..., i) -> () float32, summed in float64."""
+    return w.mean(dtype=torch.float64).float()

@@ -137,11 +137,12 @@ def test_bench_leaves_accuracy_out_and_eval_the_energy(package: hub.PulledPackag
 def test_a_simulator_counts_instructions_never_time(package: hub.PulledPackage, artefact: Artefact) -> None:
     device = FakeDevice(FakeNet(), replace(INFO, tick="instructions", arch="armv7e-m", kind="mcu"))
     report = measured(package, artefact, session.Plan("deploy"), device, "sim:cortex-m4")
-    assert report.instructions == 2_000_000 and report.latency is None and report.energy is None
+    assert report.instructions == 2_000_000 and report.latency is None
     with Store.open(artefact.path.parent / "results.db") as store:
         run = store.run(report.run_id or 0)
         assert store.samples(report.run_id or 0) == []
     sources = {v["metric"]: v["source"] for v in run["values"]}
+    assert report.energy is not None and (report.energy.kind, sources["energy"]) == ("estimated", "estimated")
     assert sources["instructions"] == "simulated" and not any(m.startswith("latency") for m in sources)
     assert run["device_kind"] == "mcu" and run["temp_start_c"] is None
 

@@ -2,6 +2,7 @@
 
 import integer_cases
 import numpy as np
+import plane_cases
 import pytest
 import torch
 from torch.library import opcheck
@@ -137,6 +138,7 @@ CHECKED = {
     "epilogue": lambda: (torch.ones(1, 2, 2, 4, dtype=torch.int32), 0, torch.ones(2, 4), None, None, None),
     "mean_hw": lambda: (torch.randn(2, 3, 4, 5),),
     **integer_cases.CASES,
+    **plane_cases.CASES,
 }
 
 

@@ -55,7 +55,7 @@ def test_packed_parity_fails_on_one_changed_weight(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
     parity = importlib.import_module("parity")
     fixture = parity.read_fixture(FIXTURES / "bibert_w1a1_h33_oddheads.npz")
-    fixture.tensors["sd/bert.encoder.layer.0.intermediate.dense.weight"][0, 0] *= -1
+    fixture.tensors["sd/bert.encoder.layer.0.output.dense.weight"][0] *= -1
     assert "hidden_1" in parity.run(fixture, "packed").failed
 
 
