@@ -25,7 +25,7 @@ void eq_embedding_i8_ref(const eq_lookup *op, const int8_t *w, const float *scal
     for (uint32_t j = 0; j < op->k; j++) *out++ = (float)w[(size_t)op->ids[i] * op->k + j] * scale[op->ids[i]];
 }
 
-static unsigned nibble(const uint8_t *row, size_t i) { return row[i / 2] >> (4 * (i % 2)) & 15u; }
+static unsigned nibble(const uint8_t *row, size_t i) { return ((unsigned)row[i / 2] >> (4 * (i % 2))) & 15u; }
 
 static float zero_of(const eq_weights_i4 *w, size_t row, size_t group, size_t groups) {
   switch (w->zero_kind) {

@@ -20,7 +20,7 @@ static panel panel_of(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32
 /* Sixteen groups from g on of halves [rows][groups], as floats: lane i of r[j] belongs to output i, group g + j. */
 static void halves16(const panel *p, const uint16_t *halves, uint32_t g, __m512i r[16]) {
   const uint32_t left = p->groups - g;
-  const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+  const __mmask16 mask = (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1);
   for (int i = 0; i < 16; i++)
     r[i] = _mm512_castps_si512(_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, halves + p->row[i] * p->groups + g)));
   transpose16(r);
