@@ -329,7 +329,7 @@ def calibrate(model: DenseShift, samples: Tensor) -> Steps:
 
 
 def _blocks(model: DenseShift) -> Iterator[BasicBlock]:
-    return (block for stage in model.stages for block in cast(nn.Sequential, stage))  # type: ignore[misc]
+    return (cast(BasicBlock, block) for stage in model.stages for block in stage.children())
 
 
 def packed(config: DenseShiftConfig) -> PackedDenseShift:

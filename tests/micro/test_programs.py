@@ -41,10 +41,7 @@ def test_pokebnn_gives_the_bits_of_eager(host, small):
 
 
 def test_bundled_pokebnn_gives_the_bits_of_eager(host, tmp_path):
-    folder = ROOT / "zoo/pokebnn-fashion/package"
-    if not (folder / "edgeq.json").exists():
-        pytest.skip("zoo/pokebnn-fashion has no package")
-    package = verify_package(folder)
+    package = verify_package(ROOT / "zoo/pokebnn-fashion/package")
     (x,) = models.example_inputs(package.config())
     x = torch.rand(x.shape, generator=torch.Generator().manual_seed(3))
     example = write_example(tmp_path, "zoo", models.from_package(package.config(), package.tensors()), x)

@@ -1,36 +1,10 @@
 /* Binary convolution and matrix product: 16 outputs of 32-bit words in a register, activation words broadcast,
  * VPOPCNTDQ. A register block holds 7 pixels x 64 outputs. Tile: [4][steps][16] words. */
-#include "v16.h"
+#include "transpose.h"
 
 #include "kernels/simd/declare.h"
 
 enum { PIXELS = 7, PANELS = EQ_BLOCK / EQ_LANES };
-
-INLINE void transpose(__m512i r[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
-  }
-}
 
 void eq_tile_b1_avx512(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
   uint32_t *to = tile;
@@ -42,7 +16,7 @@ void eq_tile_b1_avx512(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_
       __m512i r[16];
       for (uint32_t i = 0; i < 16; i++)
         r[i] = i < rows ? _mm512_maskz_loadu_epi8(mask, w + i * bytes + (size_t)step * 4) : _mm512_setzero_si512();
-      transpose(r);
+      transpose16(r);
       for (uint32_t i = 0; i < 16 && step + i < steps; i++, to += EQ_LANES) _mm512_store_si512(to, r[i]);
     }
   }
