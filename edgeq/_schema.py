@@ -76,5 +76,37 @@ _2 = (
     "CREATE INDEX run_by_model ON run (model, device)",
 )
 
-MIGRATIONS = (_1, _2)
+# 3: fine-tuning is a verb; a run has free facts of its verb and curves, each with its units and source.
+_RUN_COLUMNS = (
+    "id, device, model, backend, threads, started_utc, edgeq_commit, warmup, n, temp_start_c, temp_end_c, host, dataset,"
+    " split, items, verb, target, isa, edgeq_version, package_sha256, package_commit, signature, signed_by,"
+    " freq_start_hz, freq_end_hz, warnings"
+)
+_3 = (
+    """CREATE TABLE run_3 (
+      id INTEGER PRIMARY KEY, device INTEGER NOT NULL REFERENCES device,
+      model INTEGER NOT NULL REFERENCES model,
+      backend TEXT NOT NULL, threads INTEGER NOT NULL, started_utc TEXT NOT NULL, edgeq_commit TEXT NOT NULL,
+      warmup INTEGER NOT NULL, n INTEGER NOT NULL, temp_start_c REAL, temp_end_c REAL,
+      host TEXT NOT NULL DEFAULT '{}', dataset TEXT, split TEXT, items INTEGER,
+      verb TEXT NOT NULL CHECK (verb IN ('deploy','bench','eval','profile','finetune')),
+      target TEXT NOT NULL, isa TEXT NOT NULL, edgeq_version TEXT NOT NULL,
+      package_sha256 TEXT, package_commit TEXT,
+      signature TEXT CHECK (signature IN ('trusted','untrusted','unsigned')), signed_by TEXT,
+      freq_start_hz INTEGER, freq_end_hz INTEGER, warnings TEXT NOT NULL DEFAULT '[]',
+      details TEXT NOT NULL DEFAULT '{}')""",
+    f"INSERT INTO run_3 ({_RUN_COLUMNS}) SELECT {_RUN_COLUMNS} FROM run",
+    "DROP TABLE run",
+    "ALTER TABLE run_3 RENAME TO run",
+    "CREATE INDEX run_by_model ON run (model, device)",
+    f"""CREATE TABLE series (
+      id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+      name TEXT NOT NULL CHECK (name <> ''), unit TEXT NOT NULL CHECK (unit <> ''),
+      x_unit TEXT NOT NULL CHECK (x_unit <> ''), source TEXT NOT NULL {_SOURCE}, UNIQUE (run, name))""",
+    """CREATE TABLE point (
+      series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE, i INTEGER NOT NULL,
+      x REAL NOT NULL, value REAL NOT NULL, PRIMARY KEY (series, i)) WITHOUT ROWID""",
+)
+
+MIGRATIONS = (_1, _2, _3)
 VERSION = len(MIGRATIONS)

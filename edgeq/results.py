@@ -1,7 +1,7 @@
 """The results store: one SQLite file in which every number keeps its label.
 
-Six tables (SQL in `_schema.py`): device, model, run, value, sample, layer. A value carries metric, unit,
-source (`measured`, `simulated`, `estimated`), method, n and warm-up; a run carries what repeating it needs.
+Eight tables (SQL in `_schema.py`): device, model, run, value, sample, layer, series, point. A value carries metric,
+unit, source (`measured`, `simulated`, `estimated`), method, n and warm-up; a run carries what repeating it needs.
 Several processes may write at once (WAL, immediate transactions, a busy timeout). A file that is damaged is
 moved aside, never deleted; a file of an older schema is migrated in one transaction.
 """
@@ -81,6 +81,17 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Series:
+    """A curve of a run: `points` are (x, value), e.g. temperature over seconds or loss over steps; at most one a name."""
+
+    name: str
+    unit: str
+    x_unit: str
+    source: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What produced the run. signature: trusted, untrusted or unsigned; None when no package was involved."""
 
@@ -100,7 +111,11 @@ class Provenance:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One call of a measuring verb, complete. `isa` is what the kernels used, e.g. "x86_avx512"."""
+    """One call of a measuring verb, complete.
+
+    isa      what the kernels used, e.g. "x86_avx512"
+    details  free JSON of the verb, e.g. what a fine-tuning did
+    """
 
     device: DeviceRecord
     model: ModelRecord
@@ -119,6 +134,8 @@ class RunRecord:
     dataset: str | None = None
     split: str | None = None
     items: int | None = None
+    series: Sequence[Series] = ()
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 class Store:
@@ -167,7 +184,7 @@ class Store:
         self._db.close()
 
     def add_run(self, run: RunRecord) -> int:
-        """Write a run with all its values, samples and layers in one transaction; give back its id.
+        """Write a run with all its values, samples, layers and curves in one transaction; give back its id.
 
         raises  StoreError naming the rule when a value breaks one (unknown source, empty unit, bad hash)
         """
@@ -194,11 +211,12 @@ class Store:
         )
 
     def run(self, run_id: int) -> Row:
-        """One run with its `values` and `layers`; StoreError when there is none."""
+        """One run with its `values`, `layers` and `series`; StoreError when there is none."""
         rows = self.select(_RUNS + " WHERE run.id = ?", run_id)
         if not rows:
             raise StoreError(f"{self.path}: no run {run_id}")
-        return rows[0] | {"values": self.values(run_id), "layers": self.layers(run_id)}
+        curves = [asdict(curve) for curve in self.series(run_id)]
+        return rows[0] | {"values": self.values(run_id), "layers": self.layers(run_id), "series": curves}
 
     def values(self, run_id: int) -> list[Row]:
         return self.select(f"SELECT {_VALUE} FROM value WHERE run = ? ORDER BY metric, source", run_id)
@@ -210,6 +228,19 @@ class Store:
         """Raw timings in nanoseconds, in the order they were taken."""
         rows = self.select("SELECT ns FROM sample WHERE run = ? ORDER BY i", run_id)
         return [ns for row in rows if isinstance(ns := row["ns"], int)]
+
+    def series(self, run_id: int) -> list[Series]:
+        """The curves of a run, by name."""
+        heads = self.select(
+            "SELECT id AS i, name, unit, x_unit, source FROM series WHERE run = ? ORDER BY name", run_id
+        )
+        found = []
+        for head in heads:
+            rows = self.select("SELECT x, value FROM point WHERE series = ? ORDER BY i", head["i"])
+            points = [(float(str(row["x"])), float(str(row["value"]))) for row in rows]
+            labels = (str(head[key]) for key in ("name", "unit", "x_unit", "source"))
+            found.append(Series(*labels, points))
+        return found
 
     def select(self, sql: str, *args: object) -> list[Row]:
         """The rows of one SELECT, for views that aggregate. Raises StoreError when the file cannot be read."""
@@ -225,7 +256,7 @@ def default_path() -> Path:
 
 
 def export_json(store: Store, out: IO[str], *, samples: bool = False) -> int:
-    """Write one JSON list, oldest run first, one object a run with values and layers; return the count."""
+    """Write one JSON list, oldest run first, one object a run with values, layers and curves; return the count."""
     ids = store.run_ids()
     out.write("[")
     for i, run_id in enumerate(ids):
@@ -261,7 +292,7 @@ _RUNS = (
     " model.sha256 AS artefact_sha256"
     " FROM run JOIN device ON device.id = run.device JOIN model ON model.id = run.model"
 )
-_JSON_COLUMNS = ("host", "warnings", "device_facts")
+_JSON_COLUMNS = ("host", "warnings", "device_facts", "details")
 
 
 def _decode(row: sqlite3.Row) -> Row:
@@ -401,6 +432,7 @@ def _insert_run(db: sqlite3.Connection, run: RunRecord) -> int:
         **asdict(made),
         "host": json.dumps(dict(made.host), sort_keys=True),
         "warnings": json.dumps(list(made.warnings)),
+        "details": json.dumps(dict(run.details), sort_keys=True),
     }
     run_id = _insert(db, "run", row)
     for value in run.values:
@@ -408,6 +440,11 @@ def _insert_run(db: sqlite3.Connection, run: RunRecord) -> int:
     db.executemany("INSERT INTO sample VALUES (?,?,?)", [(run_id, i, int(ns)) for i, ns in enumerate(run.samples_ns)])
     for i, layer in enumerate(run.layers):
         _insert(db, "layer", {"run": run_id, "i": i, **asdict(layer)})
+    for curve in run.series:
+        head = {"run": run_id, "name": curve.name, "unit": curve.unit, "x_unit": curve.x_unit, "source": curve.source}
+        series_id = _insert(db, "series", head)
+        rows = [(series_id, i, float(x), float(value)) for i, (x, value) in enumerate(curve.points)]
+        db.executemany("INSERT INTO point VALUES (?,?,?,?)", rows)
     return run_id
 
 

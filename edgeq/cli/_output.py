@@ -93,6 +93,39 @@ class Progress:
             self._bars.update(self._task, completed=done, total=total)
 
 
+class Follow:
+    """What happens, as JSON lines on stdout while it happens: for the dashboard and for scripts.
+
+    {"event": "progress", "stage", "done", "total"}, {"event": "samples", "ticks"}, {"event": "point", "series", "unit",
+    "x_unit", "x", "value"}, and as the last line {"event": "report"} with what `--json` prints.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
+        self._line("progress", stage=stage, done=done, total=total)
+
+    def samples(self, ticks: Sequence[int]) -> None:
+        """Timings as they arrive, nanoseconds or instructions."""
+        self._line("samples", ticks=list(ticks))
+
+    def point(self, series: str, x: float, value: float, *, unit: str, x_unit: str) -> None:
+        """One more point of a curve."""
+        self._line("point", series=series, unit=unit, x_unit=x_unit, x=x, value=value)
+
+    def report(self, document: dict[str, object]) -> None:
+        self._line("report", **document)
+
+    def _line(self, event: str, **fields: object) -> None:
+        print(json.dumps({"event": event, **fields}, allow_nan=False), flush=True)
+
+
 def size(count: int | None) -> str:
     """Bytes for people: 1 kB is 1000 B."""
     if count is None:

@@ -18,6 +18,7 @@ from edgeq.results import (
     ModelRecord,
     Provenance,
     RunRecord,
+    Series,
     Store,
     Value,
     export_csv,
@@ -45,6 +46,8 @@ RUN = RunRecord(
     dataset="fashion-mnist",
     split="test",
     items=10,
+    series=(Series("temperature", "degC", "s", "measured", ((0.0, 40.0), (0.5, 41.5))),),
+    details={"note": "by hand"},
 )
 
 
@@ -66,6 +69,9 @@ def test_a_run_comes_back_whole(path: Path) -> None:
     assert (energy["source"], energy["scope"]) == ("estimated", "model")
     assert (latency["value"], latency["unit"], latency["n"], latency["low"]) == (1.5, "ms", 4, 1.4)
     assert [layer["name"] for layer in run["layers"]] == ["conv0", "head"]
+    assert run["details"] == {"note": "by hand"}
+    (curve,) = run["series"]
+    assert (curve["name"], curve["unit"], curve["points"]) == ("temperature", "degC", [(0.0, 40.0), (0.5, 41.5)])
 
 
 def test_device_and_model_rows_are_shared_and_other_bytes_are_another_model(path: Path) -> None:
@@ -94,6 +100,7 @@ def test_device_and_model_rows_are_shared_and_other_bytes_are_another_model(path
         replace(RUN, model=replace(RUN.model, scheme="float7")),
         replace(RUN, model=replace(RUN.model, sha256="AB" * 32)),
         replace(RUN, verb="guess"),
+        replace(RUN, series=(replace(RUN.series[0], unit=""),)),
         replace(RUN, provenance=replace(RUN.provenance, signature="maybe")),
         replace(RUN, layers=(replace(RUN.layers[0], source="hoped"),)),
     ],
@@ -107,6 +114,7 @@ def test_device_and_model_rows_are_shared_and_other_bytes_are_another_model(path
         "scheme",
         "sha256",
         "verb",
+        "curve without unit",
         "signature",
         "layer source",
     ],
@@ -141,7 +149,7 @@ def version_1(path: Path) -> None:
 
 def test_an_older_schema_migrates_and_keeps_its_rows(path: Path) -> None:
     version_1(path)
-    with pytest.raises(StoreError, match="schema 1, this EdgeQ reads 2"):
+    with pytest.raises(StoreError, match="schema 1, this EdgeQ reads 3"):
         Store.open(path, readonly=True)
     with Store.open(path) as store:
         assert store.set_aside is None
@@ -156,6 +164,23 @@ def test_an_older_schema_migrates_and_keeps_its_rows(path: Path) -> None:
         assert db.execute("PRAGMA user_version").fetchone() == (_schema.VERSION,)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
     db.close()
+
+
+def test_the_second_schema_migrates_with_values_samples_and_layers(path: Path) -> None:
+    version_1(path)
+    db = sqlite3.connect(path)
+    for statement in _schema.MIGRATIONS[1]:
+        db.execute(statement)
+    db.execute("UPDATE run SET verb = 'profile', warnings = '[\"busy\"]'")
+    db.execute("INSERT INTO layer VALUES (5, 0, 'conv0', 'conv', 9, NULL, NULL, 'measured')")
+    db.execute("PRAGMA user_version=2")
+    db.commit()
+    db.close()
+    with Store.open(path) as store:
+        run = store.run(5)
+        assert (run["verb"], run["warnings"], run["details"], run["series"]) == ("profile", ["busy"], {}, [])
+        assert (len(store.values(5)), store.samples(5), len(store.layers(5))) == (2, [10, 11], 1)
+        assert store.add_run(replace(RUN, verb="finetune")) == 6
 
 
 def test_a_failed_migration_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,17 +238,17 @@ def _write_ten(path: Path) -> None:
             store.add_run(RUN)
 
 
-def test_four_processes_write_at_once(path: Path) -> None:
+def test_eight_processes_write_at_once_and_lose_nothing(path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_ten, args=(path,)) for _ in range(4)]
+    writers = [context.Process(target=_write_ten, args=(path,)) for _ in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(60)
-    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    assert [writer.exitcode for writer in writers] == [0] * 8
     with Store.open(path) as store:
-        assert store.run_ids() == list(range(1, 41))
-        assert all(len(store.samples(i)) == 4 for i in (1, 40))
+        assert store.run_ids() == list(range(1, 81))
+        assert all(len(store.samples(i)) == 4 for i in (1, 80))
 
 
 def test_exports(path: Path) -> None:
