@@ -12,6 +12,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from edgeq import ops
 from edgeq._errors import FormatError, UsageError
 from edgeq.models._cost import Cost, count
 from edgeq.nn.bivit import BivitAttention, BivitLinear, BivitMlp, Rule
@@ -45,6 +46,7 @@ class BiViTConfig:
     hidden: int = 768  # of the perceptron
     attention: Rule = "sab"
     mlp: Literal["w1a32", "w1a1", "float"] = "w1a32"
+    pool: Literal["token", "mean"] = "token"  # what the classifier reads: a class token, or the mean of the patches
     attention_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -59,13 +61,15 @@ class BiViTConfig:
             raise UsageError(f'attention: must be "sab" or "baseline", got {self.attention!r}')
         if self.mlp not in ("w1a32", "w1a1", "float"):
             raise UsageError(f'mlp: must be "w1a32", "w1a1" or "float", got {self.mlp!r}')
+        if self.pool not in ("token", "mean"):
+            raise UsageError(f'pool: must be "token" or "mean", got {self.pool!r}')
         if not 0 <= self.attention_dropout < 1:
             raise UsageError(f"attention_dropout: must be at least 0 and below 1, got {self.attention_dropout}")
 
     @property
     def tokens(self) -> int:
-        """Patches and the class token."""
-        return (self.image[0] // self.patch) * (self.image[1] // self.patch) + 1
+        """Patches, and the class token if there is one."""
+        return (self.image[0] // self.patch) * (self.image[1] // self.patch) + (self.pool == "token")
 
 
 Config = BiViTConfig  # what `edgeq.models` calls it
@@ -114,18 +118,22 @@ class BiViT(nn.Module):
         super().__init__()
         self.config = config
         self.patch_embed = PatchEmbedding(config)
-        self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim) * INITIAL_DEVIATION)
+        if config.pool == "token":
+            self.cls_token = nn.Parameter(torch.randn(1, 1, config.dim) * INITIAL_DEVIATION)
         self.pos_embed = nn.Parameter(torch.randn(1, config.tokens, config.dim) * INITIAL_DEVIATION)
         self.blocks = nn.ModuleList(Block(config, quantised=quantised) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
         self.head = nn.Linear(config.dim, config.classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        patches = self.patch_embed(x)
-        x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], 1) + self.pos_embed
+        x = self.patch_embed(x)
+        if self.config.pool == "token":
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
+        x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.head(self.norm(x[:, 0]))
+        pooled = x[:, 0] if self.config.pool == "token" else x.mean(1)
+        logits: Tensor = self.head(self.norm(pooled))
         return logits
 
 
@@ -195,7 +203,7 @@ class PackedBlock(Merged):
 class PackedBiViT(nn.Module):
     """BiViT as it is deployed: (N, H, W, I) float32 -> (N, classes).
 
-    first      (1, 1, dim): class token and its position
+    first      (1, 1, dim): class token and its position, if the classifier reads it
     positions  (1, patches, dim): of the patches
     """
 
@@ -206,18 +214,21 @@ class PackedBiViT(nn.Module):
         super().__init__()
         self.config = config
         self.patches = patches
-        self.register_buffer("first", torch.zeros(1, 1, config.dim))
-        self.register_buffer("positions", torch.zeros(1, config.tokens - 1, config.dim))
+        if config.pool == "token":
+            self.register_buffer("first", torch.zeros(1, 1, config.dim))
+        self.register_buffer("positions", torch.zeros(1, config.tokens - (config.pool == "token"), config.dim))
         self.blocks = nn.ModuleList(blocks)
         self.norm = PackedLayerNorm(config.dim, LAYER_NORM_EPS)
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        patches = self.patches(x, relu=False).flatten(1, 2) + self.positions
-        x = torch.cat([self.first.expand(patches.shape[0], -1, -1), patches], 1)
+        x = self.patches(x, relu=False).flatten(1, 2) + self.positions
+        if self.config.pool == "token":
+            x = torch.cat([self.first.expand(x.shape[0], -1, -1), x], 1)
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.head(self.norm(x[:, 0], Want.MAP))
+        pooled = x[:, 0] if self.config.pool == "token" else ops.mean_hw(x.unsqueeze(1))
+        logits: Tensor = self.head(self.norm(pooled, Want.MAP))
         return logits
 
 
@@ -242,8 +253,10 @@ def pack(model: BiViT) -> PackedBiViT:
         PackedHead.from_trained(model.head, "f32"),
     )
     positions = model.pos_embed.detach()
-    self.first.copy_(model.cls_token.detach() + positions[:, :1])
-    self.positions.copy_(positions[:, 1:])
+    if model.config.pool == "token":
+        self.first.copy_(model.cls_token.detach() + positions[:, :1])
+        positions = positions[:, 1:]
+    self.positions.copy_(positions)
     self.norm.copy_from(model.norm)
     return self.eval()
 

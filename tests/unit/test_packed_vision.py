@@ -133,8 +133,9 @@ def test_the_network_of_the_zoo_is_as_large_as_counted():
 
 @pytest.mark.parametrize("mlp", ["w1a32", "w1a1", "float"])
 @pytest.mark.parametrize("attention", ["sab", "baseline"])
-def test_packed_bivit_is_the_trained_network(mlp, attention):
-    model = trained_bivit(replace(VIT, mlp=mlp, attention=attention))
+@pytest.mark.parametrize("pool", ["token", "mean"])
+def test_packed_bivit_is_the_trained_network(mlp, attention, pool):
+    model = trained_bivit(replace(VIT, mlp=mlp, attention=attention, pool=pool))
     x = torch.randn(6, 8, 12, 2)
     with torch.no_grad():
         want, got = model(x), bivit.pack(model)(x)
@@ -154,14 +155,15 @@ def package_of(family: str, model: nn.Module, samples: Tensor | None = None) -> 
     return config, {name: tensor.numpy() for name, tensor in packed.state_dict().items()}
 
 
-@pytest.fixture(scope="module", params=["denseshift", "bivit"])
+@pytest.fixture(scope="module", params=[("denseshift", ""), ("bivit", "token"), ("bivit", "mean")], ids="-".join)
 def package(request) -> tuple[dict, dict, nn.Module, Tensor]:
-    if request.param == "denseshift":
+    family, pool = request.param
+    if family == "denseshift":
         model, x = trained_denseshift(replace(SMALL, act="i8")), torch.randn(16, 9, 7, 2)
     else:
-        model, x = trained_bivit(VIT), torch.randn(16, 8, 12, 2)
-    samples = x if request.param == "denseshift" else None
-    return (*package_of(request.param, model, samples), models.pack(request.param, model, samples), x)
+        model, x = trained_bivit(replace(VIT, pool=pool)), torch.randn(16, 8, 12, 2)
+    samples = x if family == "denseshift" else None
+    return (*package_of(family, model, samples), models.pack(family, model, samples), x)
 
 
 def test_a_package_gives_the_same_network_back(package):
