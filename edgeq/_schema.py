@@ -78,8 +78,8 @@ _2 = (
 
 # 3: fine-tuning is a verb; a run has free facts of its verb and curves, each with its units and source.
 _RUN_COLUMNS = (
-    "id, device, model, backend, threads, started_utc, edgeq_commit, warmup, n, temp_start_c, temp_end_c, host, dataset,"
-    " split, items, verb, target, isa, edgeq_version, package_sha256, package_commit, signature, signed_by,"
+    "id, device, model, backend, threads, started_utc, edgeq_commit, warmup, n, temp_start_c, temp_end_c, host,"
+    " dataset, split, items, verb, target, isa, edgeq_version, package_sha256, package_commit, signature, signed_by,"
     " freq_start_hz, freq_end_hz, warnings"
 )
 _3 = (

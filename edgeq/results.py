@@ -82,7 +82,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Series:
-    """A curve of a run: `points` are (x, value), e.g. temperature over seconds or loss over steps; at most one a name."""
+    """A curve of a run: `points` are (x, value), e.g. temperature over seconds. A run has one of a name."""
 
     name: str
     unit: str

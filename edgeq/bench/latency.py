@@ -1,13 +1,15 @@
-"""Latency from raw timings: quantiles, a bootstrap interval for the median, and a look at the machine's load.
+"""Latency from raw timings: quantiles, a bootstrap interval for the median, outliers, and the machine's load.
 
 The protocol (dashboard.md, section 7): at least 3 warm-up runs that are thrown away, then at least 20 timed runs
-in one process, every raw sample kept. The clock is the device's own monotonic one.
+in one process, every raw sample kept. The clock is the device's own monotonic one. No timing is ever removed:
+those far above the rest are counted, and many of them are a warning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,9 @@ RUNS = 100
 MIN_WARMUP = 3
 MIN_RUNS = 20
 BUSY_SHARE = 0.2  # of all cores; above it a timing is somebody else's too
+OUTLIER_SHARE = 0.05  # of the timings; more of them were not made by the model
+_FAR = 5.0  # standard deviations, by the median absolute deviation
+_LEAST_SPREAD = 2e-3  # of the median: timings that repeat to this are equal
 _RESAMPLES = 1000
 _CHUNK = 1 << 20  # samples drawn at once
 
@@ -34,6 +39,7 @@ class Latency:
     p50_high_ms: float
     n: int
     warmup: int
+    outliers: int = 0
 
 
 def summarise(samples_ns: Sequence[int], *, warmup: int, seed: int = 0) -> Latency:
@@ -48,9 +54,39 @@ def summarise(samples_ns: Sequence[int], *, warmup: int, seed: int = 0) -> Laten
     if ns.min() <= 0:
         raise UsageError(f"timing {int(ns.argmin())} is {int(ns.min())} ns; a clock that stands still measures nothing")
     p50, p90, p99 = np.quantile(ns, (0.5, 0.9, 0.99)) / 1e6
-    low, high = _median_interval(ns, np.random.default_rng(seed))
+    medians = bootstrap_medians(ns, np.random.default_rng(seed))
+    low, high = np.quantile(medians, (0.025, 0.975)) / 1e6
     return Latency(
-        float(p50), float(p90), float(p99), float(ns.min() / 1e6), low / 1e6, high / 1e6, int(ns.size), warmup
+        p50_ms=float(p50),
+        p90_ms=float(p90),
+        p99_ms=float(p99),
+        min_ms=float(ns.min() / 1e6),
+        p50_low_ms=float(low),
+        p50_high_ms=float(high),
+        n=int(ns.size),
+        warmup=warmup,
+        outliers=int((ns > outlier_limit(ns)).sum()),
+    )
+
+
+def outlier_limit(ns: np.ndarray[Any, Any]) -> float:
+    """The timing above which one is called an outlier: 5 standard deviations of the bulk above the median."""
+    median = float(np.median(ns))
+    return median + _FAR * max(spread(ns), _LEAST_SPREAD * median)
+
+
+def spread(ns: np.ndarray[Any, Any]) -> float:
+    """Standard deviation of the bulk: 1.4826 times the median absolute deviation."""
+    return 1.4826 * float(np.median(np.abs(ns - np.median(ns))))
+
+
+def outlier_warning(found: Latency) -> str | None:
+    """What to say about many outliers, or None."""
+    if found.outliers <= OUTLIER_SHARE * found.n:
+        return None
+    return (
+        f"{found.outliers} of {found.n} timings lie far above the rest: something else ran meanwhile; "
+        "quantiles above the median are not the model's"
     )
 
 
@@ -78,10 +114,18 @@ def _jiffies(stat: str) -> tuple[int, int]:
     return sum(counts) - counts[3] - counts[4], sum(counts)  # 3 idle, 4 waiting for input
 
 
-def _median_interval(ns: np.ndarray[tuple[int], np.dtype[np.int64]], rng: np.random.Generator) -> tuple[float, float]:
-    """Percentile bootstrap (Efron 1979), 95 %."""
-    rows = max(1, _CHUNK // ns.size)
-    counts = [min(rows, _RESAMPLES - done) for done in range(0, _RESAMPLES, rows)]
-    medians = [np.median(ns[rng.integers(0, ns.size, (count, ns.size))], axis=1) for count in counts]
-    low, high = np.quantile(np.concatenate(medians), (0.025, 0.975))
-    return float(low), float(high)
+def bootstrap_medians(ns: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Medians of resamples in circular blocks of n ** (1/3) neighbours, for timings that follow each other resemble.
+
+    source  Efron 1979; Politis and Romano 1992 for the blocks
+    """
+    n = ns.size
+    length = max(1, round(n ** (1 / 3)))
+    pieces, offsets = -(-n // length), np.arange(length)
+    rows = max(1, _CHUNK // (pieces * length))
+    medians = []
+    for done in range(0, _RESAMPLES, rows):
+        starts = rng.integers(0, n, (min(rows, _RESAMPLES - done), pieces, 1))
+        drawn = ((starts + offsets) % n).reshape(len(starts), -1)[:, :n]
+        medians.append(np.median(ns[drawn], axis=1))
+    return np.concatenate(medians)

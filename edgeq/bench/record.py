@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from edgeq.bench import host
 from edgeq.bench.report import Report
 from edgeq.package import SIGNATURE
-from edgeq.results import DeviceRecord, Layer, ModelRecord, Provenance, RunRecord, Store
+from edgeq.results import DeviceRecord, Layer, ModelRecord, Provenance, RunRecord, Series, Store
 
 if TYPE_CHECKING:
     from edgeq.compile import Artefact
@@ -120,6 +120,7 @@ def store_report(
     path: Path | None = None,
     *,
     layers: Sequence[Layer] = (),
+    series: Sequence[Series] = (),
 ) -> Report:
     """Write a finished report to the store; give it back with its run id, and a warning if the store was damaged."""
     local, evaluation, timing = subject.on_this_host, report.evaluation, report.latency
@@ -148,6 +149,7 @@ def store_report(
                 values=report.values(),
                 samples_ns=samples if timing else (),
                 layers=layers,
+                series=series,
                 dataset=evaluation.dataset if evaluation else None,
                 split=evaluation.split if evaluation else None,
                 items=evaluation.n if evaluation else None,

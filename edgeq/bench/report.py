@@ -23,13 +23,19 @@ class Memory:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of one inference, joules, with what it covers."""
+    """What a provider gave for a number of inferences, and the share of one."""
 
     sample: EnergySample
-    kind: str
-    scope: str
     provider: str
     inferences: int
+
+    @property
+    def kind(self) -> str:
+        return self.sample.kind
+
+    @property
+    def scope(self) -> str:
+        return self.sample.scope
 
     @property
     def millijoules(self) -> float:
@@ -43,6 +49,10 @@ class Energy:
     def net_millijoules(self) -> float | None:
         net = self.sample.net_joules
         return None if net is None else 1e3 * net / self.inferences
+
+    @property
+    def net_uncertainty_millijoules(self) -> float:
+        return 1e3 * self.sample.net_uncertainty / self.inferences
 
 
 @dataclass(frozen=True)
@@ -128,6 +138,7 @@ class Report:
                 "p50_interval_ms": [t.p50_low_ms, t.p50_high_ms],
                 "runs": t.n,
                 "warmup": t.warmup,
+                "outliers": t.outliers,
                 "kind": "measured",
                 "method": self.latency_method,
             },
@@ -141,6 +152,12 @@ class Report:
             and {
                 "uncertainty_mj": e.uncertainty_millijoules,
                 "net_mj": e.net_millijoules,
+                "net_uncertainty_mj": None if e.net_millijoules is None else e.net_uncertainty_millijoules,
+                "idle_w": e.sample.idle_w,
+                "window_s": e.sample.seconds,
+                "samples": e.sample.n_samples,
+                "inferences": e.inferences,
+                "kind": e.kind,
                 "scope": e.scope,
                 "provider": e.provider,
                 "method": e.sample.source,
@@ -168,6 +185,8 @@ class Report:
                     ("min", t.min_ms, None, None),
                 )
             ]
+            far = "timings more than 5 standard deviations of the bulk above the median; none is left out"
+            found.append(Value("latency_outliers", t.outliers, "1", "measured", far, n=t.n))
         if self.instructions is not None:
             how = "median of the simulator's instruction counts"
             found.append(Value("instructions", self.instructions, "1", "simulated", how))
@@ -181,14 +200,14 @@ class Report:
                 Value("ram_planned", m.planned_bytes, "B", "estimated", "sum of the program's planned arenas"),
             ]
         if j := self.energy:
-            half, source = j.uncertainty_millijoules, f"{j.provider}: {j.sample.source}"
-            for name, mj in (("energy", j.millijoules), ("energy_net", j.net_millijoules)):
+            source, n, scope = f"{j.provider}: {j.sample.source}", j.inferences, j.scope
+            for name, mj, half in (
+                ("energy", j.millijoules, j.uncertainty_millijoules),
+                ("energy_net", j.net_millijoules, j.net_uncertainty_millijoules),
+            ):
                 if mj is not None:
-                    found.append(
-                        Value(
-                            name, mj, "mJ", j.kind, source, n=j.inferences, scope=j.scope, low=mj - half, high=mj + half
-                        )
-                    )
+                    low, high = mj - half, mj + half
+                    found.append(Value(name, mj, "mJ", j.kind, source, n=n, scope=scope, low=low, high=high))
         if e := self.evaluation:
             where = f"of the deployed file on {e.dataset} {e.split}"
             if a := e.accuracy:

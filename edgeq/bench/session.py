@@ -5,30 +5,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from edgeq import _paths, data, hub
-from edgeq._errors import EnergyError, NotFoundError, UnsupportedError, UsageError
-from edgeq.bench import energy, host, latency, tasks
-from edgeq.bench.energy import estimate
-from edgeq.bench.record import Subject, is_local, store_report
-from edgeq.bench.report import Energy, Memory, Report
+from edgeq._errors import NotFoundError, UnsupportedError, UsageError
+from edgeq.bench import host, joules, latency, protocol, tasks
+from edgeq.bench.record import Subject, store_report
+from edgeq.bench.report import Memory, Report
 
 if TYPE_CHECKING:
+    from edgeq.bench.energy import EnergyProvider
     from edgeq.compile import Artefact
-    from edgeq.device import Device, Info, Net
+    from edgeq.device import Device, Info
     from edgeq.hub import PulledPackage
 
-Array = np.ndarray[Any, Any]
-AUTO, NONE = "auto", "none"
-COUNTED_RUNS = 2  # a simulator counts the same every time, but for one tick of its clock
-IDLE_S = 0.5
+AUTO = "auto"
+Watch = Callable[[Sequence[int]], None]
+
+
+def unwatched(ticks: Sequence[int]) -> None:
+    """Nobody looks at the samples while they arrive."""
 
 
 class Progress(Protocol):
@@ -45,6 +46,7 @@ class Plan:
     energy  name of a provider, "auto" (`energy.best_available`) or "none"
     full    evaluate on the whole test set of the package's data set
     data    evaluate on the user's data; neither: on the package's own small split
+    max_temp_c  wait before timing until the machine is cooler than this, degrees Celsius
     """
 
     verb: Literal["deploy", "bench", "eval"]
@@ -55,6 +57,7 @@ class Plan:
     full: bool = False
     data: Path | None = None
     limit: int | None = None
+    max_temp_c: float | None = None
 
     @property
     def times(self) -> bool:
@@ -73,16 +76,18 @@ def run(
     allow_unsigned: bool = False,
     store: Path | None = None,
     progress: Progress = lambda stage, done=0, total=0, /: None,
+    watch: Watch = unwatched,
 ) -> Report:
     """Carry out a verb on a device and keep what it found.
 
     model   zoo name, hub id or package folder
     url     of the device, as `edgeq.device.connect` takes it
     store   the results store; None is the usual place
+    watch   is given the timings as they arrive
     raises  whatever the step that failed raises; nothing is stored then
     """
     _paths.writable_home()
-    named_provider(plan, url)
+    _provider(plan, url)
 
     from edgeq.compile import build
     from edgeq.device import connect
@@ -91,7 +96,7 @@ def run(
     samples = choose_data(package, plan)
     with connect(url) as device:
         artefact = build(package, target_for(device.info, url, plan.target), progress=progress)
-        return measure(device, url, artefact, package, plan, samples, store=store, progress=progress)
+        return measure(device, url, artefact, package, plan, samples, store=store, progress=progress, watch=watch)
 
 
 def measure(
@@ -104,9 +109,10 @@ def measure(
     *,
     store: Path | None = None,
     progress: Progress = lambda stage, done=0, total=0, /: None,
+    watch: Watch = unwatched,
 ) -> Report:
     """Deploy an artefact to a connected device, measure what the plan asks for, store and return it."""
-    provider = named_provider(plan, url)
+    provider = _provider(plan, url)
     config = package.config()
     task = tasks.of(config)
     task.open(package)
@@ -118,19 +124,34 @@ def measure(
     net = task.deploy(device, artefact.path, config, progress)
     report = subject.report()
     ticks: Sequence[int] = ()
+    timed: protocol.Timed | None = None
     if plan.times:
         first = task.first(net, samples, config)
-        if device.info.tick != "ns":
-            plan = replace(plan, warmup=0, runs=min(plan.runs, COUNTED_RUNS))
-        progress(f"timing {plan.runs} runs" if device.info.tick == "ns" else "counting instructions")
-        timing = net.bench(first, warmup=plan.warmup, runs=plan.runs)
-        ticks = timing.ticks
-        report = _timed(report, device.info.tick, ticks, plan)
-        report = replace(report, memory=Memory(timing.peak_bytes, net.loaded.before_bytes, net.loaded.planned_bytes))
-        if report.latency and (short := latency.protocol_warning(warmup=plan.warmup, runs=plan.runs)):
-            warnings.append(short)
+        if device.info.tick == "ns":
+            progress(f"timing {plan.runs} runs")
+            state = protocol.host_state if subject.on_this_host else protocol.unknown_state
+            timed = protocol.time_runs(
+                net,
+                first,
+                warmup=plan.warmup,
+                runs=plan.runs,
+                state=state,
+                max_temp_c=plan.max_temp_c,
+                watch=watch,
+            )
+        else:
+            progress("counting instructions")
+            timed = protocol.count_runs(net, first, plan.runs, watch)
+        ticks = timed.ticks
+        report = _timed(report, device.info.tick, ticks, warmup=timed.warmup, where="of one input again and again")
+        report = replace(report, memory=Memory(timed.peak_bytes, net.loaded.before_bytes, net.loaded.planned_bytes))
+        warnings += timed.warnings
+        if t := report.latency:
+            said = (latency.protocol_warning(warmup=plan.warmup, runs=plan.runs), latency.outlier_warning(t))
+            warnings += [text for text in said if text]
         progress("measuring energy")
-        report = replace(report, energy=_energy(net, first, subject, report, plan, provider))
+        found = joules.per_inference(net, first, subject, report, wanted=plan.energy, provider=provider, runs=plan.runs)
+        report = replace(report, energy=found)
     if plan.evaluates and samples is not None:
         stage = f"evaluating {len(samples)} {task.items} of {samples.dataset}"
         outcome = task.evaluate(net, samples, config, lambda done, total: progress(stage, done, total))
@@ -138,9 +159,9 @@ def measure(
         report = replace(report, evaluation=outcome.evaluation)
         if not plan.times:
             ticks = outcome.ticks
-            report = _timed(report, device.info.tick, ticks, replace(plan, warmup=0, runs=len(ticks)))
+            report = _timed(report, device.info.tick, ticks, warmup=0, where="while evaluating")
     report = replace(report, warnings=tuple(warnings))
-    return store_report(report, subject, ticks, store)
+    return store_report(report, subject, ticks, store, series=timed.series if timed else ())
 
 
 def target_for(info: Info, url: str, wanted: str = AUTO) -> str:
@@ -180,64 +201,17 @@ def choose_data(package: PulledPackage, plan: Plan) -> tasks.Samples | None:
     return chosen
 
 
-def named_provider(plan: Plan, url: str) -> energy.EnergyProvider | None:
-    """The energy provider that a plan asks for by name; None for "auto", "none" and verbs that do not time.
-
-    raises  UsageError for an unknown name, EnergyError for a sensor that is silent or watches another machine
-    """
-    if not plan.times or plan.energy in (AUTO, NONE):
-        return None
-    provider = energy.get(plan.energy)
-    if provider.kind == "measured" and not is_local(url):
-        raise EnergyError(f"{plan.energy}: watches this host, and the model runs on {url}")
-    return provider
+def _provider(plan: Plan, url: str) -> EnergyProvider | None:
+    """The energy provider that a plan names; None for "auto", "none" and verbs that do not time."""
+    return joules.named(plan.energy, url) if plan.times else None
 
 
-def _timed(report: Report, tick: str, samples: Sequence[int], plan: Plan) -> Report:
+def _timed(report: Report, tick: str, samples: Sequence[int], *, warmup: int, where: str) -> Report:
     """Clock ticks become latency; a simulator's instruction counts stay what they are."""
     if tick != "ns":
         return replace(report, instructions=float(np.median(samples)))
-    where = "while evaluating" if plan.verb == "eval" else "of one input again and again"
     return replace(
         report,
-        latency=latency.summarise(samples, warmup=plan.warmup),
+        latency=latency.summarise(samples, warmup=warmup),
         latency_method=f"monotonic clock of the device, {len(samples)} runs {where}",
     )
-
-
-def _energy(
-    net: Net,
-    first: tuple[Array, ...],
-    subject: Subject,
-    report: Report,
-    plan: Plan,
-    provider: energy.EnergyProvider | None,
-) -> Energy | None:
-    """Energy of one inference: sensors watch a pass of their own, the model needs only the median time.
-
-    provider  the one that was asked for by name
-    return    None when the plan wants none, or "auto" finds no provider for this device
-    """
-    if plan.energy == NONE:
-        return None
-    if report.instructions is not None:
-        return Energy(estimate.of_instructions(report.instructions), "estimated", "model", "estimate", 1)
-    if report.latency is None:
-        return None
-    if provider is None:
-        try:
-            provider = energy.best_available(
-                on_this_host=subject.on_this_host, isa=subject.arch, threads=report.threads
-            )
-        except EnergyError:
-            return None
-    if provider.kind == "estimated":
-        sample = estimate.for_cpu(subject.arch, report.threads).of(report.latency.p50_ms / 1e3)
-        return Energy(sample, provider.kind, provider.scope, provider.name, 1)
-    idle = provider.start()
-    time.sleep(IDLE_S)
-    idle_w = provider.stop(idle).avg_w
-    token = provider.start()
-    net.bench(first, warmup=0, runs=plan.runs)
-    sample = replace(provider.stop(token), idle_w=idle_w)
-    return Energy(sample, provider.kind, provider.scope, provider.name, plan.runs)

@@ -8,6 +8,7 @@ import typer
 
 from edgeq.cli import (
     bench,
+    compare,
     dashboard,
     deploy,
     devices,
@@ -21,6 +22,7 @@ from edgeq.cli import (
     pull,
     push,
     quantize,
+    report,
     train,
     verify,
     zoo,
@@ -54,6 +56,8 @@ for verb in (
     compile_verb,
     deploy,
     bench,
+    compare,
+    report,
     dashboard,
     eval_verb,
     profile,

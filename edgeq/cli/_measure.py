@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeq.cli._output import Progress, print_json, print_table, remark, size
+from edgeq.cli._output import Follow, Progress, print_json, print_table, remark, size
 
 if TYPE_CHECKING:
     from edgeq.bench.report import Report
@@ -19,15 +19,20 @@ def measure(
     *,
     allow_unsigned: bool,
     json: bool,
+    follow: bool = False,
 ) -> None:
     """Carry out a measuring verb. options: further fields of `session.Plan`."""
-    from edgeq.bench.session import Plan, run
+    from edgeq.bench.session import Plan, run, unwatched
 
-    with Progress() as progress:
-        report = run(model, device, Plan(verb, target, **options), allow_unsigned=allow_unsigned, progress=progress)
+    plan, lines = Plan(verb, target, **options), Follow()
+    with lines if follow else Progress() as progress:
+        watch = lines.samples if follow else unwatched
+        report = run(model, device, plan, allow_unsigned=allow_unsigned, progress=progress, watch=watch)
     for warning in report.warnings:
         remark(f"warning: {warning}")
-    if json:
+    if follow:
+        lines.report(report.as_json())
+    elif json:
         print_json(report.as_json())
     else:
         title = f"{report.model} on {report.device} ({report.isa}, {report.threads} thread(s), {report.target})"

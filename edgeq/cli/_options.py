@@ -15,13 +15,20 @@ Device = Annotated[
 ]
 Target = Annotated[str, typer.Option("--target", help="What the model is compiled to; auto: what the device takes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", help="JSON lines on stdout while it happens; the last one is that of --json.")
+]
+MaxTemp = Annotated[
+    float | None, typer.Option("--max-temp", metavar="C", help="Wait before timing until the machine is cooler.")
+]
 AllowUnsigned = Annotated[
     bool, typer.Option("--allow-unsigned", help="Accept a package without a trusted signature; every report says so.")
 ]
 Warmup = Annotated[int, typer.Option("--warmup", min=0, help="Runs that are thrown away first.")]
 Runs = Annotated[int, typer.Option("--runs", "-n", min=1, help="Timed runs.")]
 Energy = Annotated[
-    str, typer.Option("--energy", help="auto (a sensor if one is readable, else an estimate), none, or a provider.")
+    str,
+    typer.Option("--energy", help="auto (a sensor if one is readable, else an estimate), none, or a provider[:WHERE]."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")]
 Full = Annotated[bool, typer.Option("--full", help="The whole test set (EDGEQ_DATA, the Debian package, or the Hub).")]

@@ -11,7 +11,9 @@ from edgeq.cli._options import (
     AllowUnsigned,
     Device,
     Energy,
+    Follow,
     Json,
+    MaxTemp,
     Model,
     Runs,
     Target,
@@ -29,9 +31,11 @@ def command(
     warmup: Warmup = DEFAULT_WARMUP,
     runs: Runs = DEFAULT_RUNS,
     energy: Energy = "auto",
+    max_temp: MaxTemp = None,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
+    follow: Follow = False,
 ) -> None:
     """Measure latency, memory and energy of a model on a device; every raw timing is kept."""
-    options = {"warmup": warmup, "runs": runs, "energy": energy}
-    measure("bench", model, device, target, options, allow_unsigned=allow_unsigned, json=json)
+    options = {"warmup": warmup, "runs": runs, "energy": energy, "max_temp_c": max_temp}
+    measure("bench", model, device, target, options, allow_unsigned=allow_unsigned, json=json, follow=follow)

@@ -12,9 +12,11 @@ from edgeq.cli._options import (
     Data,
     Device,
     Energy,
+    Follow,
     Full,
     Json,
     Limit,
+    MaxTemp,
     Model,
     Runs,
     Target,
@@ -32,12 +34,22 @@ def command(
     warmup: Warmup = DEFAULT_WARMUP,
     runs: Runs = DEFAULT_RUNS,
     energy: Energy = "auto",
+    max_temp: MaxTemp = None,
     full: Full = False,
     data: Data = None,
     limit: Limit = None,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
+    follow: Follow = False,
 ) -> None:
     """Pull, verify, compile, put on the device, and measure: accuracy, latency, memory, size, energy."""
-    options = {"warmup": warmup, "runs": runs, "energy": energy, "full": full, "data": data, "limit": limit}
-    measure("deploy", model, device, target, options, allow_unsigned=allow_unsigned, json=json)
+    options = {
+        "warmup": warmup,
+        "runs": runs,
+        "energy": energy,
+        "max_temp_c": max_temp,
+        "full": full,
+        "data": data,
+        "limit": limit,
+    }
+    measure("deploy", model, device, target, options, allow_unsigned=allow_unsigned, json=json, follow=follow)

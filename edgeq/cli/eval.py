@@ -9,6 +9,7 @@ from edgeq.cli._options import (
     AllowUnsigned,
     Data,
     Device,
+    Follow,
     Full,
     Json,
     Limit,
@@ -33,7 +34,8 @@ def command(
     limit: Limit = None,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
+    follow: Follow = False,
 ) -> None:
     """Run pictures with known labels through the deployed file on the device and count the right answers."""
     options = {"full": full, "data": data, "limit": limit}
-    measure("eval", model, device, target, options, allow_unsigned=allow_unsigned, json=json)
+    measure("eval", model, device, target, options, allow_unsigned=allow_unsigned, json=json, follow=follow)

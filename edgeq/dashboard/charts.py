@@ -18,6 +18,7 @@ COLOURS = ("#0090d0", "#e69f00", "#00a878", "#cc79a7", "#e0602a", "#8a8a8a")  # 
 SHAPES = ("circle", "square", "triangle-up")
 HEIGHT = 200
 MAX_LAYERS = 60
+DRAWN = 1000
 
 _COLOUR: Spec = {
     "field": "bits",
@@ -135,6 +136,17 @@ def course(timings: Timings, scale: float, unit: str) -> Spec:
         "encoding": {"x": i, "y": y | {"field": "mean"}, "tooltip": _all("i", "mean", "low", "high")},
     }
     return _layers(rows, HEIGHT, area, line)
+
+
+def line(points: Sequence[tuple[float, float]], name: str, unit: str, x_unit: str) -> Spec:
+    """A value along a run, over time or steps; at most DRAWN points of it."""
+    step = max(1, -(-len(points) // DRAWN))
+    rows: list[Spec] = [{"x": x, "y": y} for x, y in points[::step]]
+    y = _number("y", f"{labels.metric(name)} ({unit})") | {"scale": {"zero": False}}
+    mark: Spec = {"type": "line", "color": COLOURS[0], "point": len(rows) < 30}
+    return _layers(
+        rows, HEIGHT, {"mark": mark, "encoding": {"x": _number("x", x_unit), "y": y, "tooltip": _all("x", "y")}}
+    )
 
 
 def profile(layers: Sequence[Row]) -> Spec:

@@ -13,6 +13,7 @@ SIGNATURES = {
     "unsigned": "⚠ not signed: nobody vouches for the package",
     None: "- no package was involved",
 }
+HEADLINE = ("latency_p50", "instructions", "top1", "f1", "energy")
 METRICS = {
     "latency_p50": "Latency, median",
     "latency_p90": "Latency, 90th percentile",
@@ -25,7 +26,18 @@ METRICS = {
     "ram_before": "Memory, before loading",
     "ram_planned": "Memory, planned arenas",
     "instructions": "Instructions",
+    "latency_outliers": "Latency, outliers",
+    "flash": "Flash",
     "top1": "Top-1 accuracy",
+    "top1_before": "Top-1 accuracy before",
+    "held_out_top1": "Held-out accuracy",
+    "train_top1": "Accuracy on the samples",
+    "loss": "Loss",
+    "memory": "Memory",
+    "delta_size": "Size of the delta",
+    "seconds": "Duration",
+    "temperature": "Temperature",
+    "frequency": "Clock",
     "f1": "F1",
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")

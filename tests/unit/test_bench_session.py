@@ -11,7 +11,7 @@ from sample_package import sample_files, write_sample
 
 from edgeq import data, hub
 from edgeq._errors import EnergyError, NotFoundError, UnsupportedError, UsageError
-from edgeq.bench import host, session, tasks
+from edgeq.bench import energy, host, joules, session, tasks
 from edgeq.bench.profile import by_kind
 from edgeq.bench.record import is_local, scheme
 from edgeq.bench.report import Evaluation, Figure
@@ -38,7 +38,7 @@ class FakeNet:
 
     loaded: Loaded = LOADED
     hit: float = 1.0
-    benches: int = 0
+    runs: int = 0
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -46,7 +46,7 @@ class FakeNet:
 
     def bench(self, inputs: Sequence[np.ndarray], *, warmup: int, runs: int) -> Timing:
         assert [a.shape for a in inputs] == [(1, 4, 4, 1)] and inputs[0].dtype == np.float32
-        self.benches += 1
+        self.runs += runs
         return Timing([2_000_000] * runs, 9_000_000)
 
     def evaluate(self, inputs: Sequence[np.ndarray], *, progress: Callable[[int, int], None]) -> Outcome:
@@ -87,7 +87,7 @@ def artefact(tmp_path: Path) -> Artefact:
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "load_warning", lambda: None)
-    monkeypatch.setattr(session, "IDLE_S", 0.02)
+    monkeypatch.setattr(joules, "IDLE_S", 0.02)
 
 
 def measured(
@@ -116,6 +116,7 @@ def test_deploy_measures_everything_and_stores_it(package: hub.PulledPackage, ar
         "unsigned",
         "host",
     )
+    assert report.latency is not None and report.latency.warmup == 20  # two blocks of 10 agreed
     assert run["package_sha256"] == package.manifest.sha256 and run["n"] == 20 and run["items"] == 8
     by_metric = {v["metric"]: v for v in run["values"]}
     assert by_metric["top1"]["value"] == 87.5 and by_metric["top1"]["unit"] == "%"
@@ -160,23 +161,26 @@ class Meter:
     name: str = "meter"
     kind: str = "measured"
     scope: str = "package"
+    watches: str = "host"
+    window_s: float = 0.0
 
     def start(self) -> int:
         return 0
 
-    def stop(self, token: object, /) -> session.energy.EnergySample:
-        return session.energy.EnergySample(1.0, 0.5, 2.0, 500, 0.01, "a test's meter")
+    def stop(self, token: object, /) -> energy.EnergySample:
+        return energy.EnergySample(1.0, 0.5, 2.0, 500, 0.01, "a test's meter", kind="measured", scope="package")
 
 
 def test_a_sensor_gets_a_pass_of_its_own_and_an_idle_baseline(
     package: hub.PulledPackage, artefact: Artefact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session.energy, "get", lambda name: Meter())
+    monkeypatch.setattr(energy, "get", lambda name: Meter())
     net = FakeNet()
     report = measured(package, artefact, session.Plan("bench", runs=50, energy="meter"), FakeDevice(net))
-    assert net.benches == 2 and report.energy is not None
+    assert net.runs == 2 * 10 + 50 + 50 and report.energy is not None  # warm-up, timing, energy
     assert (report.energy.kind, report.energy.millijoules) == ("measured", 20.0)
     assert report.energy.net_millijoules == 0.0  # idle 2 W for 0.5 s is all of it
+    assert report.energy.net_uncertainty_millijoules == pytest.approx(0.2 * 2**0.5)  # of the window and of the idle
     with pytest.raises(EnergyError, match="watches this host, and the model runs on tcp://board:1"):
         measured(package, artefact, session.Plan("bench", energy="meter"), FakeDevice(net), "tcp://board:1")
 
@@ -189,7 +193,7 @@ def test_energy_none_and_unknown_processor(package: hub.PulledPackage, artefact:
     net = FakeNet()
     with pytest.raises(UsageError, match="no energy provider 'dream'"):
         measured(package, artefact, session.Plan("bench", energy="dream"), FakeDevice(net))
-    assert net.benches == 0  # said before anything is timed
+    assert net.runs == 0  # said before anything is timed
 
 
 def test_one_source_of_pictures_and_at_least_one_for_eval(package: hub.PulledPackage, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from edgeq._errors import EnergyError, UsageError
 from edgeq.bench import energy
 from edgeq.bench.energy import estimate, hwmon, rapl
-from edgeq.bench.energy._types import EnergySample, integrate
+from edgeq.bench.energy._types import integrate
 
 RANGE_UJ = 262_143_328_850
 
@@ -41,7 +42,8 @@ def test_rapl_sums_packages_and_nothing_else(tmp_path: Path) -> None:
     assert sample.n_samples == 2000 and sample.uncertainty == pytest.approx(10.0 / 2000)
     assert (sensor.kind, sensor.scope) == ("measured", "package")
     assert sample.net_joules is None
-    assert EnergySample(10.0, 2.0, 5.0, 10, 0.1, "", idle_w=3.0).net_joules == 4.0
+    net = replace(sample, idle_w=3.0, idle_uncertainty_w=0.1, uncertainty=0.15)
+    assert (net.net_joules, net.net_uncertainty) == pytest.approx((4.0, 0.25))  # 0.15 J and 0.1 W for 2 s
 
 
 def test_rapl_counter_that_wrapped(tmp_path: Path) -> None:
@@ -144,18 +146,18 @@ def test_hwmon_that_falls_silent_raises(tmp_path: Path) -> None:
 
 def test_integral_uses_the_time_stamps() -> None:
     points = [(0.0, 1.0), (1.0, 1.0), (3.0, 3.0), *((3.0 + 0.5 * i, 3.0) for i in range(1, 9))]
-    sample = integrate(points, "s")
+    sample = integrate(points, "s", scope="rail")
     assert sample.joules == pytest.approx(1 + 4 + 4 * 3)
     assert sample.seconds == 7.0
 
 
 def test_integral_refuses_too_few_and_backward_samples() -> None:
     with pytest.raises(EnergyError, match="9 samples"):
-        integrate([(float(i), 1.0) for i in range(9)], "s")
+        integrate([(float(i), 1.0) for i in range(9)], "s", scope="rail")
     with pytest.raises(EnergyError, match=r"go back from 5.0 s to 4.0 s"):
-        integrate([(float(t), 1.0) for t in (0, 1, 2, 3, 5, 4, 6, 7, 8, 9)], "s")
+        integrate([(float(t), 1.0) for t in (0, 1, 2, 3, 5, 4, 6, 7, 8, 9)], "s", scope="rail")
     with pytest.raises(EnergyError, match="one time stamp"):
-        integrate([(1.0, 1.0)] * 10, "s")
+        integrate([(1.0, 1.0)] * 10, "s", scope="rail")
 
 
 def test_estimate_is_power_times_time_and_says_so() -> None:

@@ -51,6 +51,8 @@ class CpuEstimate:
     name = "estimate"
     kind: Literal["estimated"] = "estimated"
     scope: Literal["model"] = "model"
+    watches: Literal["wire"] = "wire"
+    window_s = 0.0
 
     def __init__(self, family: str, threads: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._low_w, self._high_w = (threads * w for w in CORE_W[family])
@@ -60,7 +62,9 @@ class CpuEstimate:
     def of(self, seconds: float) -> EnergySample:
         """Energy of `seconds` of work."""
         watts, half = (self._low_w + self._high_w) / 2, (self._high_w - self._low_w) / 2
-        return EnergySample(watts * seconds, seconds, watts, 0, half * seconds, self._source)
+        return EnergySample(
+            watts * seconds, seconds, watts, 0, half * seconds, self._source, kind=self.kind, scope=self.scope
+        )
 
     def start(self) -> float:
         return self._clock()
@@ -76,7 +80,8 @@ def of_instructions(count: float) -> EnergySample:
     low, high = (pj * cycles for pj, cycles in zip(CYCLE_PJ, CYCLES_PER_INSTRUCTION, strict=True))
     middle, half = (low + high) / 2, (high - low) / 2
     source = f"{low:.0f} to {high:.0f} pJ per instruction (66 to 430 pJ per cycle, 1 to 2 cycles) x instructions"
-    return EnergySample(middle * 1e-12 * count, 0.0, 0.0, 0, half * 1e-12 * count, source)
+    joules, spread = middle * 1e-12 * count, half * 1e-12 * count
+    return EnergySample(joules, 0.0, 0.0, 0, spread, source, kind="estimated", scope="model")
 
 
 def for_cpu(isa: str, threads: int) -> CpuEstimate:

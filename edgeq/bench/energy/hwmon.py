@@ -1,33 +1,23 @@
 """Power of a rail from a Linux hwmon sensor (ina2xx, ina3221 and similar on boards).
 
 A chip folder /sys/class/hwmon/hwmonN has `name` and either power1_input (uW) or curr1_input (mA) with
-in1_input (mV). Scope is the rail: whatever else the rail feeds is in the number.
+in1_input (mV). Scope is the rail: whatever else the rail feeds is in the number. `hwmon:/sys/class/hwmon/hwmon3`
+chooses among several.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from edgeq._errors import EnergyError
+from edgeq.bench.energy import _sampler
 from edgeq.bench.energy._types import EnergySample, integrate
 
 ROOT = Path("/sys/class/hwmon")
 PERIOD_S = 0.01
-
-
-@dataclass
-class _Window:
-    """Samples that a thread takes until `done` is set; `failed` holds what stopped it early."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    points: list[tuple[float, float]] = field(default_factory=list)
-    failed: EnergyError | None = None
-    thread: threading.Thread | None = None
 
 
 class Hwmon:
@@ -36,6 +26,8 @@ class Hwmon:
     name = "hwmon"
     kind: Literal["measured"] = "measured"
     scope: Literal["rail"] = "rail"
+    watches: Literal["host"] = "host"
+    window_s = 0.5
 
     def __init__(
         self, root: Path = ROOT, *, clock: Callable[[], float] = time.monotonic, period_s: float = PERIOD_S
@@ -51,36 +43,19 @@ class Hwmon:
             return _integer(self._chip / "power1_input") / 1e6
         return _integer(self._chip / "curr1_input") * _integer(self._chip / "in1_input") / 1e6
 
-    def start(self) -> _Window:
-        window = _Window()
-        window.thread = threading.Thread(target=self._sample, args=(window,), name="edgeq-hwmon", daemon=True)
-        window.thread.start()
-        return window
+    def start(self) -> _sampler.Window:
+        return _sampler.begin(self.name, _sampler.one(self._clock, self.read_w), self._period_s)
 
     def stop(self, token: object, /) -> EnergySample:
-        if not isinstance(token, _Window) or token.thread is None:
-            raise EnergyError(f"hwmon: not a token of start(): {token!r}")
-        token.done.set()
-        token.thread.join()
-        if token.failed is not None:
-            raise token.failed
-        return integrate(token.points, self._source)
-
-    def _sample(self, window: _Window) -> None:
-        try:
-            window.points.append((self._clock(), self.read_w()))
-            while not window.done.wait(self._period_s):
-                window.points.append((self._clock(), self.read_w()))
-        except EnergyError as error:
-            window.failed = error
+        return integrate(_sampler.end(self.name, token), self._source, scope=self.scope)
 
 
-def provider() -> Hwmon:
-    return Hwmon()
+def provider(root: str = "") -> Hwmon:
+    return Hwmon(Path(root) if root else ROOT)
 
 
 def _power_chip(root: Path) -> Path:
-    for chip in sorted(root.glob("hwmon*")):
+    for chip in (root, *sorted(root.glob("hwmon*"))):
         if (chip / "power1_input").exists() or all((chip / f).exists() for f in ("curr1_input", "in1_input")):
             return chip
     raise EnergyError(f"{root}: no sensor with power1_input, or curr1_input and in1_input")

@@ -87,7 +87,9 @@ def cost(core: str, instructions: int, *, clock_hz: float | None = None) -> Cost
         f"{row.pj_per_cycle[0]:g}..{row.pj_per_cycle[1]:g} pJ ({core}, {row.part}; table unverified, core only)"
     )
     watts = joules / seconds if seconds else 0.0
-    return Cost(core, instructions, seconds, half, EnergySample(joules, seconds, watts, 0, (most - least) / 2, source))
+    spread = (most - least) / 2
+    energy = EnergySample(joules, seconds, watts, 0, spread, source, kind="estimated", scope="model")
+    return Cost(core, instructions, seconds, half, energy)
 
 
 def provider() -> EnergyProvider:

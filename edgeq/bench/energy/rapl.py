@@ -40,6 +40,8 @@ class Rapl:
     name = "rapl"
     kind: Literal["measured"] = "measured"
     scope: Literal["package"] = "package"
+    watches: Literal["host"] = "host"
+    window_s = 0.5
 
     def __init__(self, root: Path = ROOT, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -67,7 +69,8 @@ class Rapl:
                 )
             joules += (after - before + (domain.range_uj if after < before else 0)) / 1e6
         source = f"RAPL counters of {len(self._domains)} package(s)"
-        return EnergySample(joules, seconds, joules / seconds, updates, joules / updates, source)
+        half = joules / updates
+        return EnergySample(joules, seconds, joules / seconds, updates, half, source, kind=self.kind, scope=self.scope)
 
     def _read(self) -> tuple[int, ...]:
         return tuple(_integer(domain.path / "energy_uj") for domain in self._domains)

@@ -9,8 +9,6 @@ from edgeq.dashboard import labels
 from edgeq.dashboard.figures import Figure
 from edgeq.results import Row, Store
 
-HEADLINE = ("latency_p50", "instructions", "top1", "f1", "energy")
-
 
 @dataclass(frozen=True)
 class View:
@@ -41,7 +39,7 @@ def run_row(run: Row) -> dict[str, object]:
     }
     values = run["values"]
     assert isinstance(values, list)
-    for name in HEADLINE:
+    for name in labels.HEADLINE:
         cells = [
             f"{labels.quantity(v['value'], v['unit'])} {labels.MARKS[v['source']]}"
             for v in values

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from edgeq.dashboard import charts, labels, queries
+from edgeq.dashboard import charts, conditions, labels, queries
 from edgeq.dashboard.views._shared import View
 from edgeq.results import Row
 
@@ -36,6 +36,7 @@ def draw(view: View) -> None:
     st.caption(labels.LEGEND)
     if timings is not None:
         _timings(timings, values)
+    _curves(run["series"])
     _layers(layers)
     _conditions(run)
 
@@ -110,6 +111,19 @@ def _timings(timings: queries.Timings, values: Sequence[Row]) -> None:
     st.caption(f"{timings.count:,} timed runs, {mark}{beyond if timings.beyond else ''}")
 
 
+def _curves(series: object) -> None:
+    """Temperature, clock, loss: whatever was noted along the way."""
+    curves = [curve for curve in series if len(curve["points"]) > 1] if isinstance(series, list) else []
+    if not curves:
+        return
+    st.subheader("Along the way")
+    cells = st.columns(min(len(curves), 2))
+    for i, curve in enumerate(curves):
+        with cells[i % len(cells)]:
+            st.caption(f"{labels.metric(curve['name'])}, {labels.marked(curve['source'])}")
+            st.vega_lite_chart(charts.line(curve["points"], curve["name"], curve["unit"], curve["x_unit"]))
+
+
 def _layers(layers: Sequence[Row]) -> None:
     if not layers:
         return
@@ -125,34 +139,8 @@ def _layers(layers: Sequence[Row]) -> None:
 
 
 def _conditions(run: Row) -> None:
-    """What repeating the run needs, and who vouches for what ran."""
     st.subheader("Conditions and origin")
-    signature = run["signature"]
-    vouched = labels.SIGNATURES.get(None if signature is None else str(signature), str(signature))
-    rows = {
-        "signature of the package": vouched + (f" ({run['signed_by']})" if run["signed_by"] else ""),
-        "deployed file, SHA-256": run["artefact_sha256"],
-        "package, SHA-256 of the manifest": run["package_sha256"],
-        "package, commit": run["package_commit"],
-        "revision of the model": run["revision"],
-        "weights": run["scheme"],
-        "EdgeQ": f"{run['edgeq_version']} {run['edgeq_commit']}".strip(),
-        "target, backend": f"{run['target']}, {run['backend']}",
-        "kernels (ISA), threads": f"{run['isa']}, {run['threads']}",
-        "warm-up, timed runs": f"{run['warmup']}, {run['n']}",
-        "data": " ".join(str(run[key]) for key in ("dataset", "split", "items") if run[key] is not None),
-        "temperature, start to end": _span(run["temp_start_c"], run["temp_end_c"], 1, "°C"),
-        "clock, start to end": _span(run["freq_start_hz"], run["freq_end_hz"], 1e6, "MHz"),
-    }
-    st.dataframe(
-        [{"what": key, "value": str(value or "-")} for key, value in rows.items()], hide_index=True, key="origin"
-    )
+    rows = [{"what": key, "value": text} for key, text in conditions.conditions(run).items()]
+    st.dataframe(rows, hide_index=True, key="origin")
     with st.expander("Host and device, as they described themselves"):
-        st.json({"host": run["host"], "device": run["device_facts"]})
-
-
-def _span(start: object, end: object, scale: float, unit: str) -> str:
-    def one(value: object) -> str:
-        return f"{value / scale:.4g}" if isinstance(value, int | float) else "unknown"
-
-    return "not known" if start is None and end is None else f"{one(start)} to {one(end)} {unit}"
+        st.json({"host": run["host"], "device": run["device_facts"], "verb": run["details"]})

@@ -1,0 +1,41 @@
+"""`edgeq compare`: is B slower than A, or is it chance?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeq.cli._options import DEFAULT_DEVICE, AllowUnsigned, Device, Json, examples
+from edgeq.cli._output import Progress, print_json, print_table, remark
+
+EPILOG = examples("edgeq compare bit-sst2 bibert-sst2", "edgeq compare 17 18", "edgeq compare old.pte new.pte -d local")
+Side = Annotated[str, typer.Argument(help="Run number, FILE.json with samples_ns, FILE.pte, or a model as in bench.")]
+
+
+def command(
+    a: Side,
+    b: Side,
+    device: Device = DEFAULT_DEVICE,
+    rounds: Annotated[int, typer.Option("--rounds", min=6, help="Of A B B A, for models and programs.")] = 12,
+    margin: Annotated[
+        float | None, typer.Option("--margin", min=0, help="Percent below which a difference is not worth a word.")
+    ] = None,
+    allow_unsigned: AllowUnsigned = False,
+    json: Json = False,
+) -> None:
+    """Compare two stored runs by their samples, or two models by running them in turn, and say what is significant."""
+    from edgeq.bench import compare
+
+    share = None if margin is None else margin / 100
+    with Progress() as progress:
+        found = compare.compare(
+            a, b, device, rounds=rounds, margin=share, allow_unsigned=allow_unsigned, progress=progress
+        )
+    for warning in found.warnings:
+        remark(f"warning: {warning}")
+    if json:
+        print_json(found.as_json())
+        return
+    print_table([(r.metric, r.a, r.b, r.verdict) for r in found.rows], head=("figure", "A", "B", "B beside A"))
+    print(f"A: {found.a}\nB: {found.b}\nmethod: {found.method}\nverdict: {found.line}")
