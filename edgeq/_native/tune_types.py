@@ -85,7 +85,7 @@ class CSettings(ct.Structure):
         *((name, ct.c_int) for name in ("method", "loss", "optimiser")),
         ("flags", ct.c_uint32),
         ("seed", ct.c_uint64),
-        *((name, ct.c_uint32) for name in ("micro", "steps", "batch")),
+        *((name, ct.c_uint32) for name in ("micro", "steps", "batch", "head_steps")),
         *((name, ct.c_float) for name in ("eps", "lr_ac", "lr_head", "lr_bias", "lr_latent")),
         *((name, ct.c_uint32) for name in ("evaluate_every", "patience", "converged")),
         *((name, ct.c_float) for name in ("tolerance", "margin", "held_out")),

@@ -143,7 +143,8 @@ typedef struct {
   uint32_t flags;
   uint64_t seed;
   uint32_t micro;        /* samples of one request, 1 .. 4096; two-sided requests carry twice as many rows */
-  uint32_t steps, batch; /* of HEAD and the zeroth-order methods; AUTO: of its T1, 0 leaves it out */
+  uint32_t steps, batch; /* of the zeroth-order methods; AUTO: of its T1, 0 leaves it out */
+  uint32_t head_steps;   /* of HEAD; 0: 500, from 100 samples on 1500 */
   float eps;             /* of the noise; latents: in codes */
   float lr_ac, lr_head, lr_bias, lr_latent;
   uint32_t evaluate_every, patience, converged; /* E steps, P bad evaluations until a restore, Q without progress */
