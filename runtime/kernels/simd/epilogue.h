@@ -113,17 +113,21 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
   }
 }
 
+/* The last channels, fewer than EQ_LANES: one copy for every combination. */
+static __attribute__((noinline)) void stage_rest(const eq_stage *s, uint32_t p, uint32_t c, uint32_t lanes) {
+  stage_part(s, p, c, 1, lanes, s->acc_i32 != NULL, s->residuals, s->act);
+}
+
 INLINE void stage_all(const eq_stage *s, bool integer, unsigned residuals, eq_act act) {
   const uint32_t whole = s->channels / EQ_LANES * EQ_LANES, rest = s->channels - whole;
   uint32_t p = 0;
   for (; p + V16_PIXELS <= s->pixels; p += V16_PIXELS) {
     for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, V16_PIXELS, EQ_LANES, integer, residuals, act);
-    for (uint32_t i = 0; rest && i < V16_PIXELS; i++)
-      stage_part(s, p + i, whole, 1, rest, integer, s->residuals, s->act);
+    for (uint32_t i = 0; rest && i < V16_PIXELS; i++) stage_rest(s, p + i, whole, rest);
   }
   for (; p < s->pixels; p++) {
     for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, 1, EQ_LANES, integer, residuals, act);
-    if (rest) stage_part(s, p, whole, 1, rest, integer, s->residuals, s->act);
+    if (rest) stage_rest(s, p, whole, rest);
   }
 }
 
