@@ -80,9 +80,14 @@ void Link::serve(eq_agent &agent, int in, int out) {
   eq_agent_hangup(&agent);
 }
 
-void Link::serve_clients(eq_agent &agent, const std::string &address) {
+void Link::serve_clients(eq_agent &agent, const std::string &address, unsigned once_seconds) {
   const int listener = listen_on(address);
   std::fflush(stdout);
+  if (once_seconds > 0) {
+    pollfd wait{listener, POLLIN, 0};
+    if (::poll(&wait, 1, static_cast<int>(once_seconds) * 1000) <= 0)
+      throw std::runtime_error("nobody connected within " + std::to_string(once_seconds) + " s");
+  }
   for (;;) {
     const int client = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     if (client < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
@@ -91,6 +96,7 @@ void Link::serve_clients(eq_agent &agent, const std::string &address) {
     ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     serve(agent, client, client);
     ::close(client);
+    if (once_seconds > 0) return;
   }
 }
 

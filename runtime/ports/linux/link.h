@@ -16,8 +16,9 @@ public:
   void serve(eq_agent &agent, int in, int out);
 
   // Listens on "127.0.0.1:port" (port 0: any free one), writes "listening <url>\n" to standard output
-  // and serves one client after the other, without end. Throws std::runtime_error when the address cannot be used.
-  void serve_clients(eq_agent &agent, const std::string &address);
+  // and serves one client after the other, without end; or, once_seconds > 0, one that comes within this time.
+  // Throws std::runtime_error when the address cannot be used or nobody comes.
+  void serve_clients(eq_agent &agent, const std::string &address, unsigned once_seconds);
 
 private:
   int out_ = -1; // -1: nobody listens

@@ -23,18 +23,24 @@ namespace {
 constexpr uint32_t kPayload = 1 << 20;
 
 const char kHelp[] =
-    "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT] [--threads N] [--memory-limit BYTES]\n"
+    "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT [--once SECONDS]] [--threads N] [--cores LIST]\n"
+    "                   [--memory-limit BYTES] [--name TEXT] [--kind linux|phone]\n"
     "Speaks EdgeQ's device protocol on standard input and output, or to clients that connect.\n"
     "  --store DIR           where programs are kept (made when missing)\n"
     "  --listen ADDRESS      serve connections; prints the address, port 0 takes a free one\n"
+    "  --once SECONDS        serve one connection and end; end too when none comes in so many seconds\n"
     "  --threads N           threads of one inference, 1 unless told\n"
+    "  --cores LIST          run on these cores only, like 4-7 or 0,2; where that is not allowed, on all\n"
     "  --memory-limit BYTES  refuse programs that plan more, three quarters of the machine's memory unless told\n"
+    "  --name TEXT           what the machine is called, its host name unless told\n"
+    "  --kind KIND           what sort of device it is\n"
     "environment: EDGEQ_ISA instruction set (ref, avx2, ...), EDGEQ_LOG shows the runtime's log on standard error\n";
 
 struct Options {
-  std::string store, listen;
+  std::string store, listen, cores, name = edgeq::machine_name(), kind = "linux";
   uint64_t memory_limit = edgeq::memory_bytes() / 4 * 3;
   unsigned threads = 1;
+  unsigned once_seconds = 0;
 };
 
 uint64_t number(const std::string &option, const std::string &text, uint64_t least, uint64_t most) {
@@ -58,6 +64,14 @@ Options parse(const std::vector<std::string> &words) {
       options.listen = value;
     } else if (option == "--threads") {
       options.threads = static_cast<unsigned>(number(option, value, 1, 256));
+    } else if (option == "--once") {
+      options.once_seconds = static_cast<unsigned>(number(option, value, 1, 3600));
+    } else if (option == "--cores") {
+      options.cores = value;
+    } else if (option == "--name") {
+      options.name = value;
+    } else if (option == "--kind") {
+      options.kind = value;
     } else if (option == "--memory-limit") {
       options.memory_limit = number(option, value, 1, UINT64_MAX);
     } else {
@@ -71,17 +85,18 @@ Options parse(const std::vector<std::string> &words) {
 void run(const Options &options, int in, int out) {
   std::signal(SIGPIPE, SIG_IGN);
   edgeq::capture_runtime_log();
+  if (!options.cores.empty()) edgeq::pin_to_cores(options.cores);
   edgeq_set_threads(options.threads);
   edgeq::Store store(options.store);
   edgeq::Engine engine(store, options.memory_limit);
 
-  const std::string name = edgeq::machine_name(), cpu = edgeq::cpu_name(), arch = edgeq::architecture();
+  const std::string cpu = edgeq::cpu_name(), arch = edgeq::architecture();
   const char *const targets[] = {"executorch", nullptr};
   const eq_device device{edgeq::Engine::kNets,
                          static_cast<uint16_t>(options.threads),
                          edgeq::memory_bytes(),
-                         "linux",
-                         name.c_str(),
+                         options.kind.c_str(),
+                         options.name.c_str(),
                          arch.c_str(),
                          cpu.c_str(),
                          edgeq_isa(),
@@ -98,7 +113,7 @@ void run(const Options &options, int in, int out) {
   if (options.listen.empty())
     link.serve(agent, in, out);
   else
-    link.serve_clients(agent, options.listen);
+    link.serve_clients(agent, options.listen, options.once_seconds);
 }
 
 } // namespace

@@ -14,5 +14,7 @@ uint64_t resident_bytes();  // of this process, now
 uint64_t peak_bytes();      // of this process, since restart_peak() or its start
 void restart_peak();
 uint64_t monotonic_ns();
+// Keeps this process on cores like "4-7" or "0,2"; cores that there are not, and refusals, are passed over.
+void pin_to_cores(const std::string &list);
 
 } // namespace edgeq
