@@ -16,9 +16,10 @@ from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageErro
 
 from .device import Device
 from .net import Net
-from .records import Entry, Found, Info, Loaded, Outcome, Predictions, Run, TensorSpec, Timing
+from .records import Condition, Entry, Found, Info, Loaded, Outcome, Predictions, Run, TensorSpec, Timing
 
 __all__ = [
+    "Condition",
     "Device",
     "Entry",
     "Found",

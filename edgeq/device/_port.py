@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from edgeq._errors import DeviceError, NoReplyError
 
+from .records import Condition
+
 if TYPE_CHECKING:
     from serial import Serial
     from serial.rfc2217 import Serial as RemoteSerial
@@ -44,6 +46,9 @@ class PortStream:
 
     def close(self) -> None:
         self._port.close()
+
+    def condition(self) -> Condition | None:
+        return None
 
     def _gone(self) -> DeviceError:
         return DeviceError(f"{self.name}: the connection ended (unplugged?); connect it again, a transfer is resumed")

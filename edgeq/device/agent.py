@@ -8,7 +8,7 @@ from edgeq._errors import DeviceError, FormatError, NoReplyError, RefusedError, 
 
 from . import frames
 from .frames import Fields, Frame
-from .records import Info
+from .records import Condition, Info
 from .stream import Stream
 
 _FIRST_PAYLOAD = 1 << 16  # an INFO is far smaller
@@ -61,6 +61,10 @@ class Agent:
 
     def close(self) -> None:
         self._stream.close()
+
+    def condition(self) -> Condition | None:
+        """Temperature and clock of the machine now, None where the transport cannot ask."""
+        return self._stream.condition()
 
     def constant(self, name: str) -> int:
         """A constant of the protocol."""

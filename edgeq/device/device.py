@@ -14,7 +14,7 @@ from edgeq._errors import DeviceError, IntegrityError, UsageError
 from .agent import Agent, Refusal
 from .frames import Fields, Value
 from .net import Net, read_all
-from .records import Entry, Info, Loaded
+from .records import Condition, Entry, Info, Loaded
 from .stream import Stream
 
 _QUICK_S = 30.0
@@ -43,6 +43,10 @@ class Device:
     @property
     def info(self) -> Info:
         return self._agent.info
+
+    def condition(self) -> Condition | None:
+        """Temperature, clock and battery of the machine now; None where the transport cannot ask for them."""
+        return self._agent.condition()
 
     def __enter__(self) -> Self:
         return self

@@ -38,6 +38,22 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """A machine at one moment; None or empty: it does not tell.
+
+    temperature_c   of the battery where there is one, else of the warmest zone
+    frequency_hz    of the fastest core now
+    """
+
+    temperature_c: float | None = None
+    frequency_hz: int | None = None
+    governor: str = ""
+    zones_c: tuple[float, ...] = ()
+    battery_percent: int | None = None
+    charging: bool | None = None
+
+
+@dataclass(frozen=True)
 class Info:
     """The agent's answer to the first request.
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from edgeq._errors import DeviceError, NoReplyError
 
+from .records import Condition
+
 _CHUNK = 1 << 16
 
 
@@ -29,6 +31,10 @@ class Stream(Protocol):
 
     def close(self) -> None: ...
 
+    def condition(self) -> Condition | None:
+        """Temperature and clock of the machine at the other end, None where the transport has no way to ask."""
+        ...
+
 
 class FdStream:
     """A stream over one or two descriptors, which it does not own.
@@ -36,6 +42,7 @@ class FdStream:
     lossy      bytes may be lost on the way
     close_fds  called once by close()
     why        called when the other side is gone: what is known about the reason
+    condition  how the machine is asked for its temperature
     """
 
     def __init__(
@@ -47,11 +54,12 @@ class FdStream:
         why: Callable[[], str] = lambda: "",
         *,
         lossy: bool = False,
+        condition: Callable[[], Condition | None] = lambda: None,
     ) -> None:
         self.name = name
         self.lossy = lossy
         self._in, self._out = in_fd, out_fd
-        self._close, self._why = close_fds, why
+        self._close, self._why, self._condition = close_fds, why, condition
         self._closed = False
         os.set_blocking(out_fd, False)
 
@@ -81,6 +89,9 @@ class FdStream:
         if not self._closed:
             self._closed = True
             self._close()
+
+    def condition(self) -> Condition | None:
+        return self._condition()
 
     def _wait(self, fd: int, event: int, timeout_s: float, silence: str) -> None:
         if self._closed:
