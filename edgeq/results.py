@@ -8,7 +8,6 @@ moved aside, never deleted; a file of an older schema is migrated in one transac
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sqlite3
@@ -18,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from edgeq import _paths, _schema
-from edgeq._errors import StoreError
+from edgeq._errors import StoreError, UsageError
 
 BUSY_TIMEOUT_S = 20.0
 CHECKED_BYTES = 64 << 20  # a larger file is not read through at every open
@@ -200,13 +199,32 @@ class Store:
         """Every run, oldest first."""
         return [i for row in self.select("SELECT id AS i FROM run ORDER BY id") if isinstance(i := row["i"], int)]
 
-    def runs(self, *, model: str | None = None, device: str | None = None, limit: int = 100) -> list[Row]:
+    def named(self, words: Sequence[str]) -> list[int]:
+        """Runs as a user names them: numbers, "last", "last:N". Raises UsageError for anything else, or for none."""
+        found: list[int] = []
+        for word in words:
+            last, _, count = word.partition(":")
+            if word.isascii() and word.isdecimal() and len(word) < 16:
+                found.append(int(word))
+            elif last == "last" and (not count or (count.isascii() and count.isdecimal() and len(count) < 9)):
+                newest = self.select("SELECT id AS i FROM run ORDER BY id DESC LIMIT ?", int(count or 1))
+                found += [i for row in reversed(newest) if isinstance(i := row["i"], int)]
+            else:
+                raise UsageError(f'{word!r} is no run: give numbers, "last" or "last:N"')
+        if not found:
+            raise UsageError(f"{self.path}: has no runs yet; `edgeq bench MODEL` makes one")
+        return list(dict.fromkeys(found))
+
+    def runs(
+        self, *, model: str | None = None, device: str | None = None, verb: str | None = None, limit: int = 100
+    ) -> list[Row]:
         """The newest runs first, each as a flat dictionary of its columns with device and model names."""
         return self.select(
             _RUNS + " WHERE (?1 IS NULL OR model.name = ?1) AND (?2 IS NULL OR device.name = ?2)"
-            " ORDER BY run.id DESC LIMIT ?3",
+            " AND (?3 IS NULL OR run.verb = ?3) ORDER BY run.id DESC LIMIT ?4",
             model,
             device,
+            verb,
             limit,
         )
 
@@ -238,8 +256,8 @@ class Store:
         for head in heads:
             rows = self.select("SELECT x, value FROM point WHERE series = ? ORDER BY i", head["i"])
             points = [(float(str(row["x"])), float(str(row["value"]))) for row in rows]
-            labels = (str(head[key]) for key in ("name", "unit", "x_unit", "source"))
-            found.append(Series(*labels, points))
+            name, unit, x_unit, source = (str(head[key]) for key in ("name", "unit", "x_unit", "source"))
+            found.append(Series(name, unit, x_unit, source, points))
         return found
 
     def select(self, sql: str, *args: object) -> list[Row]:
@@ -253,36 +271,6 @@ class Store:
 def default_path() -> Path:
     """EDGEQ_DB, else the store in EdgeQ's home folder."""
     return Path(chosen) if (chosen := os.environ.get("EDGEQ_DB")) else _paths.store()
-
-
-def export_json(store: Store, out: IO[str], *, samples: bool = False) -> int:
-    """Write one JSON list, oldest run first, one object a run with values, layers and curves; return the count."""
-    ids = store.run_ids()
-    out.write("[")
-    for i, run_id in enumerate(ids):
-        record = store.run(run_id)
-        if samples:
-            record["samples_ns"] = store.samples(run_id)
-        out.write(",\n" if i else "\n")
-        json.dump(record, out, ensure_ascii=False, sort_keys=True)
-    out.write("\n]\n")
-    return len(ids)
-
-
-def export_csv(store: Store, out: IO[str]) -> int:
-    """Write one line per value with the columns a reader needs to judge it; return the count of lines."""
-    rows = store.select(
-        "SELECT run.id AS run_id, started_utc, verb, device.name AS device, device.kind, run.isa, threads,"
-        " model.name AS model, revision, scheme, model.sha256 AS artefact_sha256, backend, target,"
-        f" dataset, split, items, {_VALUE}"
-        " FROM value JOIN run ON run.id = value.run JOIN device ON device.id = run.device"
-        " JOIN model ON model.id = run.model ORDER BY run.id, metric, source"
-    )
-    if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return len(rows)
 
 
 _VALUE = "metric, value, unit, source, method, value.n, value.warmup, low, high, scope"

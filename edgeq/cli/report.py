@@ -23,7 +23,7 @@ def command(
     from edgeq.dashboard import report
 
     with report.open_store() as store:
-        chosen = report.named(runs, store)
+        chosen = store.named(runs)
         if html is not None:
             html.write_text(report.html(store, chosen), encoding="utf-8")
             remark(f"wrote {html}")

@@ -5,6 +5,7 @@ Runs inside Streamlit: `streamlit run dashboard.py`, or `edgeq dashboard`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ import streamlit as st
 from edgeq import results
 from edgeq._errors import EdgeQError
 from edgeq.dashboard import figures, labels, queries
-from edgeq.dashboard.views import compare, overview, run, zoo
+from edgeq.dashboard.server import READONLY
+from edgeq.dashboard.views import compare, finetune, live, overview, run, zoo
 from edgeq.dashboard.views._shared import View
 
 Stamp = tuple[int, int]
@@ -22,8 +24,12 @@ VIEWS: dict[str, tuple[str, Callable[[View], None]]] = {
     "overview": ("Overview", overview.draw),
     "compare": ("Compare", compare.draw),
     "run": ("Run", run.draw),
+    "live": ("Live", live.draw),
+    "finetune": ("Fine-tune", finetune.draw),
     "zoo": ("Zoo", zoo.draw),
 }
+WITHOUT_RUNS = ("live", "finetune", "zoo")  # pages that have something to show all the same
+STARTING = ("live",)  # pages that only start something: not there when read-only
 HOW_TO_FILL = (
     "Nothing was measured yet. Measure the bundled model on this machine, then reload this page:\n\n"
     "```\nedgeq deploy pokebnn-fashion --device local\n```"
@@ -36,8 +42,14 @@ def main() -> None:
     pages = [
         st.Page(partial(show, name), title=title, url_path=name, default=name == "overview")
         for name, (title, _) in VIEWS.items()
+        if not (is_readonly() and name in STARTING)
     ]
     st.navigation(pages, position="top").run()
+
+
+def is_readonly() -> bool:
+    """Is this server for looking only (`edgeq dashboard --read-only`)?"""
+    return os.environ.get(READONLY, "") not in ("", "0")
 
 
 def show(name: str) -> None:
@@ -47,10 +59,11 @@ def show(name: str) -> None:
     st.title(title)
     try:
         stamp = _stamp(path)
-        if stamp is None and draw is not zoo.draw:
+        if stamp is None and name not in WITHOUT_RUNS:
             st.info(HOW_TO_FILL)
         else:
-            draw(View(path, [] if stamp is None else _figures(path, stamp)))
+            found = [] if stamp is None else _figures(path, stamp)
+            draw(View(path, found, filled=stamp is not None, readonly=is_readonly()))
     except EdgeQError as error:
         st.error(labels.literal(error))
     st.caption(f"Results store: {labels.literal(path)}")

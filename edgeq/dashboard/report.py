@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from edgeq import results
 from edgeq._errors import UsageError
@@ -207,23 +206,6 @@ def _markdown_table(table: Table) -> str:
 
 def _cell(text: str) -> str:
     return text if text == "---" else labels.literal(text) or "-"
-
-
-def named(texts: Sequence[str], store: Store) -> list[int]:
-    """Run numbers from words: numbers, "last", or "last:N". Raises UsageError for anything else."""
-    found: list[int] = []
-    for text in texts:
-        word, _, count = text.partition(":")
-        if text.isascii() and text.isdecimal() and len(text) < 16:
-            found.append(int(text))
-        elif word == "last" and (not count or count.isdecimal()):
-            newest: list[Any] = [row["run_id"] for row in store.runs(limit=int(count or 1))]
-            found += reversed(newest)
-        else:
-            raise UsageError(f'{text!r} is no run: give numbers, "last" or "last:N" (edgeq report last:5)')
-    if not found:
-        raise UsageError(f"{store.path}: has no runs yet")
-    return list(dict.fromkeys(found))
 
 
 def open_store() -> Store:

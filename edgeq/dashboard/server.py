@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from pathlib import Path
 from edgeq._errors import UnsupportedError, UsageError
 
 HOST = "127.0.0.1"
+READONLY = "EDGEQ_DASHBOARD_READONLY"  # in the environment of the pages
 START_S = 60.0
 STOP_S = 10.0
 _SCRIPT = Path(__file__).with_name("app.py")
 _FLAGS = {
-    "server.address": HOST,
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
@@ -37,26 +38,33 @@ class Server:
 
 
 @contextmanager
-def serve(port: int) -> Iterator[Server]:
+def serve(port: int, *, host: str = HOST, readonly: bool = False) -> Iterator[Server]:
     """Start the dashboard, wait until it answers, and end it with the block.
 
-    port    on the loopback interface; 0 takes a free one
+    port      0 takes a free one
+    host      the interface; another than the loopback one only read-only, for the pages start programs
+    readonly  nothing can be started from the pages
     raises  UnsupportedError: the extra is missing, or the server does not start; UsageError: the port is taken
     """
     if find_spec("streamlit") is None:
         raise UnsupportedError("the dashboard needs Streamlit, which is not installed: pip install 'edgeq[dashboard]'")
-    port = _free(port)
-    flags = [f"--{name}={value}" for name, value in {**_FLAGS, "server.port": str(port)}.items()]
+    if host != HOST and not readonly:
+        raise UsageError(f"--host {host}: whoever reaches the pages could run programs here; share them --read-only")
+    port = _free(host, port)
+    flags = [
+        f"--{name}={value}" for name, value in {**_FLAGS, "server.address": host, "server.port": str(port)}.items()
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(_SCRIPT), *flags],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=None,
         text=True,
+        env={**os.environ, READONLY: "1"} if readonly else None,
     )
     try:
-        _await(process, port)
-        yield Server(f"http://{HOST}:{port}", process)
+        _await(process, host, port)
+        yield Server(f"http://{host}:{port}", process)
     finally:
         process.terminate()
         try:
@@ -66,23 +74,23 @@ def serve(port: int) -> Iterator[Server]:
             process.wait()
 
 
-def _free(port: int) -> int:
+def _free(host: str, port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise UsageError(f"port {port}: {error.strerror}; give another, or --port 0 for a free one") from None
         return int(probe.getsockname()[1])
 
 
-def _await(process: subprocess.Popen[str], port: int) -> None:
+def _await(process: subprocess.Popen[str], host: str, port: int) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise UnsupportedError(f"the dashboard's server ended with code {process.returncode} before it answered")
         with socket.socket() as probe:
-            if probe.connect_ex((HOST, port)) == 0:
+            if probe.connect_ex((host, port)) == 0:
                 return
         time.sleep(0.1)
-    raise UnsupportedError(f"the dashboard did not answer on {HOST}:{port} within {START_S:.0f} s")
+    raise UnsupportedError(f"the dashboard did not answer on {host}:{port} within {START_S:.0f} s")

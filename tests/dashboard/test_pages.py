@@ -1,6 +1,7 @@
 """The pages, drawn by Streamlit without a browser."""
 
 import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,14 @@ from pathlib import Path
 import pytest
 from sample_runs import METERED, MIXED, RUN, another
 
-from edgeq.results import Value
+from edgeq import device
+from edgeq.dashboard import jobs as jobs_module
+from edgeq.dashboard.views import _jobs
+from edgeq.device import Found
+from edgeq.results import Series, Value
 
-PAGES = ("overview", "compare", "run", "zoo")
+PAGES = ("overview", "compare", "run", "live", "finetune", "zoo")
+REAL_JOB = jobs_module.Job
 SCRIPT = Path(__file__).parents[2] / "dashboard.py"
 
 
@@ -149,3 +155,124 @@ def test_ten_thousand_runs_show_the_same_few_rows(page, fill, multiply):
     assert overview.metric[2].value == "10,000" and len(overview.dataframe[-1].value) == 20
     assert len(page("compare").dataframe[0].value) == 10
     assert len(page("run", run="5").dataframe) == 3
+
+
+FINETUNED = another(
+    verb="finetune",
+    values=[
+        Value("top1_before", 70.0, "%", "measured", "on held-out samples", n=50),
+        Value("delta_size", 4096.0, "B", "measured", "the stored delta"),
+    ],
+    series=(
+        Series("loss", "1", "step", "measured", ((0, 2.0), (1, 1.0), (2, 0.5))),
+        Series("held_out_top1", "%", "step", "measured", ((0, 70.0), (1, 80.0), (2, 90.0))),
+        Series("memory", "B", "step", "measured", ((0, 1000.0),)),
+    ),
+    details={"method": "solve", "verdict": "kept", "delta_sha256": "ab" * 32},
+)
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """No job yet, and one device."""
+    _jobs.jobs.clear()
+    _jobs._places.clear()
+    monkeypatch.setattr(device, "discover", lambda: [Found("local", "linux", "ready", "this machine")])
+    yield
+    _jobs.jobs.clear()
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path, idle):
+    """The command line replaced by a script: what a verb would say, line by line."""
+
+    def use(*lines, code=0, forever=False):
+        script = tmp_path / "verb.py"
+        wait = "signal.pause()" if forever else f"sys.exit({code})"
+        script.write_text(f"import signal, sys\nfor line in {lines!r}: print(line, flush=True)\n{wait}\n")
+        started = []
+
+        def job(words):
+            started.append(REAL_JOB(words, command=(sys.executable, str(script))))
+            return started[-1]
+
+        monkeypatch.setattr(jobs_module, "Job", job)
+        return started
+
+    return use
+
+
+def test_live_starts_a_verb_and_shows_its_run(page, fill, stand_in):
+    fill(RUN)
+    started = stand_in(
+        '{"event": "progress", "stage": "timing 100 runs", "done": 1, "total": 2}',
+        '{"event": "samples", "ticks": [1000000, 1100000]}',
+        '{"event": "report", "run_id": 1, "instructions": null}',
+    )
+    at = page("live")
+    at.button(key="live-start").click().run()
+    assert not at.exception
+    (job,) = started
+    job.wait(60)
+    at.run()
+    assert job.words[0] == "deploy"
+    assert job.words[2:] == ("--device", "local", "--follow", "--runs=100")
+    assert "run 1" in at.success[0].value and "2 samples so far" in at.caption[0].value
+    assert len(charts(at)) == 1 and len(at.dataframe[-1].value) == 1
+
+
+def test_live_tells_an_error_in_one_line_and_takes_no_second_job(page, fill, stand_in):
+    fill(RUN)
+    started = stand_in("edgeq: sim:cortex-m4: the emulator ended", code=5)
+    at = page("live")
+    at.button(key="live-start").click().run()
+    started[0].wait(60)
+    at.run()
+    assert "the emulator ended" in at.error[0].value.replace("\\", "")
+
+
+def test_a_running_job_can_be_stopped_and_blocks_others(page, stand_in):
+    started = stand_in('{"event": "progress", "stage": "sending", "done": 5, "total": 10}', forever=True)
+    at = page("live")
+    at.button(key="live-start").click().run()
+    (job,) = started
+    at.run()
+    assert at.button(key="live-start").disabled
+    at.button(key="live-stop").click().run()
+    job.wait(60)
+    assert job.stopped and job.code != 0
+    at.run()
+    assert "Stopped" in at.warning[0].value and not at.button(key="live-start").disabled
+
+
+def test_text_of_the_page_cannot_become_an_option(page, stand_in):
+    stand_in(forever=True)
+    at = page("live")
+    at.selectbox(key="live-model").set_value(_jobs.OTHER).run()
+    for text in ("", "--help"):
+        at.text_input(key="live-name").set_value(text).run()
+        at.button(key="live-start").click().run()
+        assert "still empty, or begins with a minus" in at.error[0].value
+    assert _jobs.jobs().running is None
+
+
+def test_finetune_shows_the_curves_of_a_stored_run(page, fill, idle):
+    fill(RUN, FINETUNED)
+    at = page("finetune")
+    assert len(charts(at)) == 2  # a curve of one point is no curve
+    assert "kept" in at.markdown[0].value
+    assert {m.label for m in at.metric} >= {"Top-1 accuracy before (● measured)", "Size of the delta (● measured)"}
+    assert page("run", run="2").subheader[1].value.startswith(("Latency", "Along"))
+
+
+def test_finetune_without_runs_says_how(page, fill, idle):
+    assert "personalises" in page("finetune").info[-1].value
+    fill(RUN)
+    assert "personalises" in page("finetune").info[-1].value
+
+
+def test_read_only_pages_start_nothing(page, fill, monkeypatch, idle):
+    monkeypatch.setenv("EDGEQ_DASHBOARD_READONLY", "1")
+    fill(RUN, FINETUNED)
+    for name in ("finetune", "zoo", "overview", "compare", "run"):
+        assert not page(name).button, name

@@ -1,8 +1,5 @@
 """The results store: what it refuses, what survives, what migrates."""
 
-import csv
-import io
-import json
 import multiprocessing
 import sqlite3
 from dataclasses import replace
@@ -11,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeq import _schema
-from edgeq._errors import StoreError
+from edgeq._errors import StoreError, UsageError
 from edgeq.results import (
     DeviceRecord,
     Layer,
@@ -21,8 +18,6 @@ from edgeq.results import (
     Series,
     Store,
     Value,
-    export_csv,
-    export_json,
 )
 
 RUN = RunRecord(
@@ -251,18 +246,12 @@ def test_eight_processes_write_at_once_and_lose_nothing(path: Path) -> None:
         assert all(len(store.samples(i)) == 4 for i in (1, 80))
 
 
-def test_exports(path: Path) -> None:
+def test_runs_by_the_names_that_a_user_gives(path: Path) -> None:
     with Store.open(path) as store:
-        empty = io.StringIO()
-        assert (export_json(store, empty), export_csv(store, io.StringIO())) == (0, 0)
-        assert json.loads(empty.getvalue()) == []
-        store.add_run(RUN)
-        store.add_run(replace(RUN, device=replace(RUN.device, name='odd "name", with comma')))
-        out, lines = io.StringIO(), io.StringIO()
-        assert export_json(store, out, samples=True) == 2
-        assert export_csv(store, lines) == 4
-    runs = json.loads(out.getvalue())
-    assert runs[0]["samples_ns"] == list(RUN.samples_ns) and runs[0]["run_id"] == 1
-    rows = list(csv.DictReader(io.StringIO(lines.getvalue())))
-    assert rows[2]["device"] == 'odd "name", with comma'
-    assert {r["source"] for r in rows} == {"measured", "estimated"}
+        with pytest.raises(UsageError, match="has no runs yet"):
+            store.named(["last"])
+        for _ in range(3):
+            store.add_run(RUN)
+        assert store.named(["last"]) == [3] and store.named(["last:2", "1", "3"]) == [2, 3, 1]
+        with pytest.raises(UsageError, match="'first' is no run"):
+            store.named(["first"])

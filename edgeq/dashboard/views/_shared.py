@@ -5,20 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeq.dashboard import labels
+import streamlit as st
+
+from edgeq.dashboard import labels, queries
 from edgeq.dashboard.figures import Figure
 from edgeq.results import Row, Store
 
 
 @dataclass(frozen=True)
 class View:
-    """The store's path and its figures, loaded once per change of the file."""
+    """The store's path and its figures, loaded once per change of the file.
+
+    filled    there is a store with runs
+    readonly  for sharing: nothing can be started
+    """
 
     path: Path
     figures: list[Figure]
+    filled: bool = True
+    readonly: bool = False
 
     def open(self) -> Store:
         return Store.open(self.path, readonly=True)
+
+
+def recent_runs(view: View, limit: int) -> None:
+    """A table of the newest runs, each with the way to its page."""
+    with view.open() as store:
+        recent = queries.recent(store, limit)
+    link = st.column_config.LinkColumn("run", display_text=r"run=(\d+)", help="Open the page of the run")
+    st.dataframe([run_row(run) for run in recent], hide_index=True, key="recent", column_config={"run": link})
 
 
 def figure_text(figure: Figure) -> str:

@@ -8,14 +8,15 @@ import streamlit as st
 
 from edgeq.dashboard import labels, queries
 from edgeq.dashboard.figures import Best, Figure, bests
-from edgeq.dashboard.views._shared import View, figure_text, run_row
+from edgeq.dashboard.views._shared import View, figure_text, recent_runs
 
 MAX_BESTS = 50
+RECENT = 20
 
 
 def draw(view: View) -> None:
     with view.open() as store:
-        counts, devices, recent = queries.counts(store), queries.devices(store), queries.recent(store)
+        counts, devices = queries.counts(store), queries.devices(store)
     cells = st.columns(4)
     cells[0].metric("Devices", counts.devices)
     cells[1].metric("Models", counts.models)
@@ -35,8 +36,7 @@ def draw(view: View) -> None:
     st.dataframe([_device(row) for row in devices], hide_index=True, key="devices")
 
     st.subheader("Newest runs")
-    link = st.column_config.LinkColumn("run", display_text=r"run=(\d+)", help="Open the page of the run")
-    st.dataframe([run_row(run) for run in recent], hide_index=True, key="recent", column_config={"run": link})
+    recent_runs(view, RECENT)
 
 
 def _best(best: Best, figures: Sequence[Figure]) -> dict[str, object]:

@@ -9,6 +9,7 @@ import streamlit as st
 from edgeq import hub
 from edgeq.dashboard import labels
 from edgeq.dashboard.figures import COSTS, QUALITIES, Figure
+from edgeq.dashboard.views import _jobs
 from edgeq.dashboard.views._shared import View, figure_text
 from edgeq.hub import ZooEntry
 
@@ -17,6 +18,8 @@ KEPT_S = 60
 
 
 def draw(view: View) -> None:
+    if not view.readonly:
+        _pull()
     entries = _entries()
     if not entries:
         st.info("This installation carries no bundled models. `edgeq pull OWNER/NAME` fetches one from the Hub.")
@@ -25,6 +28,15 @@ def draw(view: View) -> None:
     for i, entry in enumerate(entries):
         with cells[i % COLUMNS].container(border=True):
             _card(entry, [f for f in view.figures if f.model == entry.name])
+
+
+def _pull() -> None:
+    """Fetch a package from the Hub."""
+    cells = st.columns([4, 1], vertical_alignment="bottom")
+    name = str(cells[0].text_input("From the Hub", placeholder="OWNER/NAME or OWNER/NAME@REVISION", key="zoo-name"))
+    if cells[1].button("Pull", key="zoo-pull", disabled=_jobs.jobs().running is not None):
+        _jobs.start("zoo", ["pull", name], [name])
+    _jobs.watch("zoo", lambda job: None)
 
 
 def _card(entry: ZooEntry, figures: list[Figure]) -> None:
