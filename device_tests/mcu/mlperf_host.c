@@ -1,0 +1,100 @@
+/* The MLPerf Tiny dialect over standard input and output, with a program that negates and halves three numbers. The
+ * name of the stored program is the first argument; without one nothing is stored. Byte 1 unloads the program, as the
+ * other conversation on the line may. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/mlperf.h"
+
+enum { NUMBERS = 3, ROOM = 64, GUARD = 0x5a };
+
+static struct {
+  uint8_t room[ROOM], guard[16];
+} spare = {.guard = {GUARD}};
+static const char *name;
+static float input[NUMBERS], output[NUMBERS];
+static bool loaded, written;
+static uint16_t net_number;
+static uint64_t clock_us;
+
+static bool count_of(void *c, uint16_t *count, eq_failure *f) {
+  (void)c, (void)f;
+  *count = name ? 1 : 0;
+  return true;
+}
+static bool entry_of(void *c, uint16_t index, eq_entry *entry, eq_failure *f) {
+  (void)c, (void)f;
+  if (!name || index) return false;
+  strncpy(entry->name, name, sizeof entry->name - 1);
+  entry->name[sizeof entry->name - 1] = 0;
+  return true;
+}
+static bool load(void *c, const char *n, const char *method, uint16_t *net, eq_failure *f) {
+  (void)c, (void)f;
+  loaded = !strcmp(n, name) && !strcmp(method, "forward");
+  *net = ++net_number;
+  return loaded;
+}
+static bool describe(void *c, uint16_t net, eq_net *out, eq_failure *f) {
+  (void)c, (void)f;
+  out->inputs = out->outputs = 1;
+  return loaded && net == net_number;
+}
+static bool tensor(void *c, uint16_t net, bool out, uint16_t index, eq_tensor *t, eq_failure *f) {
+  (void)c, (void)net, (void)out, (void)f;
+  t->dtype = EQ_DTYPE_f32;
+  t->bytes = sizeof input;
+  return index == 0;
+}
+static bool put(void *c, uint16_t net, uint16_t index, size_t at, const uint8_t *bytes, size_t n, eq_failure *f) {
+  (void)c, (void)net, (void)index, (void)f;
+  memcpy((uint8_t *)input + at, bytes, n);
+  return written = true;
+}
+static bool run(void *c, uint16_t net, uint64_t *ticks, eq_failure *f) {
+  (void)c, (void)net, (void)f;
+  if (!written) return false; /* a run uses its inputs up */
+  for (int i = 0; i < NUMBERS; i++) output[i] = -input[i] / 2;
+  memset(input, 0xff, sizeof input);
+  written = false;
+  clock_us += 1000;
+  *ticks = 1;
+  return true;
+}
+static bool get(void *c, uint16_t net, uint16_t index, size_t at, uint8_t *bytes, size_t n, eq_failure *f) {
+  (void)c, (void)net, (void)index, (void)f;
+  memcpy(bytes, (const uint8_t *)output + at, n);
+  return true;
+}
+static void send(void *c, const uint8_t *bytes, size_t count) {
+  (void)c;
+  fwrite(bytes, 1, count, stdout);
+}
+static uint64_t now(void *c) {
+  (void)c;
+  return clock_us;
+}
+static uint8_t *room(void *c, size_t *bytes) {
+  (void)c;
+  *bytes = ROOM;
+  return spare.room;
+}
+
+int main(int argc, char **argv) {
+  static const eq_store store = {.count = count_of, .entry = entry_of};
+  static const eq_engine engine = {
+      .load = load, .describe = describe, .tensor = tensor, .input = put, .run = run, .output = get};
+  static const eq_mlperf_port port = {&store, &engine, send, now, room, NULL};
+  static eq_mlperf dialect;
+  name = argc > 1 ? argv[1] : NULL;
+  eq_mlperf_init(&dialect, &port);
+  fflush(stdout);
+  uint8_t byte;
+  while (read(0, &byte, 1) == 1) {
+    if (byte == 1) loaded = false;
+    eq_mlperf_feed(&dialect, byte);
+    fflush(stdout);
+  }
+  return spare.guard[0] == GUARD ? 0 : 1;
+}
