@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-KEPT = {"EDGEQ_LIBRARY", "EDGEQ_EXECUTORCH", "EDGEQ_AGENT", "EDGEQ_ISA", "EDGEQ_DATA"}
+KEPT = {"EDGEQ_LIBRARY", "EDGEQ_EXECUTORCH", "EDGEQ_LITERT", "EDGEQ_AGENT", "EDGEQ_ISA", "EDGEQ_DATA"}
 
 
 @pytest.fixture(autouse=True)

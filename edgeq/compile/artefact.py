@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from .executorch import Methods
 
-TARGETS = {"executorch": ".pte", "micro": ".pte"}
+TARGETS = {"executorch": ".pte", "micro": ".pte", "litert": ".tflite"}
+_STOCK = "stock"  # litert without custom operators
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
 
     package   from `edgeq.hub.pull` or `edgeq.package.verify_package`
     target    "executorch", "micro", or "micro:PART" (`edgeq.compile.parts`): the same file, and a part with less
-              memory than it takes is refused. The manifest of a micro artefact tells its memory under "micro"
+              memory than it takes is refused. The manifest of a micro artefact tells its memory under "micro".
+              "litert", or "litert:stock" without custom operators
     progress  called with one line per stage
     raises    UnsupportedError for an unknown target or model or a part that is too small, FormatError for weights that
               do not fit, CompileError, StoreError when the cache cannot be written
@@ -73,7 +75,8 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
 
     target, part = _split(target)
     name, origin = package.manifest.name, package.manifest.sha256
-    file = _cached_file(f"{origin} {target} {fingerprint()}", target, name)
+    variant = f"{target}:{part}" if target == "litert" and part else target
+    file = _cached_file(f"{origin} {variant} {fingerprint()}", target, name)
     if (known := _read_cached(file, target)) is not None:
         _require(known, part)
         return known
@@ -91,7 +94,7 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
         "edgeq": metadata.version("edgeq"),
         "executorch": metadata.version("executorch"),
     }
-    artefact = _store(file, _lower(models.methods(config, model), target), manifest)
+    artefact = _store(file, _lower(models.methods(config, model), target, part, manifest), manifest)
     _require(artefact, part)
     return artefact
 
@@ -101,10 +104,11 @@ def compile_module(
 ) -> Artefact:
     """Compile your own module; the artefact lands in `folder` (default: the cache)."""
     target, part = _split(target)
-    data = _lower({"forward": (model, example)}, target)
+    manifest = {"model": name, "target": target, "edgeq": metadata.version("edgeq")}
+    data = _lower({"forward": (model, example)}, target, part, manifest)
     digest = hashlib.sha256(data).hexdigest()
     file = _cached_file(digest, target, name) if folder is None else folder / f"{name}{TARGETS[target]}"
-    artefact = _store(file, data, {"model": name, "target": target, "edgeq": metadata.version("edgeq")})
+    artefact = _store(file, data, manifest)
     _require(artefact, part)
     return artefact
 
@@ -112,9 +116,10 @@ def compile_module(
 def _split(target: str) -> tuple[str, str]:
     """ "micro:PART" -> ("micro", "PART"); UnsupportedError for an unknown target or part."""
     base, _, part = target.partition(":")
-    if base not in TARGETS or (part and base != "micro"):
-        raise UnsupportedError(f'target "{target}" is not known; use one of: {", ".join(TARGETS)}, micro:PART')
-    if part:
+    if base not in TARGETS or (part and base != "micro" and (base, part) != ("litert", _STOCK)):
+        known = ", ".join(TARGETS)
+        raise UnsupportedError(f'target "{target}" is not known; use one of: {known}, micro:PART, litert:{_STOCK}')
+    if base == "micro" and part:
         from . import parts
 
         parts.find(part)
@@ -122,13 +127,17 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def _require(artefact: Artefact, part: str) -> None:
-    if part:
+    if artefact.target == "micro" and part:
         from . import micro, parts
 
         micro.require(micro.Report.from_dict(artefact.manifest["micro"]), parts.find(part))
 
 
-def _lower(methods: Methods, target: str) -> bytes:
+def _lower(methods: Methods, target: str, part: str, manifest: Mapping[str, Any]) -> bytes:
+    if target == "litert":
+        from . import litert
+
+        return litert.lower(methods, manifest, stock=part == _STOCK)
     from . import executorch, micro
 
     if target == "executorch":

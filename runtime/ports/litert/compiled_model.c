@@ -1,0 +1,236 @@
+/* The operators as kernels of LiteRT's compiled models. There one kernel serves all nodes of a name, and is told shapes
+ * alone when it must say how large its results are. So a node carries its params twice: as an input, whose length is
+ * another one for each different content (zeros follow), and as options, which init gets; the length leads from the
+ * shapes to the content. What it computes from is the input. */
+#define _GNU_SOURCE /* RTLD_DEFAULT */
+#include "compiled_model_abi.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "edgeq_litert.h"
+#include "node.h"
+#include "team.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum { MOST_CONTENTS = 4096, WORD = sizeof(int32_t) };
+
+static const char *opening_fault;
+
+typedef struct {
+  size_t words;
+  int32_t *params;
+} content;
+
+typedef struct {
+  const eql_entry *op;
+  edgeq_litert *owner;
+  eql_node state;
+  content *contents;
+  size_t count, room;
+} kernel;
+
+struct edgeq_litert {
+  lrt_status (*add)(void *, const char *, int, const lrt_kernel *, void *);
+  lrt_status (*lock)(lrt_buffer, void **, int);
+  lrt_status (*unlock)(lrt_buffer);
+  lrt_status (*type_of)(lrt_buffer, lrt_tensor_type *);
+  lrt_status (*size_of)(lrt_buffer, size_t *);
+  eq_threads *team;
+  kernel *kernels;
+  size_t count;
+  char why[192];
+  bool failed;
+};
+
+static void fail(kernel *k, const char *why) {
+  edgeq_litert *e = k->owner;
+  if (e->failed) return;
+  snprintf(e->why, sizeof e->why, "%s: %s", k->op->name, why);
+  e->failed = true;
+}
+
+static lrt_status kernel_init(void *user, const void *options, size_t size) {
+  kernel *k = user;
+  const size_t words = size / WORD;
+  for (size_t i = 0; i < k->count; i++)
+    if (k->contents[i].words == words) return 0;
+  if (!options || words < 2 || k->count == MOST_CONTENTS) return LRT_INVALID_ARGUMENT;
+  if (k->count == k->room) {
+    const size_t room = k->room ? 2 * k->room : 8;
+    content *more = realloc(k->contents, room * sizeof *more);
+    if (!more) return LRT_RUNTIME_FAILURE;
+    k->contents = more;
+    k->room = room;
+  }
+  int32_t *params = malloc(words * WORD);
+  if (!params) return LRT_RUNTIME_FAILURE;
+  memcpy(params, options, words * WORD);
+  k->contents[k->count++] = (content){words, params};
+  return 0;
+}
+
+/* Element types are not known yet: those that the operator wants are assumed, and checked when it runs. */
+static lrt_status kernel_layouts(void *user, size_t inputs, const lrt_layout *in, size_t outputs, lrt_layout *out) {
+  kernel *k = user;
+  eql_call call = {
+      .untyped = true, .input_count = (uint32_t)(inputs ? inputs - 1 : 0), .output_count = (uint32_t)outputs};
+  const content *found = NULL;
+  if (inputs < 1 || inputs > EQL_INPUTS + 1 || outputs < 1 || outputs > EQL_OUTPUTS) {
+    fail(k, "too many inputs or outputs, or none");
+    return LRT_INVALID_ARGUMENT;
+  }
+  for (size_t i = 0; i < k->count; i++)
+    if (in[inputs - 1].rank == 1 && k->contents[i].words == (size_t)in[inputs - 1].dimensions[0])
+      found = &k->contents[i];
+  if (!found)
+    eql_fail(&call, "its options do not repeat its params: compile the model anew");
+  else
+    eql_take_params(&call, found->params, found->words);
+  for (size_t i = 0; i + 1 < inputs && !call.fault; i++)
+    if (!eql_shape(&call.inputs[i], EQL_U8, in[i].dimensions, (int)in[i].rank))
+      eql_fail(&call, "an input has a shape that no operator takes");
+  if (!call.fault) k->op->run(&call);
+  if (call.fault) {
+    fail(k, call.fault);
+    return LRT_INVALID_ARGUMENT;
+  }
+  for (size_t i = 0; i < outputs; i++) {
+    out[i] = (lrt_layout){.rank = call.outputs[i].rank & 0x7f};
+    for (uint32_t d = 0; d < call.outputs[i].rank; d++) out[i].dimensions[d] = (int32_t)call.outputs[i].size[d];
+  }
+  return 0;
+}
+
+/* A locked buffer as a tensor. */
+static bool take(const edgeq_litert *e, lrt_buffer buffer, int mode, eql_tensor *t) {
+  lrt_tensor_type type;
+  size_t bytes;
+  void *data;
+  if (e->type_of(buffer, &type) || e->size_of(buffer, &bytes) || e->lock(buffer, &data, mode)) return false;
+  const bool sound = data && eql_shape(t, type.element_type, type.layout.dimensions, (int)type.layout.rank) &&
+                     eql_bytes(t) <= bytes && (uintptr_t)data % (size_t)(eql_bytes(t) / t->count) == 0;
+  if (!sound) {
+    e->unlock(buffer);
+    return false;
+  }
+  t->data = data;
+  t->known = true;
+  return true;
+}
+
+static void run_locked(kernel *k, eql_call *call, const eql_tensor *params) {
+  if (params->type != EQL_I32 || params->rank != 1) {
+    eql_fail(call, "the last input must be params, int32");
+    return;
+  }
+  if (!eql_take_params(call, params->data, params->count)) return;
+  eql_call rehearsal = *call; /* tells how much scratch these shapes want */
+  if (!eql_node_prepare(&k->state, k->op->run, &rehearsal)) {
+    eql_fail(call, rehearsal.fault);
+    return;
+  }
+  eql_node_run(&k->state, k->op->run, call);
+}
+
+static lrt_status kernel_run(void *user, size_t inputs, const lrt_buffer *in, size_t outputs, lrt_buffer *out) {
+  kernel *k = user;
+  const edgeq_litert *e = k->owner;
+  eql_tensor params = {0};
+  eql_call call = {.threads = e->team, .untiled = true};
+  size_t taken = 0, given = 0;
+  if (inputs < 1 || inputs > EQL_INPUTS + 1 || outputs > EQL_OUTPUTS) eql_fail(&call, "too many inputs or outputs");
+  for (; !call.fault && taken < inputs; taken++)
+    if (!take(e, in[taken], LRT_READ, taken + 1 < inputs ? &call.inputs[taken] : &params)) {
+      eql_fail(&call, "an input has a type, shape or byte count that no operator takes");
+      break;
+    }
+  for (; !call.fault && given < outputs; given++)
+    if (!take(e, out[given], LRT_WRITE, &call.outputs[given])) {
+      eql_fail(&call, "an output has a type, shape or byte count that no operator gives");
+      break;
+    }
+  call.input_count = (uint32_t)(inputs - 1);
+  call.output_count = (uint32_t)outputs;
+  if (!call.fault) run_locked(k, &call, &params);
+  for (size_t i = 0; i < given; i++) {
+    if (call.fault) memset(call.outputs[i].data, 0xff, (size_t)eql_bytes(&call.outputs[i]));
+    e->unlock(out[i]);
+  }
+  for (size_t i = 0; i < taken; i++) e->unlock(in[i]);
+  if (call.fault) fail(k, call.fault);
+  return call.fault ? LRT_RUNTIME_FAILURE : 0;
+}
+
+/* Called once for each node; what is kept goes with the edgeq_litert. */
+static lrt_status kernel_destroy(void *user) {
+  (void)user;
+  return 0;
+}
+
+static bool look_up(edgeq_litert *e) {
+  const struct {
+    const char *name;
+    void *into;
+  } wanted[] = {{"LiteRtAddCustomOpKernelOption", &e->add},
+                {"LiteRtLockTensorBuffer", &e->lock},
+                {"LiteRtUnlockTensorBuffer", &e->unlock},
+                {"LiteRtGetTensorBufferTensorType", &e->type_of},
+                {"LiteRtGetTensorBufferSize", &e->size_of}};
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    void *found = dlsym(RTLD_DEFAULT, wanted[i].name);
+    if (!found) return false;
+    memcpy(wanted[i].into, &found, sizeof found);
+  }
+  return true;
+}
+
+EXPORT edgeq_litert *edgeq_litert_open(unsigned threads) {
+  opening_fault = eql_use_environment();
+  if (opening_fault) return NULL;
+  edgeq_litert *e = calloc(1, sizeof *e);
+  while (e && eql_entry_at(e->count)) e->count++;
+  if (e) e->kernels = calloc(e->count, sizeof *e->kernels);
+  opening_fault = !e || !e->kernels ? "no memory"
+                  : !look_up(e)     ? "libLiteRt.so is not in the process, its symbols global"
+                                    : NULL;
+  if (opening_fault) {
+    edgeq_litert_close(e);
+    return NULL;
+  }
+  for (size_t i = 0; i < e->count; i++) e->kernels[i] = (kernel){.op = eql_entry_at(i), .owner = e};
+  if (threads > 1) e->team = eql_team_open(threads < EQL_MOST_THREADS ? threads : EQL_MOST_THREADS);
+  return e;
+}
+
+EXPORT int edgeq_litert_add(edgeq_litert *e, void *options) {
+  static const lrt_kernel table = {kernel_init, kernel_layouts, kernel_run, kernel_destroy};
+  for (size_t i = 0; i < e->count; i++) {
+    const lrt_status status = e->add(options, e->kernels[i].op->name, 1, &table, &e->kernels[i]);
+    if (status) return status;
+  }
+  return 0;
+}
+
+EXPORT void edgeq_litert_close(edgeq_litert *e) {
+  if (!e) return;
+  for (size_t i = 0; e->kernels && i < e->count; i++) {
+    kernel *k = &e->kernels[i];
+    for (size_t j = 0; j < k->count; j++) free(k->contents[j].params);
+    free(k->contents);
+    eql_node_clear(&k->state);
+  }
+  eql_team_close(e->team);
+  free(e->kernels);
+  free(e);
+}
+
+EXPORT const char *edgeq_litert_why(edgeq_litert *e) {
+  if (!e) return opening_fault;
+  if (!e->failed) return NULL;
+  e->failed = false;
+  return e->why;
+}

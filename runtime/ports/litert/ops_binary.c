@@ -1,0 +1,99 @@
+/* Binary weights and activations. */
+#include "operators.h"
+
+/* pack_sign(Tensor x, Tensor? threshold): float [..., k] -> u8 [..., row_bytes(k)] */
+static void pack_sign(eql_call *c) {
+  const eql_tensor *x = eql_take(c, EQL_F32, "x must be float"),
+                   *threshold = eql_take_optional(c, EQL_F32, "threshold must be float or None");
+  const uint32_t k = eql_last(x);
+  eql_require(c, eql_one_row(threshold, k), "threshold must be [k]");
+  uint8_t *out = eql_out_like(c, EQL_U8, 0, x, 0, (uint32_t)eq_row_bytes(k));
+  if (eql_ready_plain(c)) eql_finish(c, eq_pack_b1(eql_floats(x), eql_rows(x), k, eql_floats(threshold), out));
+}
+
+/* What the convolutions have in common: x, w, channels, stride, groups. */
+typedef struct {
+  const eql_tensor *x, *w;
+  eq_conv2d op;
+} conv;
+
+static bool take_conv(eql_call *c, conv *v) {
+  v->x = eql_take(c, EQL_U8, "x must be u8");
+  v->w = eql_take(c, EQL_U8, "w must be u8");
+  const uint32_t channels = eql_integer(c, EQL_MOST, "channels must be positive"),
+                 stride = eql_integer(c, EQL_MOST_STRIDE, "stride must be positive"),
+                 groups = eql_integer(c, EQL_MOST, "groups must be positive");
+  if (!eql_require(c, v->x->rank == 4 && v->w->rank == 4, "x must be [n][h][w][row], w [o][kh][kw][row]") ||
+      !eql_require(c, channels > 0 && stride > 0 && groups > 0 && channels % groups == 0,
+                   "groups must divide channels") ||
+      !eql_require(c, eql_last(v->x) == eq_row_bytes(channels) && eql_last(v->w) == eq_row_bytes(channels / groups),
+                   "rows of x or w do not have row_bytes(channels) bytes"))
+    return false;
+  const uint32_t *x = v->x->size, *w = v->w->size;
+  v->op = (eq_conv2d){.n = x[0],
+                      .h = x[1],
+                      .w = x[2],
+                      .c = channels,
+                      .o = w[0],
+                      .kh = w[1],
+                      .kw = w[2],
+                      .stride_h = stride,
+                      .stride_w = stride,
+                      .groups = groups};
+  eq_conv2d_same(&v->op);
+  return true;
+}
+
+static void run_conv(eql_call *c, const conv *v, const eq_epilogue *e) {
+  const eq_conv2d *op = &v->op;
+  if (c->fault) return;
+  const eq_threads *threads =
+      eql_threads(c, (uint64_t)op->n * op->out_h * op->out_w * op->o * op->kh * op->kw * op->c / 64);
+  const size_t bytes = eq_conv2d_b1b1_scratch(op, e, threads);
+  if (eql_ready(c, bytes))
+    eql_finish(c, eq_conv2d_b1b1(op, eql_data(v->x), eql_data(v->w), e, threads, c->scratch, bytes));
+}
+
+/* conv2d_b1b1(Tensor x, Tensor w, int channels, int stride, int groups): int32 accumulators */
+static void conv2d_b1b1(eql_call *c) {
+  conv v;
+  if (!take_conv(c, &v)) return;
+  const eq_epilogue e = {.out_acc = eql_out(c, EQL_I32, 4, (const uint32_t[]){v.op.n, v.op.out_h, v.op.out_w, v.op.o})};
+  run_conv(c, &v, &e);
+}
+
+/* conv2d_b1b1_fused(Tensor x, Tensor w, int channels, int stride, int groups, int act, Tensor params, Tensor? local,
+ *   Tensor? block, Tensor? gain, int want): map, bits, mean */
+static void conv2d_b1b1_fused(eql_call *c) {
+  conv v;
+  eq_epilogue e = {0};
+  if (!take_conv(c, &v)) return;
+  eql_take_activation(c, v.op.o, false, &e);
+  eql_take_residuals(c, v.op.n, v.op.o, &e);
+  eql_take_image_outs(c, &v.op, eql_integer(c, EQL_MAP | EQL_BITS | EQL_MEAN, "want must be 1 to 7"), &e);
+  run_conv(c, &v, &e);
+}
+
+/* linear_b1b1(Tensor x, Tensor w, int k): u8 [..., row], u8 [o][row] -> int32 [..., o] */
+static void linear_b1b1(eql_call *c) {
+  const eql_tensor *x = eql_take(c, EQL_U8, "x must be u8"), *w = eql_take(c, EQL_U8, "w must be u8");
+  const uint32_t k = eql_integer(c, EQL_MOST, "k must be positive");
+  if (!eql_require(c, w->rank == 2 && k > 0 && eql_last(w) == eq_row_bytes(k) && eql_last(x) == eq_row_bytes(k),
+                   "x must be [..., row_bytes(k)], w [o][row_bytes(k)]"))
+    return;
+  const eq_linear op = {eql_rows(x), k, w->size[0]};
+  const eq_epilogue e = {.out_acc = eql_out_like(c, EQL_I32, 0, x, 0, op.o)};
+  if (c->fault) return;
+  const eq_threads *threads = eql_threads(c, (uint64_t)op.m * op.o * k / 64);
+  const size_t bytes = eq_linear_b1b1_scratch(&op, &e, threads);
+  eql_tileable(c, w, op.o, k);
+  if (!eql_ready(c, bytes)) return;
+  eql_finish(c, c->tiles ? eq_linear_b1b1_tiled(&op, eql_data(x), c->tiles, &e, threads, c->scratch, bytes)
+                         : eq_linear_b1b1(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));
+}
+
+const eql_entry eql_binary_operators[] = {{"edgeq.pack_sign", pack_sign},
+                                          {"edgeq.conv2d_b1b1", conv2d_b1b1},
+                                          {"edgeq.conv2d_b1b1_fused", conv2d_b1b1_fused},
+                                          {"edgeq.linear_b1b1", linear_b1b1},
+                                          {NULL, NULL}};

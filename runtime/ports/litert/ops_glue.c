@@ -1,0 +1,32 @@
+/* What follows an accumulator, on its own. */
+#include "operators.h"
+
+/* epilogue(Tensor acc, int act, Tensor params, Tensor? local, Tensor? block, Tensor? gain): int32 [n][h][w][o] or
+ *   [..., o] -> float of the same extents */
+static void epilogue(eql_call *c) {
+  const eql_tensor *acc = eql_take(c, EQL_I32, "acc must be int32");
+  if (!eql_require(c, acc->rank >= 1, "acc must be [n][h][w][o] or [..., o]")) return;
+  const bool image = acc->rank == 4;
+  const uint32_t o = eql_last(acc), n = image ? acc->size[0] : eql_rows(acc), h = image ? acc->size[1] : 1,
+                 w = image ? acc->size[2] : 1;
+  eq_epilogue e = {0};
+  eql_take_activation(c, o, false, &e);
+  eql_take_residuals(c, n, o, &e);
+  e.out = eql_out_like(c, EQL_F32, 0, acc, 0, o);
+  if (c->fault) return;
+  const size_t bytes = eq_epilogue_i32_scratch(n, h, w, o, &e);
+  if (eql_ready(c, bytes)) eql_finish(c, eq_epilogue_i32(eql_data(acc), n, h, w, o, &e, c->scratch, bytes));
+}
+
+/* mean_hw(Tensor x): float [n][h][w][c] -> [n][c] */
+static void mean_hw(eql_call *c) {
+  const eql_tensor *x = eql_take(c, EQL_F32, "x must be float");
+  if (!eql_require(c, x->rank == 4, "x must be [n][h][w][c]")) return;
+  const uint32_t *s = x->size;
+  float *out = eql_out(c, EQL_F32, 2, (const uint32_t[]){s[0], s[3]});
+  if (c->fault) return;
+  const size_t bytes = eq_mean_hw_scratch(s[0], s[1], s[2], s[3]);
+  if (eql_ready(c, bytes)) eql_finish(c, eq_mean_hw(eql_floats(x), s[0], s[1], s[2], s[3], out, c->scratch, bytes));
+}
+
+const eql_entry eql_glue_operators[] = {{"edgeq.epilogue", epilogue}, {"edgeq.mean_hw", mean_hw}, {NULL, NULL}};

@@ -1,0 +1,119 @@
+#define _POSIX_C_SOURCE 200809L
+#include "team.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "edgeq/isa.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+typedef struct team team;
+typedef struct {
+  team *of;
+  unsigned number;
+} member;
+
+struct team {
+  eq_threads face;
+  pthread_mutex_t lock;
+  pthread_cond_t begin, end;
+  eq_task task;
+  void *arg;
+  size_t count;
+  unsigned round, busy, members; /* members: threads that could be started */
+  bool closing;
+  pthread_t threads[EQL_MOST_THREADS];
+  member who[EQL_MOST_THREADS];
+};
+
+/* Each worker takes one run of consecutive indices. */
+static void work(const team *t, unsigned number) {
+  const size_t workers = t->members + 1u, begin = t->count * number / workers, end = t->count * (number + 1u) / workers;
+  if (begin < end) t->task(t->arg, begin, end, number);
+}
+
+static void *live(void *context) {
+  const member *me = context;
+  team *t = me->of;
+  unsigned seen = 0;
+  pthread_mutex_lock(&t->lock);
+  for (;;) {
+    while (t->round == seen && !t->closing) pthread_cond_wait(&t->begin, &t->lock);
+    if (t->closing) break;
+    seen = t->round;
+    pthread_mutex_unlock(&t->lock);
+    work(t, me->number);
+    pthread_mutex_lock(&t->lock);
+    if (--t->busy == 0) pthread_cond_signal(&t->end);
+  }
+  pthread_mutex_unlock(&t->lock);
+  return NULL;
+}
+
+static void run(void *context, eq_task task, void *arg, size_t count) {
+  team *t = context;
+  pthread_mutex_lock(&t->lock);
+  t->task = task;
+  t->arg = arg;
+  t->count = count;
+  t->busy = t->members;
+  t->round++;
+  pthread_cond_broadcast(&t->begin);
+  pthread_mutex_unlock(&t->lock);
+  work(t, t->members);
+  pthread_mutex_lock(&t->lock);
+  while (t->busy > 0) pthread_cond_wait(&t->end, &t->lock);
+  pthread_mutex_unlock(&t->lock);
+}
+
+eq_threads *eql_team_open(unsigned workers) {
+  team *t = calloc(1, sizeof *t);
+  if (!t) return NULL;
+  pthread_mutex_init(&t->lock, NULL);
+  pthread_cond_init(&t->begin, NULL);
+  pthread_cond_init(&t->end, NULL);
+  while (t->members + 1 < workers && t->members < EQL_MOST_THREADS) {
+    t->who[t->members] = (member){t, t->members};
+    if (pthread_create(&t->threads[t->members], NULL, live, &t->who[t->members])) break;
+    t->members++;
+  }
+  t->face = (eq_threads){t->members + 1, run, t};
+  return &t->face;
+}
+
+void eql_team_close(eq_threads *face) {
+  if (!face) return;
+  team *t = face->context;
+  pthread_mutex_lock(&t->lock);
+  t->closing = true;
+  pthread_cond_broadcast(&t->begin);
+  pthread_mutex_unlock(&t->lock);
+  for (unsigned i = 0; i < t->members; i++) pthread_join(t->threads[i], NULL);
+  pthread_cond_destroy(&t->end);
+  pthread_cond_destroy(&t->begin);
+  pthread_mutex_destroy(&t->lock);
+  free(t);
+}
+
+const char *eql_use_environment(void) {
+#if defined(__aarch64__) && defined(__linux__)
+  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
+#endif
+  const char *wanted = getenv("EDGEQ_ISA"), *threads = getenv("EDGEQ_THREADS");
+  if (threads && !eql_thread_count(threads)) return "EDGEQ_THREADS is not a number from 1 to 256";
+  if (!wanted || !*wanted) return NULL;
+  for (int i = 0; i < EQ_ISA_COUNT; i++)
+    if (!strcmp(wanted, eq_isa_name((eq_isa)i)) && eq_isa_select((eq_isa)i) == EQ_OK) return NULL;
+  return "EDGEQ_ISA names an instruction set that this machine or build does not have";
+}
+
+unsigned eql_thread_count(const char *text) {
+  char *end;
+  const unsigned long count = strtoul(text, &end, 10);
+  return *text >= '0' && *text <= '9' && !*end && count <= EQL_MOST_THREADS ? (unsigned)count : 0;
+}
