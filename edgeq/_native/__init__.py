@@ -15,7 +15,9 @@ from .attention import (
     Keep,
     Probability,
     attention_b1,
+    attention_f32,
     attention_i8,
+    attention_qkv,
 )
 from .binary import conv2d_b1b1, conv2d_b1t2, linear_b1b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_b1, pack_t2
 from .floating import FloatWeights, conv2d_f32, conv2d_i8f32, linear_f32, linear_i4f32, linear_i8f32
@@ -85,7 +87,9 @@ __all__ = [
     "Weights",
     "WeightsI4",
     "attention_b1",
+    "attention_f32",
     "attention_i8",
+    "attention_qkv",
     "conv2d_b1b1",
     "conv2d_b1t2",
     "conv2d_f32",

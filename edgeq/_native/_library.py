@@ -50,6 +50,8 @@ def _declare(lib: ct.CDLL) -> None:
     signatures["eq_attention_b1"] = (ct.c_int, [_POINTER, _U32, *[_POINTER] * 7, _SIZE])
     signatures["eq_attention_i8_scratch"] = (_SIZE, [_POINTER] * 3)
     signatures["eq_attention_i8"] = (ct.c_int, [*[_POINTER] * 6, _SIZE])
+    signatures["eq_attention_f32_scratch"] = (_SIZE, [_POINTER] * 2)
+    signatures["eq_attention_f32"] = (ct.c_int, [*[_POINTER] * 5, _SIZE])
     for table in ("b1", "t2", "i8"):
         signatures[f"eq_embedding_{table}"] = (ct.c_int, [_POINTER] * 4)
     signatures["eq_embedding_i4"] = (ct.c_int, [_POINTER] * 3)

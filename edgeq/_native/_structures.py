@@ -106,6 +106,14 @@ class CAttentionCodes(ct.Structure):
     )
 
 
+class CAttentionFloats(ct.Structure):
+    _fields_ = (
+        *((name, ct.c_void_p) for name in ("q", "k", "v")),
+        *((name, ct.c_size_t) for name in ("q_pitch", "key_pitch")),
+        ("step", ct.c_float),
+    )
+
+
 class CLookup(ct.Structure):
     _fields_ = (("ids", ct.c_void_p), ("count", ct.c_size_t), ("rows", ct.c_uint32), ("k", ct.c_uint32))
 

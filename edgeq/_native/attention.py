@@ -13,7 +13,7 @@ from edgeq._errors import UsageError
 from ._arrays import F32, I8, U8, address, check, code, floats, row_bytes, scratch_memory, u32s
 from ._library import call, library
 from ._operator import team
-from ._structures import CAttention, CAttentionCodes, CContext, CKeep, CProbability
+from ._structures import CAttention, CAttentionCodes, CAttentionFloats, CContext, CKeep, CProbability
 
 KeepKind = Literal["positive", "near", "softmax"]
 ProbabilityKind = Literal["step", "unit", "shift", "range"]
@@ -121,6 +121,38 @@ def attention_i8(
         "attention_i8",
         *(ct.byref(c_op), ct.byref(codes), ct.byref(c_p), address(out), shared, address(scratch), size),
     )
+    return out
+
+
+def attention_f32(op: Attention, q: F32, k: F32, v: F32, *, step: float, threads: int = 1) -> F32:
+    """q (batch, queries, heads * d), k, v (batch, keys, heads * d) -> (batch, queries, heads * d) float32.
+
+    Softmax attention; scores are q . k * step.
+    """
+    channels = op.heads * op.d
+    for what, operand, tokens in (("q", q, op.queries), ("k", k, op.keys), ("v", v, op.keys)):
+        check(what, operand, np.float32, (op.batch, tokens, channels))
+    return _attention_f32(op, CAttentionFloats(address(q), address(k), address(v), channels, channels, step), threads)
+
+
+def attention_qkv(op: Attention, qkv: F32, *, step: float, threads: int = 1) -> F32:
+    """As `attention_f32`; query, key and value of a token side by side: qkv (batch, queries, 3 * heads * d)."""
+    channels = op.heads * op.d
+    if op.keys != op.queries:
+        raise UsageError(f"attention_qkv: as many keys as queries, got {op.keys} and {op.queries}")
+    check("qkv", qkv, np.float32, (op.batch, op.queries, 3 * channels))
+    q, k, v = (qkv.ctypes.data + part * channels * qkv.itemsize for part in range(3))
+    return _attention_f32(op, CAttentionFloats(q, k, v, 3 * channels, 3 * channels, step), threads)
+
+
+def _attention_f32(op: Attention, inputs: CAttentionFloats, threads: int) -> F32:
+    out = np.empty((op.batch, op.queries, op.heads * op.d), np.float32)
+    c_op, _mask = _attention(op)
+    workers = team(threads)
+    shared = ct.byref(workers) if workers else None
+    size = library().eq_attention_f32_scratch(ct.byref(c_op), shared)
+    scratch = scratch_memory(size)
+    call("attention_f32", ct.byref(c_op), ct.byref(inputs), address(out), shared, address(scratch), size)
     return out
 
 

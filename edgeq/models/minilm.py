@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgeq import ops
 from edgeq._errors import UsageError
 from edgeq.nn.heads import merge_heads, split_heads
 from edgeq.nn.int4_linear import Int4Linear
@@ -59,13 +60,36 @@ class Norm(nn.LayerNorm):
         return super().forward(x if residual is None else x + residual)
 
 
+class Attention(nn.Module):
+    """(B, T, 3 H) queries, keys and values, mask (B, T) uint8, 0 hides a key -> (B, T, H)."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, qkv: Tensor, mask: Tensor) -> Tensor:
+        added = (1 - mask.to(qkv.dtype))[:, None, None] * MASKED
+        query, key, value = (split_heads(part, self.heads) for part in qkv.chunk(3, -1))
+        return merge_heads(functional.scaled_dot_product_attention(query, key, value, added))
+
+
+class PackedAttention(Attention):
+    """The same in one operator; a hidden key counts for nothing at all."""
+
+    def forward(self, qkv: Tensor, mask: Tensor) -> Tensor:
+        width = qkv.shape[-1] // (3 * self.heads)
+        context: Tensor = ops.attention_f32(qkv, self.heads, width**-0.5, mask)
+        return context
+
+
 class Layer(nn.Module):
     """(B, T, H) -> (B, T, H); query, key and value are one linear layer."""
 
     def __init__(self, config: MiniLMConfig) -> None:
         super().__init__()
-        self.heads, hidden = config.heads, config.hidden
+        hidden = config.hidden
         self.qkv: nn.Module = nn.Linear(hidden, 3 * hidden)
+        self.attention: nn.Module = Attention(config.heads)
         self.out: nn.Module = nn.Linear(hidden, hidden)
         self.attention_norm: nn.Module = Norm(hidden, config.norm_eps)
         self.up: nn.Module = nn.Linear(hidden, config.intermediate)
@@ -74,9 +98,7 @@ class Layer(nn.Module):
         self.norm: nn.Module = Norm(hidden, config.norm_eps)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        query, key, value = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
-        context = functional.scaled_dot_product_attention(query, key, value, mask)
-        x = self.attention_norm(self.out(merge_heads(context)), x)
+        x = self.attention_norm(self.out(self.attention(self.qkv(x), mask)), x)
         y: Tensor = self.norm(self.down(self.activation(self.up(x))), x)
         return y
 
@@ -93,11 +115,10 @@ class MiniLM(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        real = mask.to(torch.float32)
-        added = (1 - real)[:, None, None] * MASKED
+        real, seen = mask.to(torch.float32), mask.to(torch.uint8)
         x = self.norm(self.word(ids) + self.position[: ids.shape[1]])
         for layer in self.layers:
-            x = layer(x, added)
+            x = layer(x, seen)
         mean = (x * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp_min(1)
         unit: Tensor = mean / mean.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
         return unit
@@ -120,7 +141,7 @@ def packed(config: MiniLMConfig) -> MiniLM:
 
 
 def deploy(model: MiniLM, word: Int8Embedding) -> MiniLM:
-    """Finish a network whose linear layers are packed: its embedding, its norms, GELU inside the layer in front."""
+    """Finish a network whose linear layers are packed: embedding, norms, attention, GELU in the layer in front."""
     model.word = word
     for name, norm in list(model.named_modules()):
         if isinstance(norm, Norm):
@@ -130,4 +151,5 @@ def deploy(model: MiniLM, word: Int8Embedding) -> MiniLM:
     for layer in model.layers:
         assert isinstance(layer, Layer) and isinstance(layer.up, Int4Linear)
         layer.up.act, layer.activation = Act.GELU, nn.Identity()
+        layer.attention = PackedAttention(model.config.heads)
     return model

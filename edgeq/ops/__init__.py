@@ -4,7 +4,7 @@ Importing this package registers them. Activations are NHWC and contiguous; bina
 along the channels, lowest bit first (`runtime/include/edgeq` is the definition of every value).
 """
 
-from .attention import Keep, Probability, attention_b1, attention_i8
+from .attention import Keep, Probability, attention_b1, attention_f32, attention_i8
 from .binary import conv2d_b1b1, conv2d_b1b1_fused, linear_b1b1, pack_sign
 from .floating import (
     conv2d_f32f32,
@@ -47,6 +47,7 @@ __all__ = [
     "Quant",
     "Want",
     "attention_b1",
+    "attention_f32",
     "attention_i8",
     "conv2d_b1b1",
     "conv2d_b1b1_fused",

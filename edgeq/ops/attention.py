@@ -1,4 +1,4 @@
-"""Attention between tokens in one operator: over signs, and over int8 codes.
+"""Attention between tokens in one operator: over signs, over int8 codes, and over floats.
 
 Shapes: queries T, keys S, c = heads * d channels. mask (B, S) uint8, 0 hides a key; used (1,) int64: only the keys
 below it exist (a cache that is not full); causal 1: query i sees the keys up to used - T + i. What hidden means for the
@@ -167,3 +167,19 @@ def attention_i8(
             step_v=step_v,
         )
     )
+
+
+def _floats_shape(qkv: Tensor, heads: int, step: float, mask: Tensor | None) -> Tensor:
+    return qkv.new_empty((*qkv.shape[:2], qkv.shape[2] // 3))
+
+
+@operator("attention_f32(Tensor qkv, int heads, float step, Tensor? mask) -> (Tensor out)", _floats_shape)
+def attention_f32(qkv: Tensor, heads: int, step: float, mask: Tensor | None) -> Tensor:
+    """Softmax attention of tokens among themselves.
+
+    qkv    (B, T, 3 c) float32: query, key and value of a token side by side; scores are q . k * step
+    return (B, T, c) float32
+    """
+    batch, tokens, channels = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    op = _attention((batch, tokens, tokens), channels, heads, 0, None, mask)
+    return tensor(_native.attention_qkv(op, view(qkv), step=step))

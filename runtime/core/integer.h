@@ -30,6 +30,18 @@ typedef struct {
   uint32_t steps, pieces, piece_steps;
 } eq_tile_i4;
 
+/* The same outputs as they are kept between calls (core/tiles_i4.c): two steps of an eq_tile_i4 in a byte, the first in
+ * the low nibble, so that they take the room of the codes. Zeros are bytes; of kind F16 they are floats, and the bytes
+ * are 0. */
+typedef struct {
+  const uint8_t *codes;    /* [EQ_BLOCK / EQ_LANES][steps / 2][EQ_LANES][4] */
+  const uint8_t *zero;     /* [groups][EQ_BLOCK] */
+  const float *scale;      /* [groups][EQ_BLOCK] */
+  const float *float_zero; /* [groups][EQ_BLOCK], F16 only */
+  uint32_t steps, groups, group_steps;
+} eq_packed_i4;
+enum { EQ_MOST_PIECE_STEPS = 32 }; /* of dot_packed_i4 */
+
 /* Rows of activations for 4-bit weights. */
 typedef struct {
   const uint8_t *x; /* [m][pitch], offset, in the order of a tile's steps */
@@ -74,6 +86,14 @@ typedef struct {
    * set has no such product. */
   void (*dot_i4)(const int8_t *x, const float *step, const int32_t *sums, const eq_weights_i4 *w, uint32_t k,
                  uint32_t first, uint32_t outputs, const eq_tile_i4 *scratch, float *acc);
+
+  /* the tile and its starts; `to` says which pieces */
+  void (*expand_i4)(const eq_packed_i4 *from, const eq_tile_i4 *to);
+  /* One row against packed weights: x without offset in the order of a tile's steps, pieces of at most
+   * EQ_MOST_PIECE_STEPS; step NULL or [pieces]; sums [pieces] of x; acc [EQ_BLOCK]. NULL: the set has no such product.
+   */
+  void (*dot_packed_i4)(const uint8_t *x, const float *step, const int32_t *sums, const eq_packed_i4 *w,
+                        uint32_t pieces, uint32_t piece_steps, float *acc);
 
   void (*range)(const float *x, size_t count, float clip, float *least, float *most);
   /* min(max(rint(clipped x * scale), low), high) */

@@ -99,6 +99,17 @@ typedef struct {
   uint64_t *kept;      /* [key_words] */
 } eq_bit_room;
 
+/* One head of attention over floats. */
+typedef struct {
+  uint32_t d, used, keys;       /* keys: `used` and padding to EQ_LANES */
+  const float *keys_by_channel; /* [d][keys], 0 past `used` */
+  const float *values;          /* [used][pitch] */
+  size_t pitch;
+  const float *seen; /* [keys] 1 or 0 */
+  float step;
+} eq_float_head;
+enum { EQ_QUERIES = 4 }; /* that share a read of the keys */
+
 typedef struct {
   void (*pack_b1)(const float *x, size_t rows, uint32_t k, const float *threshold, uint8_t *out);
   void (*pack_t2)(const float *x, size_t rows, uint32_t k, const float *threshold, uint8_t *out);
@@ -138,6 +149,9 @@ typedef struct {
   /* sums [channels]; hidden [keys] 0 or EQ_HIDDEN, seen [keys] 1 or 0 alike */
   void (*attend_b1)(const eq_bit_head *h, const eq_keep *keep, const uint64_t *q, const uint64_t *q_nonzero,
                     const int32_t *hidden, const float *seen, const eq_bit_room *room, int32_t *sums);
+  /* q [queries][q_pitch] -> out [queries][out_pitch], d floats each; scores [EQ_QUERIES][keys]: room to work in */
+  void (*attend_f32)(const eq_float_head *h, const float *q, size_t q_pitch, uint32_t queries, float *scores,
+                     float *out, size_t out_pitch);
   /* out[i] = scale where sign is 1, else -scale; 0 where nonzero, if given, is 0 */
   void (*expand)(const uint8_t *sign, const uint8_t *nonzero, uint32_t k, float scale, float *out);
   void (*layer_norm)(const eq_norm *op, size_t begin, size_t end); /* rows [begin, end) */

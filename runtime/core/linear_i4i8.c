@@ -4,6 +4,7 @@
 #include "isa.h"
 #include "kernels/ref/ref.h"
 #include "tiled.h"
+#include "tiles_i4.h"
 
 enum { MOST_INPUTS = (1 << 19) - 1 }; /* a group's sum, 15 * 128 * k and the same for its zero, stays below 2^31 */
 
@@ -19,40 +20,45 @@ typedef struct {
   eq_tiled tiled;
   const eq_integer_kernels *kernels;
   eq_linear op;
-  const eq_weights_i4 *w;
+  const eq_weights_i4 *w; /* canonical, or what describes the tiles */
+  const void *packed;     /* tiles made ahead, or NULL */
   const int8_t *x;
   const float *block_step;
   eq_rows_i4 rows; /* prepared activations */
   uint8_t *bytes;  /* rows.x, to be written */
   float *ones;     /* rows.ones, to be written */
   uint32_t steps, pieces, piece_steps;
-  bool dots;      /* few rows against canonical codes */
-  int32_t *sums;  /* [m][pieces] of the activations, dots only */
-  uint8_t *tiles; /* [workers] of tile_bytes: int8 weights, starts, scales, zeros */
+  bool dots;        /* few rows against canonical codes */
+  bool packed_dots; /* few rows against packed ones */
+  int32_t *sums;    /* [m][pieces] of the activations, dots only */
+  uint8_t *tiles;   /* [workers] of tile_bytes: int8 weights, starts, scales, zeros */
   size_t tile_bytes;
   uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what its tile holds */
 } linear;
 
-enum { FEW_ROWS = 1 }; /* up to here tiles cost more than they save */
+enum { FEW_ROWS = 1, FEW_PACKED_ROWS = 2 }; /* up to here tiles cost more than they save */
 enum { MADE_PITCH = EQ_ALIGN / sizeof(uint32_t) };
 
 /* block_step given or not: planned for both where it is not known yet. */
 static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, const eq_linear *op,
-                 const eq_weights_i4 *w, bool blocks, const eq_epilogue *e, const eq_threads *threads) {
+                 const eq_weights_i4 *w, const void *packed, bool blocks, const eq_epilogue *e,
+                 const eq_threads *threads) {
   const unsigned workers = eq_workers(threads);
-  *l = (linear){.kernels = kernels, .op = *op, .w = w};
+  *l = (linear){.kernels = kernels, .op = *op, .w = w, .packed = packed};
   const uint32_t piece = blocks && w->group % EQ_CODES_BLOCK == 0 ? EQ_CODES_BLOCK : w->group;
   l->pieces = (op->k - 1) / piece + 1;
   l->steps = (uint32_t)(eq_round_up(op->k, 2 * EQ_STEP) / EQ_STEP);
   l->piece_steps = l->pieces == 1 ? l->steps : piece / EQ_STEP;
   l->rows.pitch = (size_t)l->steps * EQ_STEP;
-  l->dots =
-      op->m <= FEW_ROWS && piece == EQ_CODES_BLOCK && w->zero_kind != EQ_ZERO_F16 && (!kernels || kernels->dot_i4);
+  l->dots = op->m <= FEW_ROWS && piece == EQ_CODES_BLOCK && w->zero_kind != EQ_ZERO_F16 &&
+            (!kernels || (kernels->dot_i4 && !packed));
+  l->packed_dots = packed && op->m <= FEW_PACKED_ROWS && l->piece_steps <= EQ_MOST_PIECE_STEPS &&
+                   (!kernels || kernels->dot_packed_i4);
   const size_t x_pitch = l->dots ? (size_t)eq_round_up(op->k, EQ_CHUNK) : l->rows.pitch;
   eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, EQ_BLOCK, 0, threads);
   l->tiled.lines_first = true;
   l->bytes = eq_take(arena, (uint64_t)op->m * x_pitch);
-  if (l->dots) l->sums = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(int32_t));
+  if (l->dots || l->packed_dots) l->sums = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(int32_t));
   if (w->zero_kind == EQ_ZERO_F16) l->ones = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(float));
   const size_t arrays = w->zero_kind == EQ_ZERO_F16 ? 3 : 2;
   l->tile_bytes = (size_t)EQ_BLOCK * (l->rows.pitch + arrays * l->pieces * sizeof(float));
@@ -67,19 +73,29 @@ static void prepare_dots(const linear *l, size_t row) {
   int8_t *to = (int8_t *)l->bytes + row * (size_t)eq_round_up(k, EQ_CHUNK);
   __builtin_memset(to, 0, (size_t)eq_round_up(k, EQ_CHUNK));
   for (uint32_t i = 0; i < k; i++) to[i / EQ_CHUNK * EQ_CHUNK + i % 2 * (EQ_CHUNK / 2) + i % EQ_CHUNK / 2] = x[i];
+}
+
+/* Of the activations of each piece. */
+static void sum_up(const linear *l, size_t row) {
+  const uint32_t k = l->op.k, piece = l->piece_steps * EQ_STEP;
+  const int8_t *x = l->x + row * k;
   for (uint32_t p = 0; p < l->pieces; p++) {
+    const uint32_t begin = p * piece, end = k - begin < piece ? k : begin + piece;
     int32_t sum = 0;
-    for (uint32_t i = p * EQ_CODES_BLOCK; i < k && i < (p + 1) * EQ_CODES_BLOCK; i++) sum += x[i];
-    l->sums[row * l->pieces + p] = sum;
+    for (uint32_t i = begin; i < end; i++) sum += x[i];
+    if (l->sums) l->sums[row * l->pieces + p] = sum;
+    if (l->ones) l->ones[row * l->pieces + p] = (float)sum;
   }
 }
 
 /* The bytes of eight inputs in the order of a tile's steps: even ones, odd ones. */
 static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   const linear *l = arg;
-  const uint32_t k = l->op.k, piece = l->piece_steps * EQ_STEP;
+  const uint32_t k = l->op.k;
+  const uint8_t offset = l->packed_dots ? 0 : l->kernels->offset;
   (void)worker;
   for (size_t row = begin; row < end; row++) {
+    if (l->sums || l->ones) sum_up(l, row);
     if (l->dots) {
       prepare_dots(l, row);
       continue;
@@ -87,18 +103,23 @@ static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
     const int8_t *x = l->x + row * k;
     uint8_t *to = l->bytes + row * l->rows.pitch;
     const uint32_t whole = k / 8 * 8;
-    l->kernels->split(x, whole, l->kernels->offset, to);
+    l->kernels->split(x, whole, offset, to);
     if (whole < k) {
       int8_t last[8] = {0};
       __builtin_memcpy(last, x + whole, k - whole);
-      l->kernels->split(last, 8, l->kernels->offset, to + whole);
-    }
-    for (uint32_t p = 0; l->ones && p < l->pieces; p++) {
-      int32_t sum = 0;
-      for (uint32_t i = p * piece; i < k && i < (p + 1) * piece; i++) sum += x[i];
-      l->ones[row * l->pieces + p] = (float)sum;
+      l->kernels->split(last, 8, offset, to + whole);
     }
   }
+}
+
+/* The tile of packed weights; scales and zeros of a group are those of each of its pieces. */
+static void expand(const linear *l, const eq_packed_i4 *from, const eq_tile_i4 *to) {
+  for (uint32_t p = 0; p < to->pieces; p++) {
+    const size_t at = (size_t)p * EQ_BLOCK, group = (size_t)(p * to->piece_steps / from->group_steps) * EQ_BLOCK;
+    __builtin_memcpy(to->scale + at, from->scale + group, EQ_BLOCK * sizeof(float));
+    if (to->zero) __builtin_memcpy(to->zero + at, from->float_zero + group, EQ_BLOCK * sizeof(float));
+  }
+  l->kernels->expand_i4(from, to);
 }
 
 /* A worker's tile, made if it holds something else. */
@@ -111,15 +132,31 @@ static eq_tile_i4 tile_for(const linear *l, const eq_tile *tile) {
   t.scale = (float *)(void *)(t.start + (size_t)l->pieces * EQ_BLOCK);
   t.zero = l->w->zero_kind == EQ_ZERO_F16 ? t.scale + (size_t)l->pieces * EQ_BLOCK : (float *)0;
   if (l->dots) return t;
-  if (*made != tile->first + 1) l->kernels->tile_i4(l->w, l->op.k, tile->first, tile->outputs, &t);
+  if (*made == tile->first + 1) return t;
+  if (l->packed) {
+    const eq_packed_i4 from = eq_tiles_i4_block(l->packed, tile->first / EQ_BLOCK);
+    expand(l, &from, &t);
+  } else {
+    l->kernels->tile_i4(l->w, l->op.k, tile->first, tile->outputs, &t);
+  }
   *made = tile->first + 1;
   return t;
 }
 
 static void accumulate(const void *operands, const eq_tile *tile, void *acc, size_t pitch) {
   const linear *l = operands;
-  const eq_tile_i4 t = tile_for(l, tile);
   const size_t of = (size_t)tile->line * l->pieces;
+  if (l->packed_dots) {
+    const eq_packed_i4 weights = eq_tiles_i4_block(l->packed, tile->first / EQ_BLOCK);
+    for (uint32_t i = 0; i < tile->lines; i++) {
+      const size_t at = of + (size_t)i * l->pieces;
+      l->kernels->dot_packed_i4(l->bytes + (tile->line + i) * l->rows.pitch,
+                                l->block_step ? l->block_step + at : (const float *)0, l->sums + at, &weights,
+                                l->pieces, l->piece_steps, (float *)acc + i * pitch);
+    }
+    return;
+  }
+  const eq_tile_i4 t = tile_for(l, tile);
   for (uint32_t i = 0; l->dots && i < tile->lines; i++)
     l->kernels->dot_i4((const int8_t *)l->bytes + (tile->line + i) * (size_t)eq_round_up(l->op.k, EQ_CHUNK),
                        l->block_step ? l->block_step + of + (size_t)i * l->pieces : (const float *)0,
@@ -133,24 +170,21 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc, siz
   l->kernels->accumulate_i4(&rows, tile->lines, &t, tile->outputs, acc, pitch);
 }
 
-size_t eq_linear_i4i8_scratch(const eq_linear *op, const eq_weights_i4 *w, const eq_epilogue *e,
-                              const eq_threads *threads) {
-  if (check(op, w, e) != EQ_OK) return 0;
+static size_t scratch_for(const eq_linear *op, const eq_weights_i4 *w, const void *packed, const eq_epilogue *e,
+                          const eq_threads *threads) {
   linear l;
   eq_arena arena = {0};
-  plan(&l, &arena, (const eq_integer_kernels *)0, op, w, true, e, threads);
+  plan(&l, &arena, (const eq_integer_kernels *)0, op, w, packed, true, e, threads);
   return eq_arena_bytes(&arena);
 }
 
-eq_status eq_linear_i4i8(const eq_linear *op, const int8_t *x, const float *block_step, const eq_weights_i4 *w,
-                         const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes) {
-  const eq_status status = check(op, w, e);
-  if (status != EQ_OK) return status;
-  if (!x || !w->codes || !w->scale || (w->zero_kind != EQ_ZERO_EIGHT) != (w->zero != (const void *)0))
-    return EQ_BAD_ARGUMENT;
-  if (!eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
+/* Of w and packed the second is used where it is given. */
+static eq_status run(const eq_linear *op, const int8_t *x, const float *block_step, const eq_weights_i4 *w,
+                     const void *packed, const eq_epilogue *e, const eq_threads *threads, void *scratch,
+                     size_t scratch_bytes) {
+  if (!x || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
   if (block_step && w->group % EQ_CODES_BLOCK) return EQ_BAD_SHAPE;
-  if (!eq_scratch_ok(scratch, scratch_bytes, eq_linear_i4i8_scratch(op, w, e, threads))) return EQ_NO_SCRATCH;
+  if (!eq_scratch_ok(scratch, scratch_bytes, scratch_for(op, w, packed, e, threads))) return EQ_NO_SCRATCH;
   const eq_integer_kernels *kernels = eq_integer_current();
   if (!kernels) {
     eq_linear_i4i8_ref(op, x, block_step, w, e, scratch);
@@ -158,7 +192,7 @@ eq_status eq_linear_i4i8(const eq_linear *op, const int8_t *x, const float *bloc
   }
   linear l;
   eq_arena arena = {.base = scratch};
-  plan(&l, &arena, kernels, op, w, block_step != (const float *)0, e, threads);
+  plan(&l, &arena, kernels, op, w, packed, block_step != (const float *)0, e, threads);
   l.x = x;
   l.block_step = block_step;
   l.tiled.operands = &l;
@@ -168,4 +202,39 @@ eq_status eq_linear_i4i8(const eq_linear *op, const int8_t *x, const float *bloc
   eq_share(threads, prepare, &l, op->m);
   eq_tiled_run(&l.tiled, threads);
   return EQ_OK;
+}
+
+size_t eq_linear_i4i8_scratch(const eq_linear *op, const eq_weights_i4 *w, const eq_epilogue *e,
+                              const eq_threads *threads) {
+  return check(op, w, e) == EQ_OK ? scratch_for(op, w, (const void *)0, e, threads) : 0;
+}
+
+eq_status eq_linear_i4i8(const eq_linear *op, const int8_t *x, const float *block_step, const eq_weights_i4 *w,
+                         const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  const eq_status status = check(op, w, e);
+  if (status != EQ_OK) return status;
+  if (!w->codes || !w->scale || (w->zero_kind != EQ_ZERO_EIGHT) != (w->zero != (const void *)0)) return EQ_BAD_ARGUMENT;
+  return run(op, x, block_step, w, (const void *)0, e, threads, scratch, scratch_bytes);
+}
+
+static eq_status check_tiled(const eq_linear *op, const void *tiles, const eq_weights_i4 *w, const eq_epilogue *e) {
+  const eq_status status = check(op, w, e);
+  return status != EQ_OK || eq_tiles_i4_fit(tiles, op) ? status : EQ_BAD_ARGUMENT;
+}
+
+static bool tiles_ok(const void *tiles) { return tiles && (uintptr_t)tiles % EQ_ALIGN == 0; }
+
+size_t eq_linear_i4i8_tiled_scratch(const eq_linear *op, const void *tiles, const eq_epilogue *e,
+                                    const eq_threads *threads) {
+  if (!tiles_ok(tiles)) return 0;
+  const eq_weights_i4 w = eq_tiles_i4_weights(tiles);
+  return check_tiled(op, tiles, &w, e) == EQ_OK ? scratch_for(op, &w, tiles, e, threads) : 0;
+}
+
+eq_status eq_linear_i4i8_tiled(const eq_linear *op, const int8_t *x, const float *block_step, const void *tiles,
+                               const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  if (!tiles_ok(tiles)) return EQ_BAD_ARGUMENT;
+  const eq_weights_i4 w = eq_tiles_i4_weights(tiles);
+  const eq_status status = check_tiled(op, tiles, &w, e);
+  return status == EQ_OK ? run(op, x, block_step, &w, tiles, e, threads, scratch, scratch_bytes) : status;
 }

@@ -33,6 +33,7 @@ typedef struct {
   eq_epilogue e;
   unsigned type;        /* of the weights, an index into int8_products */
   eq_weights_i4 groups; /* linear_i4i8 */
+  bool tiled;           /* its weights tiled ahead */
   const float *block_step;
   eq_codes codes;
   float *step, *shift; /* quantise_i8 */
@@ -186,6 +187,7 @@ static void random_groups(problem *p) {
   p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(700), .o = 1 + below(150)};
   const eq_linear *l = &p->linear;
   p->groups.group = ONE_OF(32, 32, 64, 96, 128, 0);
+  p->tiled = chance(60);
   if (p->groups.group == 0) p->groups.group = l->k;
   const uint32_t groups = (l->k - 1) / p->groups.group + 1;
   p->groups.zero_kind = (eq_zero_kind)below(3);
@@ -301,6 +303,14 @@ static eq_status solve(const problem *p, const eq_threads *t) {
     return product->linear(&p->linear, p->x, p->weights, &p->e, t, take(size), size);
   }
   case LINEAR_I4I8: {
+    if (p->tiled) {
+      const eq_linear *l = &p->linear;
+      void *tiles = take(eq_tiles_i4_bytes(l->o, l->k, &p->groups));
+      const eq_status status = eq_tiles_i4(l->o, l->k, &p->groups, tiles);
+      if (status != EQ_OK) return status;
+      const size_t size = eq_linear_i4i8_tiled_scratch(l, tiles, &p->e, t);
+      return eq_linear_i4i8_tiled(l, p->x, p->block_step, tiles, &p->e, t, take(size), size);
+    }
     const size_t size = eq_linear_i4i8_scratch(&p->linear, &p->groups, &p->e, t);
     return eq_linear_i4i8(&p->linear, p->x, p->block_step, &p->groups, &p->e, t, take(size), size);
   }

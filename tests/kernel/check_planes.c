@@ -3,9 +3,20 @@
  * [problems [seed]]. */
 #include "check_random.h"
 
-typedef enum { LINEAR_B1B1, LINEAR_B1T2, LINEAR_B1U1, LINEAR_T2B1, CONV_B1T2, ATTENTION_B1, NORM, TABLE, KINDS } kind;
-static const char *const names[KINDS] = {"linear_b1b1", "linear_b1t2",  "linear_b1u1", "linear_t2b1",
-                                         "conv2d_b1t2", "attention_b1", "layer_norm",  "embedding"};
+typedef enum {
+  LINEAR_B1B1,
+  LINEAR_B1T2,
+  LINEAR_B1U1,
+  LINEAR_T2B1,
+  CONV_B1T2,
+  ATTENTION_B1,
+  ATTENTION_F32,
+  NORM,
+  TABLE,
+  KINDS
+} kind;
+static const char *const names[KINDS] = {"linear_b1b1",  "linear_b1t2",   "linear_b1u1", "linear_t2b1", "conv2d_b1t2",
+                                         "attention_b1", "attention_f32", "layer_norm",  "embedding"};
 
 enum { OUTPUTS = 5 };
 typedef struct {
@@ -17,6 +28,7 @@ typedef struct {
   eq_attention attention;
   eq_keep keep;
   eq_context context;
+  eq_attention_floats floats;
   uint32_t planes;
   eq_norm norm;
   eq_lookup lookup;
@@ -99,8 +111,7 @@ static void random_conv(problem *p) {
   random_epilogue(p, c->n, (size_t)c->n * c->out_h * c->out_w, c->o);
 }
 
-static void random_attention(problem *p) {
-  eq_attention *a = &p->attention;
+static void random_tokens(eq_attention *a) {
   *a = (eq_attention){.batch = 1 + below(2),
                       .heads = 1 + below(4),
                       .d = ONE_OF(1, 7, 8, 11, 12, 16, 20, 32, 33, 64, 65, 130),
@@ -115,6 +126,11 @@ static void random_attention(problem *p) {
     for (size_t i = 0; i < (size_t)a->batch * a->keys; i++) mask[i] = chance(share);
     a->mask = mask;
   }
+}
+
+static void random_attention(problem *p) {
+  eq_attention *a = &p->attention;
+  random_tokens(a);
   p->planes = 1 + below(2);
   const uint32_t channels = a->heads * a->d;
   p->x = ternary((size_t)a->batch * a->queries, channels);
@@ -128,6 +144,19 @@ static void random_attention(problem *p) {
   p->context = (eq_context){.scale = 0.5f + (float)below(10), .threshold = maybe(channels)};
   if (chance(60)) p->context.out = output(p, tokens * channels * sizeof(float));
   if (chance(60) || !p->outputs) p->context.out_t2 = output(p, 2 * tokens * eq_row_bytes(channels));
+}
+
+static void random_floats(problem *p) {
+  eq_attention *a = &p->attention;
+  random_tokens(a);
+  const size_t channels = (size_t)a->heads * a->d;
+  eq_attention_floats *f = &p->floats;
+  *f = (eq_attention_floats){.q_pitch = channels + below(9), .key_pitch = channels + below(9)};
+  f->step = (float)below(200) / 100.0f;
+  f->q = floats(a->batch * a->queries * f->q_pitch);
+  f->k = floats(a->batch * a->keys * f->key_pitch);
+  f->v = floats(a->batch * a->keys * f->key_pitch);
+  p->out = output(p, a->batch * a->queries * channels * sizeof(float));
 }
 
 static void random_norm(problem *p) {
@@ -160,6 +189,7 @@ static problem random_problem(void) {
   switch (p.kind) {
   case CONV_B1T2: random_conv(&p); break;
   case ATTENTION_B1: random_attention(&p); break;
+  case ATTENTION_F32: random_floats(&p); break;
   case NORM: random_norm(&p); break;
   case TABLE: random_table(&p); break;
   default: random_linear(&p); break;
@@ -199,6 +229,9 @@ static eq_status solve(const problem *p, const eq_threads *t) {
   case ATTENTION_B1:
     size = eq_attention_b1_scratch(&p->attention, p->planes, &p->keep, t);
     return eq_attention_b1(&p->attention, p->planes, p->x, p->k, p->v, &p->keep, &p->context, t, take(size), size);
+  case ATTENTION_F32:
+    size = eq_attention_f32_scratch(&p->attention, t);
+    return eq_attention_f32(&p->attention, &p->floats, p->out, t, take(size), size);
   case NORM: return eq_layer_norm(&p->norm);
   default: return (p->planes == 2 ? eq_embedding_t2 : eq_embedding_b1)(&p->lookup, p->w, p->scale, p->out);
   }

@@ -127,6 +127,29 @@ def test_attention_over_codes(isa, kind, seed):
     assert (np.abs(out - wanted) <= room).all()
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("seed", range(6))
+def test_attention_over_floats(isa, seed):
+    native.select_isa(isa)
+    rng = np.random.default_rng(seed)
+    op = problem(rng, causal=seed % 3 == 0)
+    c = op.heads * op.d
+    q, k, v = (rng.standard_normal((op.batch, t, c)).astype(F) for t in (op.queries, op.keys, op.keys))
+    out = native.attention_f32(op, q, k, v, step=0.3, threads=2)
+    heads_q, heads_k, heads_v = (x.reshape(op.batch, -1, op.heads, op.d).transpose(0, 2, 1, 3) for x in (q, k, v))
+    scores = heads_q @ heads_k.transpose(0, 1, 3, 2) * 0.3
+    seen = seen_keys(op)[1][:, None]
+    p = np.where(seen, np.exp(scores - np.where(seen, scores, -1e30).max(-1, keepdims=True)), 0)
+    wanted = (p / p.sum(-1, keepdims=True)) @ heads_v
+    wanted = wanted.transpose(0, 2, 1, 3).reshape(op.batch, op.queries, c)
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=2e-5)
+    itself = Attention(op.batch, op.heads, op.d, op.keys, op.keys)
+    beside = np.concatenate([v, k, k], axis=-1)
+    np.testing.assert_array_equal(
+        native.attention_qkv(itself, beside, step=0.3), native.attention_f32(itself, v, k, k, step=0.3)
+    )
+
+
 def test_attention_refuses():
     q = np.zeros((2, 1, 3, 1), np.uint8)
     bad = (Attention(1, 1, 8, 3, 3, used=4), Attention(1, 1, 8, 3, 3, used=2, causal=True))

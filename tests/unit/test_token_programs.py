@@ -80,6 +80,13 @@ class Codes(nn.Module):
         return (*results, mean)
 
 
+class Floats(nn.Module):
+    """Attention over floats, with and without a mask."""
+
+    def forward(self, qkv: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.attention_f32(qkv, HEADS, 0.3, mask), ops.attention_f32(qkv, HEADS, 0.3, None)
+
+
 def assert_same(got: list[Tensor], wanted: tuple[Tensor, ...]) -> None:
     for a, b in zip(got, wanted, strict=True):
         assert torch.equal(a, b)
@@ -90,6 +97,19 @@ def test_program_over_codes_gives_the_bits_of_eager():
     model = Codes().eval()
     inputs = (torch.randint(0, WORDS, (2, 7)),)
     assert_same(host.run(executorch.lower(model, inputs), inputs), model(*inputs))
+
+
+def test_program_over_floats_gives_the_bits_of_eager():
+    torch.manual_seed(2)
+    qkv, mask = torch.randn(2, 7, 3 * C), torch.ones(2, 7, dtype=torch.uint8)
+    mask[1, 4:] = 0
+    model = Floats().eval()
+    got = model(qkv, mask)
+    assert_same(host.run(executorch.lower(model, (qkv, mask)), (qkv, mask)), got)
+    q, k, v = (part.view(2, 7, HEADS, -1).transpose(1, 2) for part in qkv.chunk(3, -1))
+    for context, hidden in zip(got, (mask[:, None, None].bool(), None), strict=True):
+        wanted = nn.functional.scaled_dot_product_attention(q, k, v, hidden, scale=0.3)
+        torch.testing.assert_close(context, wanted.transpose(1, 2).reshape(2, 7, C))
 
 
 def test_program_over_signs_gives_the_bits_of_eager_and_refuses_bad_arguments():

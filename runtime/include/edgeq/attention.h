@@ -76,6 +76,21 @@ size_t eq_attention_i8_scratch(const eq_attention *op, const eq_probability *p, 
 eq_status eq_attention_i8(const eq_attention *op, const eq_attention_codes *x, const eq_probability *p, float *out,
                           const eq_threads *threads, void *scratch, size_t scratch_bytes);
 
+/* ---- floats
+ * s_j = (q_0 k_j0 + q_1 k_j1 + ..., from 0 in rising order) * step;  e_j = exp(s_j - max s), 0 where j is not seen
+ * out_c = (e_0 v_0c + e_1 v_1c + ..., from 0 over the existing keys in rising order) * (1 / sum e)
+ * max and sum over the seen keys, the sum in parts as above; NaN is left out of the maximum, exp(NaN) = exp(-87). A
+ * query that sees no key takes all that causal allows. */
+typedef struct {
+  const float *q, *k, *v;    /* [batch][queries or keys] rows, of which the first heads * d floats are read */
+  size_t q_pitch, key_pitch; /* floats from a row to the next: of q; of k and of v */
+  float step;
+} eq_attention_floats;
+
+size_t eq_attention_f32_scratch(const eq_attention *op, const eq_threads *threads);
+eq_status eq_attention_f32(const eq_attention *op, const eq_attention_floats *x, float *out, const eq_threads *threads,
+                           void *scratch, size_t scratch_bytes);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

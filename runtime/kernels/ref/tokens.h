@@ -27,6 +27,9 @@ static inline uint64_t eq_probabilities_held(const eq_attention *op, const eq_pr
 void eq_attention_i8_ref(const eq_attention *op, const eq_attention_codes *x, const eq_probability *q, float *out,
                          float *p);
 
+/* scores [used]: room to work in */
+void eq_attention_f32_ref(const eq_attention *op, const eq_attention_floats *x, float *out, float *scores);
+
 void eq_embedding_b1_ref(const eq_lookup *op, const uint8_t *w, const float *scale, float *out);
 void eq_embedding_t2_ref(const eq_lookup *op, const uint8_t *w, const float *scale, float *out);
 void eq_embedding_i8_ref(const eq_lookup *op, const int8_t *w, const float *scale, float *out);

@@ -31,6 +31,8 @@ void EQ_NAME(eq_pool)(const eq_pool *p, float *out, size_t out_pitch);
 void EQ_NAME(eq_epilogue)(const eq_stage *s);
 void EQ_NAME(eq_attend_b1)(const eq_bit_head *h, const eq_keep *keep, const uint64_t *q, const uint64_t *q_nonzero,
                            const int32_t *hidden, const float *seen, const eq_bit_room *room, int32_t *sums);
+void EQ_NAME(eq_attend_f32)(const eq_float_head *h, const float *q, size_t q_pitch, uint32_t queries, float *scores,
+                            float *out, size_t out_pitch);
 void EQ_NAME(eq_expand)(const uint8_t *sign, const uint8_t *nonzero, uint32_t k, float scale, float *out);
 void EQ_NAME(eq_layer_norm)(const eq_norm *op, size_t begin, size_t end);
 

@@ -79,6 +79,34 @@ static void tile_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t
   tile_i4_plain(w, k, first, outputs, OFFSET, to);
 }
 
+/* Packed codes -> a tile and its starts. */
+static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
+  static const uint8_t offsets[EQ_STEP] = {OFFSET, OFFSET, OFFSET, OFFSET};
+  const uint8_t *codes = from->codes;
+  int8_t *w = to->tile;
+  for (uint32_t o = 0; o < EQ_BLOCK; o += EQ_LANES)
+    for (uint32_t piece = 0, left = to->steps; piece < to->pieces; piece++) {
+      const uint32_t steps = left < to->piece_steps ? left : to->piece_steps;
+      const uint8_t *each = from->zero + (size_t)(piece * to->piece_steps / from->group_steps) * EQ_BLOCK + o;
+      uint8_t zero[PANEL_STEP];
+      for (int i = 0; i < PANEL_STEP; i++) zero[i] = each[i / EQ_STEP];
+      sum16 sum;
+      sum16_begin(&sum);
+      for (uint32_t s = 0; s < steps; s += 2, codes += PANEL_STEP, w += 2 * PANEL_STEP) {
+        for (int i = 0; i < PANEL_STEP; i++) {
+          w[i] = (int8_t)((codes[i] & 15) - zero[i]);
+          w[PANEL_STEP + i] = (int8_t)((codes[i] >> 4) - zero[i]);
+        }
+        sum16_add(&sum, offsets, w);
+        sum16_add(&sum, offsets, w + PANEL_STEP);
+      }
+      int32_t total[EQ_LANES];
+      sum16_store(&sum, total);
+      for (uint32_t i = 0; i < EQ_LANES; i++) to->start[(size_t)piece * EQ_BLOCK + o + i] = -total[i];
+      left -= steps;
+    }
+}
+
 #define EQ_INTEGER_TABLE(holds_halves)                                                                                 \
   {                                                                                                                    \
       .offset = OFFSET,                                                                                                \
@@ -91,6 +119,7 @@ static void tile_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t
       .depthwise = depthwise,                                                                                          \
       .tile_i4 = tile_i4,                                                                                              \
       .accumulate_i4 = product_i4,                                                                                     \
+      .expand_i4 = expand_i4,                                                                                          \
       .range = range,                                                                                                  \
       .codes = codes,                                                                                                  \
       .codes_between = codes_between,                                                                                  \

@@ -22,6 +22,7 @@
       .pool = EQ_NAME(eq_pool),                                                                                        \
       .epilogue = EQ_NAME(eq_epilogue),                                                                                \
       .attend_b1 = EQ_NAME(eq_attend_b1),                                                                              \
+      .attend_f32 = EQ_NAME(eq_attend_f32),                                                                            \
       .expand = EQ_NAME(eq_expand),                                                                                    \
       .layer_norm = EQ_NAME(eq_layer_norm),                                                                            \
   }

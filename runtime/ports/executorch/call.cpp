@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include <cstdlib>
+#include <utility>
 
 #include "edgeq_executorch.h"
 
@@ -31,10 +32,24 @@ private:
   size_t size_ = 0;
 };
 
+thread_local Tiles *lent = nullptr;
+
 } // namespace
 
+void Tiles::lend(Tiles *tiles) { lent = tiles; }
+Tiles *Tiles::borrow() { return std::exchange(lent, nullptr); }
+
+Tiles::~Tiles() { std::free(memory_); }
+
+bool Tiles::allocate(size_t bytes) {
+  std::free(std::exchange(memory_, nullptr));
+  if (bytes == 0 || posix_memalign(&memory_, kLine, bytes) != 0) memory_ = nullptr;
+  return memory_ != nullptr;
+}
+
 Call::Call(KernelRuntimeContext &context, Span<EValue *> stack, const char *name, size_t arguments, size_t outs)
-    : context_(context), traced_(context.internal_event_tracer(), name), stack_(stack), name_(name) {
+    : context_(context), traced_(context.internal_event_tracer(), name), stack_(stack), name_(name),
+      tiles_(Tiles::borrow()) {
   const size_t expected = arguments + outs;
   require(*edgeq_settings_error() == 0, edgeq_settings_error());
   require(stack.size() == expected || stack.size() == expected + 1, "wrong number of arguments");

@@ -45,6 +45,35 @@ struct Extents {
   }
 };
 
+// Weights of one place in a program, tiled for the instruction set in use when it first runs. Programs keep them by
+// calling an operator through EdgeQ's backend (backend.cpp), which knows when the program goes.
+class Tiles {
+public:
+  Tiles() = default;
+  Tiles(const Tiles &) = delete;
+  Tiles &operator=(const Tiles &) = delete;
+  ~Tiles();
+
+  // make(memory) -> eq_status; bytes 0: cannot be tiled. nullptr: do without.
+  template <class Make>
+  const void *get(size_t bytes, const Make &make) {
+    const eq_isa isa = eq_isa_current();
+    if (memory_ && isa_ == isa) return memory_;
+    if (allocate(bytes) && make(memory_) != EQ_OK) allocate(0);
+    isa_ = isa;
+    return memory_;
+  }
+
+  // Whose turn it is: what the next call of an operator on this thread will use.
+  static void lend(Tiles *tiles);
+  static Tiles *borrow();
+
+private:
+  bool allocate(size_t bytes);
+  void *memory_ = nullptr;
+  eq_isa isa_ = EQ_ISA_REF;
+};
+
 class Call {
 public:
   // outs: outputs at the end of the argument list. ExecuTorch appends the result, or the list of results.
@@ -75,6 +104,11 @@ public:
 
   // 64-byte aligned memory until the call ends; nullptr and a fault when there is none.
   void *scratch(size_t bytes);
+  // Tiles that outlive the call, as Tiles::get(); nullptr where the program does not keep them.
+  template <class Make>
+  const void *tiles(size_t bytes, const Make &make) {
+    return good_ && tiles_ ? tiles_->get(bytes, make) : nullptr;
+  }
   // Ends the call with the core's verdict.
   void finish(eq_status status);
 
@@ -87,6 +121,7 @@ private:
   executorch::runtime::internal::EventTracerProfileOpScope traced_; // the operator's name in a profile
   Span<EValue *> stack_;
   const char *name_;
+  Tiles *tiles_;
   size_t at_ = 0;
   bool good_ = true;
 };

@@ -113,8 +113,36 @@ void attention_i8(KernelRuntimeContext &context, Span<EValue *> stack) {
   if (call.good()) call.finish(eq_attention_i8(&op, &x, &p, out, threads, scratch, bytes));
 }
 
-const bool registered =
-    register_operators({{"edgeq::attention_b1.out", attention_b1}, {"edgeq::attention_i8.out", attention_i8}});
+// attention_f32.out(Tensor qkv, int heads, float step, Tensor? mask, *, Tensor(a!) out)
+//   qkv float [batch][tokens][3 * channels]: query, key and value of a token; mask u8 [batch][tokens]
+void attention_f32(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::attention_f32.out", 4, 1);
+  const Tensor *qkv = call.tensor(Float, "qkv must be float");
+  const uint32_t heads = call.integer(kMost, "heads must be positive");
+  const auto step = static_cast<float>(call.number("step must be a float"));
+  const Tensor *mask = call.optional_tensor(Byte, "mask must be u8 or None");
+  if (!call.require(qkv && qkv->dim() == 3 && heads > 0 && extent(*qkv, 2) % (uint64_t{3} * heads) == 0,
+                    "qkv must be [batch][tokens][3 * channels], heads must divide channels"))
+    return;
+  const uint32_t batch = extent(*qkv, 0), tokens = extent(*qkv, 1), channels = extent(*qkv, 2) / 3;
+  call.require(!mask || static_cast<uint64_t>(mask->numel()) == uint64_t{batch} * tokens,
+               "mask must be [batch][tokens]");
+  const eq_attention op{batch, heads, channels / heads, tokens, tokens, tokens, false, data<uint8_t>(mask)};
+  auto *out =
+      static_cast<float *>(call.out(Float, {batch, tokens, channels}, "out must be float [batch][tokens][channels]"));
+  if (!call.good()) return;
+  const float *q = data<float>(qkv);
+  const eq_attention_floats x{q,   q + channels, q + size_t{2} * channels, size_t{3} * channels, size_t{3} * channels,
+                              step};
+  const eq_threads *threads = threads_for(uint64_t{2} * batch * tokens * tokens * channels);
+  const size_t bytes = eq_attention_f32_scratch(&op, threads);
+  void *scratch = call.scratch(bytes);
+  if (call.good()) call.finish(eq_attention_f32(&op, &x, out, threads, scratch, bytes));
+}
+
+const bool registered = register_operators({{"edgeq::attention_b1.out", attention_b1},
+                                            {"edgeq::attention_i8.out", attention_i8},
+                                            {"edgeq::attention_f32.out", attention_f32}});
 
 } // namespace
 } // namespace edgeq

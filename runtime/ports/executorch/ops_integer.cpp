@@ -241,10 +241,16 @@ void linear_i4i8(KernelRuntimeContext &context, Span<EValue *> stack) {
                                            : EQ_ZERO_U4,
                               zero ? zero->const_data_ptr() : nullptr, group};
   const eq_threads *threads = threads_for(uint64_t{op.m} * op.o * op.k);
-  const size_t bytes = eq_linear_i4i8_scratch(&op, &weights, &e, threads);
+  const void *tiles = call.tiles(eq_tiles_i4_bytes(op.o, op.k, &weights),
+                                 [&](void *to) { return eq_tiles_i4(op.o, op.k, &weights, to); });
+  const size_t bytes = tiles ? eq_linear_i4i8_tiled_scratch(&op, tiles, &e, threads)
+                             : eq_linear_i4i8_scratch(&op, &weights, &e, threads);
   void *scratch = call.scratch(bytes);
-  if (call.good())
-    call.finish(eq_linear_i4i8(&op, data<int8_t>(x), data<float>(block_step), &weights, &e, threads, scratch, bytes));
+  if (!call.good()) return;
+  const int8_t *codes = data<int8_t>(x);
+  const float *steps = data<float>(block_step);
+  call.finish(tiles ? eq_linear_i4i8_tiled(&op, codes, steps, tiles, &e, threads, scratch, bytes)
+                    : eq_linear_i4i8(&op, codes, steps, &weights, &e, threads, scratch, bytes));
 }
 
 template <size_t... I>

@@ -60,10 +60,13 @@ struct Product {
   ssize_t x_planes, w_planes;
   decltype(&eq_linear_b1t2_scratch) scratch;
   decltype(&eq_linear_b1t2) run;
+  decltype(&eq_linear_b1t2_tiled) run_tiled; // over one plane of weights
 };
-constexpr Product kB1T2 = {"edgeq::linear_b1t2.out", 2, 1, eq_linear_b1t2_scratch, eq_linear_b1t2},
-                  kB1U1 = {"edgeq::linear_b1u1.out", 1, 1, eq_linear_b1u1_scratch, eq_linear_b1u1},
-                  kT2B1 = {"edgeq::linear_t2b1.out", 1, 2, eq_linear_t2b1_scratch, eq_linear_t2b1};
+constexpr Product kB1T2 = {"edgeq::linear_b1t2.out", 2, 1, eq_linear_b1t2_scratch, eq_linear_b1t2,
+                           eq_linear_b1t2_tiled},
+                  kB1U1 = {"edgeq::linear_b1u1.out", 1, 1, eq_linear_b1u1_scratch, eq_linear_b1u1,
+                           eq_linear_b1u1_tiled},
+                  kT2B1 = {"edgeq::linear_t2b1.out", 1, 2, eq_linear_t2b1_scratch, eq_linear_t2b1, nullptr};
 
 // linear_{b1t2,b1u1,t2b1}.out(Tensor x, Tensor w, int k, int act, Tensor params, Tensor? skip, Tensor? grid, int want,
 //   *, Tensor(a!) out, Tensor(b!) bits, Tensor(c!) codes): a ternary operand has two planes, [2][..., row]
@@ -89,6 +92,14 @@ void linear(KernelRuntimeContext &context, Span<EValue *> stack) {
   const eq_threads *threads = threads_for(uint64_t{op.m} * o * k / 64);
   const size_t bytes = product.scratch(&op, &e, threads);
   void *scratch = call.scratch(bytes);
+  if constexpr (product.w_planes == 1) {
+    const void *tiles =
+        call.tiles(eq_tiles_b1_bytes(o, k), [&](void *to) { return eq_tiles_b1(o, k, data<uint8_t>(w), to); });
+    if (tiles) {
+      call.finish(product.run_tiled(&op, data<uint8_t>(x), tiles, &e, threads, scratch, bytes));
+      return;
+    }
+  }
   if (call.good()) call.finish(product.run(&op, data<uint8_t>(x), data<uint8_t>(w), &e, threads, scratch, bytes));
 }
 

@@ -1,0 +1,3 @@
+#include "v16.h"
+
+#include "kernels/simd/attention_f32.h"
