@@ -10,11 +10,14 @@ from edgeq.cli import (
     bench,
     compare,
     dashboard,
+    delta,
     deploy,
     devices,
     doctor,
+    energy,
     export,
     export_c,
+    finetune,
     flash,
     import_checkpoint,
     keygen,
@@ -46,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(delta.app, name="delta")
 for verb in (
     pull,
     push,
@@ -60,8 +64,10 @@ for verb in (
     compare,
     report,
     export,
+    energy,
     dashboard,
     eval_verb,
+    finetune,
     profile,
     devices,
     flash,

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from simulated_ppk2 import SimulatedPpk2, amperes_of, sample
 
-from edgeq._errors import EnergyError, UsageError
+from edgeq import cli
+from edgeq._errors import EnergyError, UnsupportedError, UsageError
 from edgeq.bench import energy
-from edgeq.bench.energy import _capture, android_battery, joulescope, otii
+from edgeq.bench.energy import _capture, ace, android_battery, joulescope, otii
 from edgeq.bench.energy._types import clip, integrate, windows
 
 HALF_PERCENT = 0.005
@@ -348,3 +349,31 @@ def test_captures_that_do_not_fit(tmp_path: Path) -> None:
     path.write_text("Time(s),Power(W)\n" + "\n".join(f"{i},1" for i in range(20)))
     with pytest.raises(EnergyError, match="no marker D3; there are: none"):
         _capture.energy(_capture.read(path), "D3", "c")
+
+
+def test_the_verb_for_captures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "capture.csv"
+    path.write_text("Time(s),Power(W),D0\n" + "\n".join(f"{i / 100},2,{int(i % 40 >= 20)}" for i in range(200)))
+    assert cli.run(["energy", str(path), "--marker", "D0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["pulses"], found["kind"], found["scope"]) == (4, "measured", "rail")
+    assert found["millijoules_per_inference"] == pytest.approx(400.0, rel=HALF_PERCENT)
+    assert cli.run(["energy", str(tmp_path / "none.csv")]) == 9
+
+
+def test_ace_counts_products_and_what_they_leave_out() -> None:
+    network = {"width": 0.25, "classes": 10, "in_channels": 1, "blocks": [1, 1, 1, 1]}
+    config = {"model": "pokebnn", "network": network, "input": {"shape": [28, 28, 1]}}
+    found = ace.of_config(config)
+    assert found.ace > 1e6 and sum(found.elementwise.values()) > 1000 and "BatchNorm" in found.elementwise
+    with pytest.raises(UnsupportedError, match="no count of products for models of the family bit"):
+        ace.of_config({"model": "bit"})
+    with pytest.raises(EnergyError, match="which are no joules"):
+        energy.get("ace")
+
+
+def test_the_ideal_datapath_knows_no_exclusive_or() -> None:
+    macs = {"int8 add": 1_000_000, "int8 multiply": 1_000_000}
+    assert ace.datapath_joules(macs) == pytest.approx(0.23e-6)  # 0.2 + 0.03 pJ each (energy.md, section 4)
+    with pytest.raises(UsageError, match="ideal 45 nm datapath: no energy for xor"):
+        ace.datapath_joules({"xor": 1})
