@@ -10,14 +10,12 @@ from edgeq.cli import (
     bench,
     compare,
     dashboard,
-    delta,
     deploy,
     devices,
     doctor,
     energy,
     export,
     export_c,
-    finetune,
     flash,
     import_checkpoint,
     keygen,
@@ -49,7 +47,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(zoo.app, name="zoo")
-app.add_typer(delta.app, name="delta")
 for verb in (
     pull,
     push,
@@ -67,7 +64,6 @@ for verb in (
     energy,
     dashboard,
     eval_verb,
-    finetune,
     profile,
     devices,
     flash,
