@@ -1,0 +1,135 @@
+"""The pages in a real browser: drawn, readable on a desk and on a phone, and a deploy driven from them.
+
+Screenshots go to the folder EDGEQ_SCREENSHOTS, where somebody looks at them.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from sample_runs import MIXED, RUN, another
+
+from edgeq import hub
+from edgeq.dashboard import server
+from edgeq.results import Series, Store
+
+WIDTHS = {"desk": 1280, "phone": 390}
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader")
+PAGES = ("overview", "compare", "run", "live", "finetune", "zoo")
+WAIT_MS = 120_000
+DEPLOY_MS = 600_000
+SHOTS = os.environ.get("EDGEQ_SCREENSHOTS")  # now: the tests begin without EDGEQ_* variables
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The system's browser."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Open a page of the dashboard at a width and a theme; whatever the page's scripts raise is an error here."""
+    contexts = []
+
+    def open_at(address, *, width=1280, theme="light"):
+        contexts.append(
+            chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, device_scale_factor=1)
+        )
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(address, wait_until="domcontentloaded")
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+
+
+def settle(page):
+    """Until the page's last line is there, nothing runs, and every chart has its picture."""
+    page.wait_for_selector("text=Results store:")
+    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
+    page.wait_for_function(
+        "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(c => c.querySelector('canvas, svg'))"
+    )
+
+
+def shoot(page, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", animations="disabled", timeout=WAIT_MS)
+
+
+def overflow(page):
+    """Pixels by which the page is wider than its window."""
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+def test_every_page_on_a_desk_and_a_phone(fill, testing, open_page):
+    warm = Series("temperature", "degC", "s", "measured", [(i / 2, 40 + i / 10) for i in range(11)])
+    fill(*MIXED, another(series=(warm,)))
+    with server.serve(0) as served:
+        for kind, width in WIDTHS.items():
+            for name in PAGES:
+                theme = "dark" if name in ("run", "overview") and kind == "desk" else "light"
+                page = open_page(f"{served.address}/{'' if name == 'overview' else name}", width=width, theme=theme)
+                settle(page)
+                if name in ("compare", "run"):
+                    page.wait_for_selector("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")
+                assert not page.query_selector("[data-testid=stException]"), name
+                assert overflow(page) <= 0, (name, width)
+                shoot(page, f"{name}-{width}-{theme}")
+                page.context.close()
+
+
+@pytest.mark.long
+def test_a_deploy_from_the_browser_ends_with_its_run_in_the_table(path, testing, open_page, agent_path):
+    if "pokebnn-fashion" not in {entry.name for entry in hub.list_zoo()}:
+        pytest.skip("the bundled model is not here")
+    with server.serve(0) as served:
+        page = open_page(f"{served.address}/live")
+        settle(page)
+        choose(page, "Model", "pokebnn-fashion")
+        page.get_by_label("Items to evaluate").fill("20")
+        page.get_by_label("Items to evaluate").press("Enter")
+        settle(page)
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_selector("text=edgeq deploy pokebnn-fashion")
+        shoot(page, "live-running")
+        page.wait_for_selector("text=Done:", timeout=DEPLOY_MS)
+        settle(page)
+        shoot(page, "live-done")
+        page.get_by_role("link", name="run 1").click()
+        page.wait_for_selector("text=pokebnn-fashion")
+    with Store.open(path, readonly=True) as store:
+        run = store.run(1)
+    assert (run["verb"], run["model"], run["device"]) == ("deploy", "pokebnn-fashion", "local")
+    assert run["items"] == 20 and run["series"] is not None
+
+
+def choose(page, label, text):
+    """Pick an option of a select box."""
+    box = page.get_by_label(label, exact=True)
+    box.click()
+    box.fill(text)
+    box.press("Enter")
+    settle(page)
+
+
+def test_the_sample_run_is_what_the_page_says(fill, testing, open_page):
+    fill(RUN)
+    with server.serve(0) as served:
+        page = open_page(f"{served.address}/run?run=1")
+        settle(page)
+        assert "1.5 ms" in page.inner_text("[data-testid=stMetric]")
+        assert "net-a" in page.inner_text("[data-testid=stMain]")
