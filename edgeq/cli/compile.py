@@ -16,6 +16,7 @@ EPILOG = examples(
     "edgeq compile pokebnn-fashion",
     "edgeq compile ./my-package --target executorch -o net.pte",
     "edgeq compile pokebnn-fashion --target micro:nrf52840",
+    "edgeq compile denseshift-kws --tunable head,scales,taps -o kws.pte",
 )
 
 
@@ -23,18 +24,32 @@ def command(
     model: Model,
     target: Target = DEFAULT_TARGET,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the artefact there.")] = None,
+    tunable: Annotated[
+        str | None,
+        typer.Option("--tunable", metavar="PARTS", help="With a method forward_tune: of head,scales,taps; or all."),
+    ] = None,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
 ) -> None:
     """Compile a package for a target, or take the result from the cache."""
     from edgeq import hub
     from edgeq.compile import build
+    from edgeq.compile.tunable_artefact import HEAD_SUFFIX, build_tunable, describe
 
+    told = ""
     with Progress() as progress:
         package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
-        artefact = build(package, target, progress=progress)
+        if tunable is None:
+            artefact = build(package, target, progress=progress)
+        else:
+            parts = "" if tunable == "all" else tunable
+            artefact, tuning = build_tunable(package, parts, target=target, progress=progress)
+            told = describe(tuning)
     remark(package.note)
     path = artefact.path if output is None else Path(shutil.copyfile(artefact.path, output))
+    if output is not None and tunable is not None:  # what forward_tune cannot be used without
+        for suffix in (HEAD_SUFFIX, ".json"):
+            shutil.copyfile(artefact.path.with_suffix(suffix), output.with_suffix(suffix))
     if json:
         print_json(
             {
@@ -48,6 +63,8 @@ def command(
         )
     else:
         print(f"{path}  {size(artefact.size_bytes)}  sha256 {artefact.sha256}")
+        if told:
+            print(told)
         if memory := artefact.manifest.get("micro"):
             print(micro_memory(memory))
 

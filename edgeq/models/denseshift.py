@@ -19,6 +19,7 @@ from edgeq.nn.merged import Merged
 from edgeq.nn.packed_shift import Activations, PackedConv, PackedHead, PackedInput, weight_format
 from edgeq.nn.shift_conv import Form, ShiftConv2d
 from edgeq.nn.torch_batch_norm import TorchBatchNorm
+from edgeq.nn.tuning import TuningPass
 from edgeq.ops import Want
 from edgeq.schemes import int8, shift
 
@@ -185,10 +186,13 @@ class PackedBlock(Merged):
         super().__init__()
         self.first, self.second, self.shortcut = first, second, shortcut
 
-    def forward(self, x: Tensor, want: Want) -> Tensor:
+    def forward(self, x: Tensor, want: Want, tuning: TuningPass | None = None) -> Tensor:
         between = Want.CODES if self.first.act == "i8" else Want.MAP
-        shortcut = x if self.shortcut is None else self.shortcut(x, relu=False, want=between)
-        y: Tensor = self.second(self.first(x, want=between), shortcut, want=want)
+        shortcut = x if self.shortcut is None else self.shortcut(x, relu=False, want=between, tuning=tuning)
+        inner = self.first(x, want=between, tuning=tuning, beside=self.shortcut is not None)
+        y: Tensor = self.second(inner, shortcut, want=want, tuning=tuning)
+        if tuning is not None:
+            tuning.tap(self.second, self.second.value(y))
         return y
 
 
@@ -218,17 +222,23 @@ class PackedDenseShift(nn.Module):
         return None if self.quantise is None else self.quantise.step
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.entrance(x)
-        for i, block in enumerate(self.blocks, 1):
-            x = block(x, self._between if i < len(self.blocks) else Want.MEAN)
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(self.features(x))
         return logits
 
-    def entrance(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        """(N, C): what the classifier reads."""
+        x = self.entrance(x, tuning)
+        if tuning is not None:
+            tuning.tap(self.stem, self.stem.value(x))
+        for i, block in enumerate(self.blocks, 1):
+            x = block(x, self._between if i < len(self.blocks) else Want.MEAN, tuning)
+        return x
+
+    def entrance(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
         """Everything in front of the first block."""
         if self.quantise is not None:
             x = self.quantise(x)
-        x = self.stem(x, want=Want.MAP if self.config.stem_pool else self._between)
+        x = self.stem(x, want=Want.MAP if self.config.stem_pool else self._between, tuning=tuning)
         if self.config.stem_pool:
             x = nn.functional.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
             x = x if self.pooled is None else self.pooled(x)

@@ -37,10 +37,12 @@ from edgeq.nn.dprelu import DPReLU
 from edgeq.nn.linear import QuantLinear
 from edgeq.nn.packed import PackedConv2d, PackedLinear, PackedPokeConv
 from edgeq.nn.poke_conv import SE_REDUCTION, PokeConv
+from edgeq.nn.tuning import TuningPass
 
 STEM_CHANNELS = 64  # not scaled by the width
 STAGE_FEATURES = (64, 128, 256, 512)  # of the bottleneck, before the width multiplier
 EXPANSION = 4
+TAPPED = 2  # of the last bottlenecks a tunable program hands out the means of all channels
 WeightedLayer = BinaryConv2d | QuantConv2d | QuantLinear
 
 
@@ -239,8 +241,8 @@ class PackedStem(nn.Module):
         super().__init__()
         self.conv, self.conv_group = conv, conv_group
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv_group(self.conv(x))
+    def forward(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        out: Tensor = self.conv_group(self.conv(x, tuning), tuning)
         return out
 
 
@@ -255,8 +257,9 @@ class PackedBottleneck(nn.Module):
     def from_trained(cls, block: Bottleneck) -> "PackedBottleneck":
         return cls(*(PackedPokeConv.from_trained(conv) for conv in (block.conv1, block.conv2, block.conv3)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv3(self.conv2(self.conv1(x)), x)
+    def forward(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        inner = self.conv2(self.conv1(x, tuning=tuning), tuning=tuning)
+        out: Tensor = self.conv3(inner, x, tuning)
         return out
 
 
@@ -280,11 +283,17 @@ class PackedPokeBNN(nn.Module):
         ).eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x)
-        logits: Tensor = self.head(ops.mean_hw(x))
+        logits: Tensor = self.head(self.features(x))
         return logits
+
+    def features(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        """(N, C): what the classifier reads."""
+        x = self.stem(x, tuning)
+        for i, block in enumerate(self.blocks, TAPPED - len(self.blocks)):
+            x = block(x, tuning)
+            if tuning is not None and i >= 0:
+                tuning.tap(block, ops.mean_hw(x))
+        return ops.mean_hw(x)
 
 
 def pack(model: PokeBNN) -> PackedPokeBNN:

@@ -18,6 +18,7 @@ from edgeq.nn.dprelu import DPReLU
 from edgeq.nn.input_quantiser import InputQuantiser
 from edgeq.nn.linear import QuantLinear
 from edgeq.nn.poke_conv import SE_REDUCTION, PokeConv, SqueezeExcite
+from edgeq.nn.tuning import TuningPass, each
 from edgeq.ops import Act, Quant
 from edgeq.schemes import binary, uniform
 
@@ -64,18 +65,20 @@ class PackedConv2d(nn.Module):
         self.params.copy_(ops.stack_params(*_fold(bn, 1.0 / scale.double(), act), dprelu=_dprelu(act)))
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
         """(n, h, w, c) -> (n, h', w', o), float32."""
+        if tuning is None:
+            return self._conv(Act.DPRELU, self.params, x)
+        params = tuning.params(self, self.params)
+        y = each(params, lambda p, x: self._conv(Act.NONE, p[:2], x), x)
+        tuning.observe(y)
+        pos, neg, shift = self.params[2:5]
+        return torch.where(y >= 0, pos, neg) * y - shift
+
+    def _conv(self, act: Act, params: Tensor, x: Tensor) -> Tensor:
+        steps = _given(self.steps, self.quant)
         y: Tensor = ops.conv2d_i8f32(
-            x,
-            self.weight,
-            _given(self.steps, self.quant),
-            self.quant,
-            self.stride,
-            int(self.same),
-            self.groups,
-            Act.DPRELU,
-            self.params,
+            x, self.weight, steps, self.quant, self.stride, int(self.same), self.groups, act, params
         )
         return y
 
@@ -103,6 +106,19 @@ class PackedLinear(nn.Module):
         self.quant = _quant(linear.input_quantiser, self.steps)
         self.params.copy_(ops.stack_params(1.0 / scale.double(), linear.bias))
         return self
+
+    def real(self) -> tuple[Tensor, Tensor]:
+        """(o, k) weights and (o,) biases in real units."""
+        return self.weight.to(torch.float32) * self.params[0][:, None], self.params[1]
+
+    def seen(self, x: Tensor) -> Tensor:
+        """(m, k): the values that the product sees of x, which are those of its input's grid."""
+        if self.quant == Quant.NONE:
+            return x
+        top = ops.QUANT_GRID[self.quant][1]
+        if ops.QUANT_GRID[self.quant][0] == "pos":
+            return (x * self.steps[0]).floor().clamp(0, top) * self.steps[1]
+        return ((x * self.steps[0]).clamp(-top, top) + 0.5).floor() * self.steps[1]
 
     def forward(self, x: Tensor) -> Tensor:
         """(m, k) -> (m, o), float32."""
@@ -164,9 +180,18 @@ class PackedPokeConv(nn.Module):
         acc: Tensor = ops.conv2d_b1b1(ops.pack_sign(x, None), self.weight, self.channels, self.stride, 1)
         return acc
 
-    def forward(self, x: Tensor, block_residual: Tensor | None = None) -> Tensor:
-        y: Tensor = ops.epilogue(self.accumulators(x), Act.DPRELU, self.params, x, block_residual, self.gain(x))
-        return y
+    def forward(self, x: Tensor, block_residual: Tensor | None = None, tuning: TuningPass | None = None) -> Tensor:
+        acc = self.accumulators(x)
+        params = [self.params]
+        if tuning is not None:
+            params = tuning.params(self, self.params)
+            tuning.observe(each(params, lambda p, acc: acc.to(torch.float32) * p[0] + p[1], acc))
+        return each(params, _epilogue, acc, x, block_residual, self.gain(x))
+
+
+def _epilogue(params: Tensor, acc: Tensor, local: Tensor, block: Tensor | None, gain: Tensor) -> Tensor:
+    y: Tensor = ops.epilogue(acc, Act.DPRELU, params, local, block, gain)
+    return y
 
 
 def pack_bits(signs: Tensor) -> Tensor:

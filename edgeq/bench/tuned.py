@@ -1,0 +1,140 @@
+"""A deployed tunable program together with a delta: to its callers a net with the base's inputs and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeq._native.tune import head_logits, read_delta
+from edgeq._native.tune_types import Delta, TuneLayer, TuneModel, TuneTap
+from edgeq.compile.layout import METHOD, Tuning
+from edgeq.device.net import Net
+from edgeq.device.records import Loaded, Outcome, Predictions, Run, TensorSpec, Timing
+
+if TYPE_CHECKING:
+    from edgeq.deltas import DeltaFile
+    from edgeq.device import Device
+
+Array = np.ndarray[Any, Any]
+LOGITS, HIDDEN, TAPS = 0, 1, 2
+_LEAST = 1e-6
+
+
+def tune_model(tuning: Tuning, classes: int | None = None) -> TuneModel:
+    """The tuning module's view of a program. classes: of the head, where some are new."""
+    layout, base = tuning.layout, tuning.base
+    new = (classes or layout.classes) - layout.classes
+    weight = np.vstack([tuning.head_weight, np.zeros((new, layout.hidden), np.float32)])
+    scale = np.maximum(np.abs(tuning.head_weight).mean(1), _LEAST)
+    layers, at = [], 0
+    for i, layer in enumerate(layout.layers):
+        part = slice(at, at := at + layer.channels)
+        known = {} if base is None else {"mean": base.m0[part], "deviation": base.s0[part]}
+        sigma = 1.0 if base is None else float(base.sigma[i])
+        layers.append(TuneLayer(layer.channels, sigma, bias=tuning.bias[part], **known))
+    taps = [TuneTap(tap.width, 1.0 if base is None else float(base.rms[i])) for i, tap in enumerate(layout.taps)]
+    return TuneModel(
+        base=bytes.fromhex(tuning.base_sha256),
+        layout=tuning.identity,
+        layers=layers,
+        head_weight=weight,
+        head_bias=np.concatenate([tuning.head_bias, np.zeros(new, np.float32)]),
+        head_scale=np.concatenate([scale, np.full(new, scale.mean(), np.float32)]).astype(np.float32),
+        head_sigma=1.0 if base is None else base.head_sigma,
+        taps=taps,
+        moments=bool(layers),
+        base_triangle=None if base is None else widened(base.triangle, layout.width + 1, layout.classes, new),
+        base_samples=0 if base is None else base.n0,
+    )
+
+
+def widened(triangle: Array, d: int, classes: int, new: int) -> Array:
+    """The packed triangle with right-hand sides of 0 for new classes."""
+    if not new:
+        return np.ascontiguousarray(triangle)
+    rows, at = [], 0
+    for i in range(d):
+        size = d - i + classes
+        rows += [triangle[at : at + size], np.zeros(new, np.float32)]
+        at += size
+    return np.concatenate(rows)
+
+
+def load(
+    device: Device, path: Path, tuning: Tuning, delta: DeltaFile, classes: int | None = None, **put: Any
+) -> TunedNet:
+    """Put a tunable program on a device and load it with a delta that was learned on the same base."""
+    delta.check(base_sha256=tuning.base_sha256, identity=tuning.identity)
+    learned = read_delta(tune_model(tuning, classes), delta.blob)
+    return TunedNet(device.load(device.put(path, **put).name, METHOD), tuning, learned)
+
+
+class TunedNet:
+    """Like `device.Net`, for the first inputs of `forward_tune`; the others come from the delta."""
+
+    def __init__(self, net: Net, tuning: Tuning, delta: Delta) -> None:
+        self._net, self._delta = net, delta
+        layout = tuning.layout
+        own = 2 + ("scales" in layout.parts)  # ac, head_w, head_b
+        self._inputs = net.inputs[: len(net.inputs) - own]
+        rows = net.inputs[len(self._inputs) :]
+        self._fixed = fixed_inputs(tuning, delta, rows)
+
+    @property
+    def loaded(self) -> Loaded:
+        return replace(self._net.loaded, inputs=self.inputs, outputs=self.outputs)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self._net.outputs[:1]
+
+    def run(self, *inputs: Array) -> Run:
+        run = self._net.run(*inputs, *self._fixed)
+        return Run((self._logits(run.outputs),), run.ticks)
+
+    def bench(self, inputs: Sequence[Array], *, warmup: int = 10, runs: int = 100) -> Timing:
+        return self._net.bench([*inputs, *self._fixed], warmup=warmup, runs=runs)
+
+    def evaluate(self, inputs: Sequence[Array], *, progress: Callable[[int, int], None] = lambda d, t: None) -> Outcome:
+        outcome = self._net.evaluate([*inputs, *repeated(self._fixed, len(inputs[0]))], progress=progress)
+        return Outcome((self._logits(outcome.outputs),), outcome.ticks)
+
+    def predict(
+        self, inputs: Sequence[Array], *, progress: Callable[[int, int], None] = lambda d, t: None
+    ) -> Predictions:
+        outcome = self.evaluate(inputs, progress=progress)
+        return Predictions(outcome.outputs[0].argmax(1).astype(np.int64), outcome.ticks)
+
+    def unload(self) -> None:
+        self._net.unload()
+
+    def _logits(self, outputs: Sequence[Array]) -> Array:
+        delta = self._delta
+        if delta.over is None or delta.weight is None or delta.bias is None:
+            return outputs[LOGITS]
+        x = outputs[TAPS if delta.over == "taps" else HIDDEN]
+        return head_logits(np.ascontiguousarray(x.reshape(-1, x.shape[-1])), delta.weight, delta.bias)
+
+
+def fixed_inputs(tuning: Tuning, delta: Delta, specs: Sequence[TensorSpec]) -> tuple[Array, ...]:
+    """ac where there is one, and the head of a base or of a delta."""
+    weight, bias = np.zeros(specs[-2].shape, np.float32), np.zeros(specs[-1].shape, np.float32)
+    weight[: len(tuning.head_weight)], bias[: len(tuning.head_bias)] = tuning.head_weight, tuning.head_bias
+    ac = (np.ascontiguousarray(delta.ac[None]),) if len(specs) == 3 else ()
+    return (*ac, weight, bias)
+
+
+def repeated(fixed: Sequence[Array], count: int) -> list[Array]:
+    """The same inputs for `count` samples, one after the other along the first axis."""
+    return [np.ascontiguousarray(np.broadcast_to(a, (count, *a.shape)).reshape(-1, *a.shape[1:])) for a in fixed]
+
+
+__all__ = ["TunedNet", "fixed_inputs", "load", "repeated", "tune_model", "widened"]

@@ -1,0 +1,159 @@
+"""`edgeq finetune`: teach a packed model on the device that holds it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeq._errors import UsageError
+from edgeq.cli._options import DEFAULT_DEVICE, AllowUnsigned, Device, Json, Key, examples
+from edgeq.cli._output import Follow, Progress, print_json, print_table, remark, size
+
+if TYPE_CHECKING:
+    from edgeq.tune import Learned, Learner
+
+EPILOG = examples(
+    "edgeq finetune denseshift-kws --data my-voice.npz",
+    "edgeq finetune pokebnn-fashion -d ssh://pi@board --data shifted.npz --method stats --test check.npz",
+    "edgeq finetune denseshift-kws --data my-voice.npz --method t1 --set steps=300 --set lr_ac=0.003 --json",
+)
+
+
+def command(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Zoo name, Hub id or package folder.")] = None,
+    device: Device = DEFAULT_DEVICE,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="PATH", help="Samples: .npz with x and, for most methods, y.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="auto, stats, solve, head, t0, t1, t2, t3, zeroqat or mezo.")
+    ] = "auto",
+    test: Annotated[
+        Path | None, typer.Option("--test", metavar="PATH", help="Other samples, to tell what came of it.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same data, same device: same delta.")] = 1,
+    classes: Annotated[
+        int | None, typer.Option("--classes", min=2, help="Of the head, where some are new to the base.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the module; repeatable.")
+    ] = None,
+    flags: Annotated[
+        list[str] | None,
+        typer.Option("--flag", help="no_stats, no_cache, unguarded, exact_head, few_samples, fresh; repeatable."),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Stop after so long; again goes on.")] = None,
+    no_apply: Annotated[bool, typer.Option("--no-apply", help="Keep the delta, but go on using the base.")] = False,
+    rollback: Annotated[
+        int | None, typer.Option("--rollback", metavar="RUN", help="Undo this run of the results store; nothing else.")
+    ] = None,
+    key: Key = None,
+    allow_unsigned: AllowUnsigned = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Events as JSON lines on stdout while it runs.")] = False,
+    json: Json = False,
+) -> None:
+    """Personalise a packed model on its device by forward passes alone. The base file is never written.
+
+    Ctrl-C stops within one pass; the same command goes on where it was, as it does after a crash.
+    """
+    if rollback is not None:
+        _roll_back(rollback, json=json)
+        return
+    if model is None or data is None:
+        raise UsageError("finetune needs MODEL and --data PATH (an .npz with x and y)")
+    from edgeq import keys
+    from edgeq.tune import Wishes, finetune
+
+    wishes = Wishes(
+        method=method,  # type: ignore[arg-type]  # checked there, with a message of its own
+        seed=seed,
+        flags=tuple(flags or ()),
+        changes=_numbers(changes or []),
+        classes=classes,
+        seconds=seconds,
+        apply=not no_apply,
+    )
+    signer = keys.load_named(key)
+    with Follow() if follow else Progress() as progress:
+        learned = finetune(
+            model,
+            device,
+            data,
+            wishes,
+            test=test,
+            key=signer,
+            allow_unsigned=allow_unsigned,
+            progress=progress,
+            started=_stop_on_signals,
+        )
+        if isinstance(progress, Follow):
+            progress.report(learned.as_json())
+            return
+    for warning in learned.warnings:
+        remark(f"warning: {warning}")
+    if json:
+        print_json(learned.as_json())
+    else:
+        print_table(_rows(learned), title=f"{learned.model} on {learned.device}: {learned.verdict}")
+
+
+def _stop_on_signals(learner: Learner) -> None:
+    def stop(_signal: int, _frame: Any) -> None:
+        learner.stop()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, stop)
+
+
+def _numbers(changes: list[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for text in changes:
+        name, _, value = text.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            raise UsageError(f"--set {text}: expected NAME=NUMBER, such as steps=300") from None
+        found[name] = int(number) if value.strip().lstrip("-").isdecimal() else number
+    return found
+
+
+def _rows(learned: Learned) -> list[tuple[str, str, str]]:
+    report = learned.report
+    rows = [("verdict", learned.verdict, report.outcome if report.status == "ok" else report.status)]
+    if report.base.samples and report.best.samples:
+        rows.append(("right before", f"{100 * report.base.metric:.1f} %", f"{report.base.samples} samples"))
+        rows.append(("right after", f"{100 * report.best.metric:.1f} %", learned.judged_by))
+    if learned.test_before is not None and learned.test_after is not None:
+        label = "measured: on the device, samples that nothing was learned from"
+        rows.append(("test", f"{learned.test_before:.1f} -> {learned.test_after:.1f} %", label))
+    rows.append(("passes", str(learned.passes), "samples through forward_tune"))
+    rows.append(("time", f"{learned.seconds:.1f} s", "measured"))
+    rows.append(("memory", size(learned.arena_bytes + learned.module_bytes), _memory(learned)))
+    if learned.delta is not None:
+        signed = learned.delta.signed_by or "NOT SIGNED: edgeq keygen device"
+        rows.append(("delta", learned.delta.id, f"{size(learned.delta.size_bytes)}, {signed}, {learned.delta.path}"))
+    rows.append(("run", str(learned.run_id), "in the results store"))
+    return rows
+
+
+def _memory(learned: Learned) -> str:
+    return f"planned: {size(learned.arena_bytes)} arena of forward_tune, {size(learned.module_bytes)} tuning module"
+
+
+def _roll_back(run_id: int, *, json: bool) -> None:
+    from edgeq import deltas
+    from edgeq.results import Store
+
+    with Store.open(readonly=True) as store:
+        run = store.run(run_id)
+    if run["verb"] != "finetune":
+        raise UsageError(f"run {run_id} is a {run['verb']}, not a finetune")
+    was = deltas.roll_back(str(run["model"]))
+    if json:
+        print_json({"model": run["model"], "rolled_back": was})
+    else:
+        what = "no delta was in use" if was is None else f"delta {was} rolled back"
+        print(f"{run['model']}: {what}; the base is used")

@@ -1,0 +1,135 @@
+"""The second method of a tunable program, `forward_tune`, and what must be known to use it.
+
+  forward_tune(x.., ac, head_w, head_b) -> logits, hidden, taps, moments        (shapes: `TunableNet`)
+
+Which inputs and outputs there are follows from the parts that were asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgeq import ops
+from edgeq._errors import UnsupportedError
+from edgeq.nn.tuning import TuningPass
+from edgeq.ops import Act, Want
+
+from .layout import Layer, Layout, Tap
+
+Array = np.ndarray[Any, Any]
+
+
+class Head(Protocol):
+    """The last layer of a packed network."""
+
+    def real(self) -> tuple[Tensor, Tensor]:
+        """(C, H) weights and (C,) biases in real units."""
+
+    def seen(self, x: Tensor) -> Tensor:
+        """The values that its product sees of its input x (B, H)."""
+
+
+class Tunable(Protocol):
+    """What a packed network must have: see `edgeq.models.denseshift` for one."""
+
+    head: Head
+
+    def features(self, *x: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        """(B, H): what the head reads."""
+
+
+class TunableNet(nn.Module):
+    """The module behind `forward_tune`.
+
+      x.., ac (1 or B, 2 n), head_w (C, H), head_b (C,) -> logits (B, C), hidden (B, H), taps (B, D), moments (B, 2, n)
+
+    Without the part "scales" there is neither ac nor moments, without "taps" no taps. What a row gives depends on no
+    other row, nor on how many there are.
+    """
+
+    sigma: Tensor
+
+    def __init__(self, model: nn.Module, sigma: Tensor, parts: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.parts = model, parts
+        self.register_buffer("sigma", sigma)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        *x, w, b = inputs
+        scales = "scales" in self.parts
+        tuning = TuningPass(x.pop(), self.sigma) if scales else TuningPass()
+        model = cast(Tunable, self.model)
+        hidden = model.head.seen(model.features(*x, tuning=tuning))
+        params = torch.stack([torch.ones_like(b), b])
+        logits = ops.linear_f32f32(hidden, w, None, Act.NONE, params, None, None, None, Want.MAP)[0]
+        outputs = [logits, hidden]
+        if "taps" in self.parts:
+            outputs.append(torch.cat([h for _, h in tuning.taps], 1))
+        if scales:
+            outputs.append(torch.cat(tuning.moments, 2))
+        return tuple(outputs)
+
+
+def layout_of(model: nn.Module, example: tuple[Tensor, ...], parts: tuple[str, ...]) -> Layout:
+    """What there is to tune in a packed network, found by running it once.
+
+    raises  UnsupportedError for a network that has no tunable form
+    """
+    if not hasattr(model, "features") or not hasattr(model, "head"):
+        raise UnsupportedError(f"{type(model).__name__}: cannot be compiled as tunable yet")
+    names = {id(module): name for name, module in model.named_modules()}
+    tuning = TuningPass()
+    with torch.no_grad():
+        hidden = cast(Tunable, model).features(*example, tuning=tuning)
+    layers, taps, at = [], [], 0
+    for layer, params, depth in tuning.sites if "scales" in parts else ():
+        layers.append(Layer(names[id(layer)], params.shape[1], at, depth))
+        at += 2 * params.shape[1]
+    at = 0
+    for layer, h in tuning.taps if "taps" in parts else ():
+        taps.append(Tap(names[id(layer)], at, h.shape[1]))
+        at += h.shape[1]
+    weight, _ = base_head(model)
+    return Layout(parts, tuple(layers), tuple(taps), weight.shape[0], hidden.shape[1])
+
+
+def base_head(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """(C, H) and (C,) of the packed network's last layer in real units."""
+    return cast(Tunable, model).head.real()
+
+
+def base_bias(model: nn.Module, example: tuple[Tensor, ...]) -> Tensor:
+    """(n,): the bias of every channel of every tunable layer, real units."""
+    tuning = TuningPass()
+    with torch.no_grad():
+        cast(Tunable, model).features(*example, tuning=tuning)
+    return torch.cat([params[1] for _, params, _ in tuning.sites])
+
+
+def tunable_method(
+    model: nn.Module,
+    example: tuple[Tensor, ...],
+    layout: Layout,
+    sigma: Array | None,
+    *,
+    batch: int = 1,
+    rows: int = 1,
+    classes: int | None = None,
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The module behind `forward_tune` and inputs of its shapes.
+
+    sigma    (layers,); None: ones
+    batch    samples of one call
+    rows     rows of ac: 1, or one for every sample
+    classes  of the head, if there are to be more than the base knows
+    """
+    found = torch.ones(len(layout.layers)) if sigma is None else torch.from_numpy(np.array(sigma, np.float32))
+    inputs = [x.expand(batch, *x.shape[1:]).contiguous() for x in example]
+    if "scales" in layout.parts:
+        inputs.append(torch.zeros(rows, 2 * layout.channels))
+    head = torch.zeros(classes or layout.classes, layout.hidden)
+    return TunableNet(model, found, layout.parts).eval(), (*inputs, head, torch.zeros(len(head)))

@@ -1,0 +1,9 @@
+"""Fine-tuning on a device: the host's side. The algorithm is `runtime/tune`, which asks; here it is answered.
+
+`finetune` is what the command calls; `Learner` is a run over any device, data and store.
+"""
+
+from .samples import Samples, read_samples
+from .session import Learned, Learner, Wishes, finetune
+
+__all__ = ["Learned", "Learner", "Samples", "Wishes", "finetune", "read_samples"]
