@@ -57,12 +57,12 @@ def _core() -> Check:
 
 def _agent() -> Check:
     def look() -> str:
-        from edgeq.device import discover
+        from edgeq.device import local
 
-        local = next((device for device in discover() if device.url == "local"), None)
-        if local is None or local.state != "ready":
-            raise EdgeQError(local.detail if local else "not found")
-        return local.detail
+        (found,) = local.discover()
+        if found.state != "ready":
+            raise EdgeQError(found.detail)
+        return found.detail
 
     return _tried("local device", look, "build it: pip install . (needs a C++ compiler)", needed=True)
 
@@ -96,14 +96,13 @@ def _keys() -> Check:
     return _tried("trusted keys", look, f"repair {_paths.trusted()}")
 
 
-_NOT_YET = "no verb of this version uses it; will be for"
 _PROGRAMS = (
     ("gcc", ("gcc", "--version"), "builds the C core", "apt-get install build-essential"),
     ("g++", ("g++", "--version"), "builds the agent", "apt-get install build-essential"),
     (
         "aarch64 compiler",
         ("aarch64-linux-gnu-g++", "--version"),
-        "builds for ARM",
+        "builds the agent for 64-bit ARM boards and phones",
         "apt-get install g++-aarch64-linux-gnu",
     ),
     ("qemu-aarch64", ("qemu-aarch64", "--version"), "tests of the ARM kernels", "apt-get install qemu-user"),
@@ -131,8 +130,8 @@ _PROGRAMS = (
         "sim:rv32, sim:rv32-zbb",
         "apt-get install qemu-system-misc",
     ),
-    ("adb", ("adb", "version"), f"{_NOT_YET} Android devices", "apt-get install adb"),
-    ("ssh", ("ssh", "-V"), f"{_NOT_YET} Linux boards", "apt-get install openssh-client"),
+    ("adb", ("adb", "version"), "Android phones", "apt-get install adb"),
+    ("ssh", ("ssh", "-V"), "Linux boards", "apt-get install openssh-client"),
 )
 
 

@@ -7,11 +7,24 @@ from typing import Annotated
 
 import typer
 
+
+def _resolved(context: typer.Context, text: str) -> str:
+    """The URL that `--device` means."""
+    if context.resilient_parsing or text == "local":
+        return text
+    from edgeq.device import resolve
+
+    return resolve(text)
+
+
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="Zoo name, OWNER/NAME[@REVISION] on the Hub, or a package folder.")
 ]
 Device = Annotated[
-    str, typer.Option("--device", "-d", envvar="EDGEQ_DEVICE", help="Where it runs; `edgeq devices` lists them.")
+    str,
+    typer.Option(
+        "--device", "-d", envvar="EDGEQ_DEVICE", callback=_resolved, help="Where it runs; `edgeq devices` lists them."
+    ),
 ]
 Target = Annotated[str, typer.Option("--target", help="What the model is compiled to; auto: what the device takes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]

@@ -7,22 +7,35 @@ from typing import Annotated
 import typer
 
 from edgeq.cli._options import Json, examples
-from edgeq.cli._output import print_json, print_table
+from edgeq.cli._output import print_json, print_table, remark
 
-EPILOG = examples("edgeq devices", "edgeq devices --probe", "edgeq devices --json")
+EPILOG = examples(
+    "edgeq devices", "edgeq devices --probe", "edgeq devices --clean ssh://pi@board", "edgeq devices --json"
+)
 
 
 def command(
     probe: Annotated[
-        bool, typer.Option("--probe", help="Ask every serial port whether EdgeQ firmware is there (writes to it).")
+        bool,
+        typer.Option("--probe", help="Ask boards what they are, and serial ports for EdgeQ firmware (writes to them)."),
     ] = False,
+    clean: Annotated[
+        str, typer.Option("--clean", metavar="DEVICE", help="Remove everything of EdgeQ from this board or phone.")
+    ] = "",
     json: Json = False,
 ) -> None:
-    """List the devices within reach and whether they are ready. Serial ports are opened only with --probe."""
+    """List the devices within reach and whether they are ready. Boards and serial ports are asked only with --probe."""
     from dataclasses import asdict
 
     from edgeq import device
 
+    if clean:
+        removed = device.clean(clean)
+        if json:
+            print_json({"device": clean, "removed": removed})
+        else:
+            remark(f"{clean}: removed {removed}")
+        return
     places = device.discover()
     found = [asdict(device.probe(place) if probe else place) for place in places]
     if json:

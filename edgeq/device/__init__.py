@@ -1,7 +1,8 @@
 """Devices: whatever has an EdgeQ agent at the end of a stream of bytes.
 
 One transport is one module here that has `open_stream(url)` and perhaps `discover()`; the scheme of a URL is its name:
-`local`, `serial:///dev/ttyACM0`, `rfc2217://host:port`, `sim:cortex-m4`, `tcp://host:port`.
+`local`, `ssh://user@host`, `adb:SERIAL`, `serial:///dev/ttyACM0`, `rfc2217://host:port`, `sim:cortex-m4`,
+`tcp://host:port`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import pkgutil
 import re
 from dataclasses import replace
 from types import ModuleType
+from typing import Literal
 
 from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageError
 
+from . import _names
+from ._board import Facts
 from .device import Device
 from .net import Net
 from .records import Condition, Entry, Found, Info, Loaded, Outcome, Predictions, Run, TensorSpec, Timing
+from .runtime import ARCHITECTURES
 
 __all__ = [
     "Condition",
@@ -31,39 +36,88 @@ __all__ = [
     "Run",
     "TensorSpec",
     "Timing",
+    "clean",
     "connect",
     "discover",
     "probe",
+    "resolve",
 ]
 
+_ORDER = ("local", "ssh", "adb", "serial", "rfc2217", "tcp", "sim")  # of the list
 _PROBE_S = 4.0  # a board may start anew when its port is opened
 
 
 def connect(url: str) -> Device:
-    """Open a device; raises UsageError for an unknown scheme, DeviceError when it cannot be reached."""
-    return _open(url)
+    """Open a device, by its URL or by what `resolve` takes.
+
+    raises  UsageError for an unknown or ambiguous one, DeviceError when it cannot be reached
+    """
+    return _open(resolve(url))
 
 
-def discover() -> list[Found]:
-    """Every device that a transport can find without being told where."""
-    return [found for module in _transports().values() if hasattr(module, "discover") for found in module.discover()]
+def resolve(text: str) -> str:
+    """The URL of a device: of one that `devices.toml` names, or of the only one within reach that fits a word.
+
+    raises  UsageError when nothing fits, or several do: it lists them
+    """
+    return _names.resolve(text, sorted(_transports()), discover)
+
+
+def discover(scheme: str = "") -> list[Found]:
+    """Every device that a transport can find without being told where, and those of `devices.toml`; local first.
+
+    scheme  look for these only
+    """
+    modules = _transports()
+    wanted = [name for name in _ORDER if name in modules and scheme in ("", name)]
+    found = [found for name in wanted if hasattr(modules[name], "discover") for found in modules[name].discover()]
+    names = {url: name for name, url in _names.named().items() if url.startswith(f"{scheme}:" if scheme else "")}
+    listed = [replace(item, name=names.pop(item.url, "")) for item in found]
+    told = "of devices.toml; ask it: --probe"
+    own = [Found(url, url.partition(":")[0], "unknown", told, name) for url, name in names.items()]
+    return sorted(listed + own, key=lambda item: item.url != "local")
 
 
 def probe(found: Found) -> Found:
-    """What answers at a place that `discover` left "unknown": EdgeQ firmware, or nothing that we know.
+    """What answers at a place that `discover` left "unknown": a board, EdgeQ firmware, or nothing that we know.
 
-    One HELLO is written there, so this is for ports whose owner asked for it.
+    One HELLO is written to serial ports, so this is for ports whose owner asked for it. Nothing is put anywhere.
     """
-    if found.state != "unknown":
-        return found
+    module = _transports().get(found.url.partition(":")[0])
     try:
+        if module is not None and hasattr(module, "examine") and found.state in ("unknown", "ready"):
+            return _examined(found, module.examine(found.url))
+        if found.state != "unknown":
+            return found
         with _open(found.url, timeout_s=_PROBE_S) as device:
             info = device.info
-    except NoReplyError:
-        return replace(found, state="offline", detail="no EdgeQ firmware answers; put it there: edgeq flash")
-    except (DeviceError, UnsupportedError) as error:
+    except NoReplyError as error:
+        silent = found.url.startswith(("serial:", "rfc2217:"))
+        detail = "no EdgeQ firmware answers; put it there: edgeq flash" if silent else str(error)
+        return replace(found, state="offline", detail=detail)
+    except (DeviceError, UnsupportedError, UsageError) as error:
         return replace(found, state="offline", detail=str(error))
     return replace(found, kind=info.kind, state="ready", detail=f"{info.name}, {info.cpu}, takes {info.targets[0]}")
+
+
+def clean(url: str) -> str:
+    """Remove everything of ours from a board or phone; the folder that was removed.
+
+    raises  UsageError for devices that keep nothing there, DeviceError when it cannot be reached
+    """
+    url = resolve(url)
+    module = _transports().get(url.partition(":")[0])
+    if module is None or not hasattr(module, "clean"):
+        raise UsageError(f"{url}: nothing was put there; only boards behind ssh: and phones behind adb: can be cleaned")
+    removed: str = module.clean(url)
+    return removed
+
+
+def _examined(found: Found, facts: Facts) -> Found:
+    arch = {"arm64": "aarch64", "amd64": "x86_64"}.get(facts.arch, facts.arch)
+    words = [facts.name, facts.arch, facts.system, f"{facts.memory_bytes / 1e9:.1f} GB", facts.governor]
+    state: Literal["ready", "no-runtime"] = "ready" if arch in ARCHITECTURES else "no-runtime"
+    return replace(found, state=state, detail=", ".join(word for word in words if word))
 
 
 def _open(url: str, *, timeout_s: float | None = None) -> Device:

@@ -166,11 +166,12 @@ def install(shell: Shell, runtime: Runtime, root: str, progress: Progress = lamb
         except DeviceError:
             _try(shell, f"rm -rf {_q(beside)}")  # a full disk should not stay full; a lost connection leaves it
             raise
-    right = f"echo {_q(chr(10).join(wanted))} | sha256sum -c >/dev/null 2>&1"
-    check = f"cd {_q(beside)} && {right} || {{ echo what was sent arrived altered >&2; exit 1; }}"
+    arrived = _must(shell, f"cd {_q(beside)} && sha256sum ./*", root).splitlines()
+    if altered := [name for line, (name, _) in wanted.items() if line not in arrived]:
+        raise DeviceError(f"{shell.name}: {altered[0]} arrived altered; try again")
     every, keep = f"{_q(root)}/runtime/* {_q(root)}/runtime/.[!.]*", f'[ "$old" = {_q(folder)} ]'
-    publish = f"chmod 755 ./* && sync; cd / && mv {_q(beside)} {_q(folder)}"
-    _must(shell, f'{check}; {publish} && for old in {every}; do {keep} || rm -rf "$old"; done', root)
+    publish = f"cd {_q(beside)} && chmod 755 ./* && sync; cd / && mv {_q(beside)} {_q(folder)}"
+    _must(shell, f'{publish} && for old in {every}; do {keep} || rm -rf "$old"; done', root)
     return folder
 
 

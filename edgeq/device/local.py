@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from importlib.util import find_spec
+from pathlib import Path
 from typing import IO
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,7 +27,7 @@ def open_stream(url: str) -> FdStream:
     """Start `edgeq-agent`; raises UnsupportedError when it is not installed, StoreError without a home."""
     threads = _threads(url)
     program = _paths.native("edgeq-agent", "EDGEQ_AGENT")
-    command = [str(program), "--store", str(_paths.writable_home() / "agent"), "--threads", str(threads)]
+    command = [str(program), "--store", str(_paths.writable_home() / "agent"), "--threads", str(threads), *_litert()]
     errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the stream)
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
@@ -60,6 +62,14 @@ def discover() -> list[Found]:
         return [Found("local", "host", "no-runtime", str(error))]
     except (DeviceError, StoreError) as error:
         return [Found("local", "host", "offline", str(error))]
+
+
+def _litert() -> list[str]:
+    """Where LiteRT's library lies, if it is installed: the agent loads it when it sees the first `.tflite`."""
+    package = find_spec("ai_edge_litert")
+    folders = package.submodule_search_locations if package else None
+    library = Path(folders[0]) / "libLiteRt.so" if folders else None
+    return ["--litert", str(library)] if library and library.is_file() else []
 
 
 def _threads(url: str) -> int:

@@ -29,12 +29,16 @@ _NUMPY = {
 
 @dataclass(frozen=True)
 class Found:
-    """A device within reach, or the place where one could be; state "unknown": it has not been asked (`probe`)."""
+    """A device within reach, or the place where one could be; state "unknown": it has not been asked (`probe`).
+
+    name    what the user calls it, "" if nothing
+    """
 
     url: str
     kind: str
     state: Literal["ready", "unauthorized", "offline", "no-runtime", "unknown"]
     detail: str
+    name: str = ""
 
 
 @dataclass(frozen=True)

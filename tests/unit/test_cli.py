@@ -259,11 +259,6 @@ def test_doctor_blames_the_variable_that_is_set(variable: str, value: str, monke
     assert value in local.detail
 
 
-def test_doctor_says_which_programs_wait_for_a_later_version() -> None:
-    later = {check.name for check in doctor.examine() if "no verb of this version uses it" in check.detail}
-    assert later == {"adb", "ssh"}
-
-
 def test_push_says_that_the_names_must_be_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["push", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.split())
