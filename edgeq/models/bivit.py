@@ -5,6 +5,7 @@ binary layers only (`edgeq.nn.bivit`); the network around them is the plain ViT,
 layer norms, residuals and classifier are float.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, cast
@@ -167,13 +168,15 @@ def ace(config: BiViTConfig, height: int, width: int) -> Cost:
     """The cost of one picture; float weights and activations count as 32 bits, products between tokens included."""
 
     def formats(layer: nn.Module) -> tuple[int, int, int] | None:
-        if isinstance(layer, BivitLinear) and layer.quantised:
-            return layer.weight.numel(), 1, 1 if layer.binary_input else 32
-        if isinstance(layer, BivitLinear | Conv2d | nn.Linear):
+        if isinstance(layer, BivitLinear):
+            float_weights = config.mlp == "float" and not layer.binary_input
+            return layer.weight.numel(), 32 if float_weights else 1, 1 if layer.binary_input else 32
+        if isinstance(layer, Conv2d | nn.Linear):
             return layer.weight.numel(), 32, 32
         return None
 
-    layers = count(lambda: build(config), (1, height, width, config.in_channels), formats)
+    twin = functools.partial(build, config, quantised=False)  # has no scales that wait for a first forward
+    layers = count(twin, (1, height, width, config.in_channels), formats)
     between = 2 * config.depth * config.tokens**2 * config.dim  # scores and context, signs or bits
     return replace(layers, ace=layers.ace + between, macs=layers.macs + between)
 

@@ -131,6 +131,16 @@ def test_the_network_of_the_zoo_is_as_large_as_counted():
     assert cost.ace == 25 * 20 * 144 * 64 + 8 * 3 * (cost.macs - 25 * 20 * 144 - 640) + 640 * 64
 
 
+@pytest.mark.parametrize(("mlp", "bits"), [("w1a32", 32), ("w1a1", 1), ("float", 32 * 32)])
+def test_the_cost_of_bivit_is_as_large_as_counted(mlp, bits):
+    config = BiViTConfig((28, 28), 10, 1, patch=7, dim=96, depth=3, heads=3, hidden=192, mlp=mlp, pool="mean")
+    attention, perceptron, rest = 3 * 16 * 4 * 96 * 96, 3 * 16 * 2 * 96 * 192, 16 * 49 * 96 + 960
+    between = 2 * 3 * 16 * 16 * 96
+    cost = bivit.ace(config, 28, 28)
+    assert cost.macs == attention + perceptron + rest + between
+    assert cost.ace == attention + perceptron * bits + rest * 1024 + between
+
+
 @pytest.mark.parametrize("mlp", ["w1a32", "w1a1", "float"])
 @pytest.mark.parametrize("attention", ["sab", "baseline"])
 @pytest.mark.parametrize("pool", ["token", "mean"])
