@@ -124,6 +124,8 @@ def store_report(
 ) -> Report:
     """Write a finished report to the store; give it back with its run id, and a warning if the store was damaged."""
     local, evaluation, timing = subject.on_this_host, report.evaluation, report.latency
+    warm = next(([value for _, value in c.points] for c in series if c.name == "temperature" and not local), [])
+    made = replace(subject.provenance, temp_start_c=warm[0]) if warm else subject.provenance
     with Store.open(path) as store:
         if store.set_aside is not None:
             damaged = f"the results store was damaged; it was moved to {store.set_aside} and a new one begun"
@@ -141,8 +143,8 @@ def store_report(
                 warmup=timing.warmup if timing else 0,
                 n=len(samples),
                 provenance=replace(
-                    subject.provenance,
-                    temp_end_c=host.temperature_c() if local else None,
+                    made,
+                    temp_end_c=host.temperature_c() if local else warm[-1] if warm else None,
                     freq_end_hz=host.frequency_hz() if local else None,
                     warnings=report.warnings,
                 ),

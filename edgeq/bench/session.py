@@ -129,14 +129,14 @@ def measure(
         first = task.first(net, samples, config)
         if device.info.tick == "ns":
             progress(f"timing {plan.runs} runs")
-            state = protocol.host_state if subject.on_this_host else protocol.unknown_state
+            state = protocol.host_state if subject.on_this_host else _condition(device)
             timed = protocol.time_runs(
                 net,
                 first,
                 warmup=plan.warmup,
                 runs=plan.runs,
                 state=state,
-                max_temp_c=plan.max_temp_c,
+                max_temp_c=_gate(device.info, plan),
                 watch=watch,
             )
         else:
@@ -204,6 +204,21 @@ def choose_data(package: PulledPackage, plan: Plan) -> tasks.Samples | None:
 def _provider(plan: Plan, url: str) -> EnergyProvider | None:
     """The energy provider that a plan names; None for "auto", "none" and verbs that do not time."""
     return joules.named(plan.energy, url) if plan.times else None
+
+
+def _condition(device: Device) -> Callable[[], protocol.State]:
+    """Temperature and clock of a device that can be asked; most cannot."""
+
+    def state() -> protocol.State:
+        now = device.condition()
+        return protocol.State(None, None) if now is None else protocol.State(now.temperature_c, now.frequency_hz)
+
+    return state
+
+
+def _gate(info: Info, plan: Plan) -> float | None:
+    """What was asked for; phones are not timed warm even if nothing was."""
+    return protocol.MAX_TEMP_C if plan.max_temp_c is None and info.kind == "phone" else plan.max_temp_c
 
 
 def _timed(report: Report, tick: str, samples: Sequence[int], *, warmup: int, where: str) -> Report:

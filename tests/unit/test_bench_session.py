@@ -17,7 +17,7 @@ from edgeq.bench.record import is_local, scheme
 from edgeq.bench.report import Evaluation, Figure
 from edgeq.cli._measure import _rows as measure_rows
 from edgeq.compile import Artefact
-from edgeq.device import Info, Loaded, Outcome, TensorSpec, Timing
+from edgeq.device import Condition, Info, Loaded, Outcome, TensorSpec, Timing
 from edgeq.results import Layer, Store
 
 INFO = Info(1, 4096, 1, 1, 8 << 30, 0, "linux", "desk", "x86_64", "some cpu", "avx2", "ns", ("executorch",))
@@ -61,9 +61,13 @@ class FakeNet:
 class FakeDevice:
     net: FakeNet
     info: Info = INFO
+    now: Condition | None = None
 
     def deploy(self, path: Path, *, name: str | None = None, progress: object = None) -> FakeNet:
         return self.net
+
+    def condition(self) -> Condition | None:
+        return self.now
 
 
 @pytest.fixture
@@ -277,3 +281,12 @@ def test_words_for_devices_and_schemes() -> None:
     assert is_local("local") and is_local("local:?threads=2") and not is_local("tcp://localhost:1")
     words = ("b1b1", "t2i8", "s3i8", "i4i8", "i8i8", "f32", "ternary")
     assert [scheme(w) for w in words] == ["binary", "ternary", "shift", "int4", "int8", "fp32", "ternary"]
+
+
+def test_a_device_that_tells_its_temperature_has_a_curve(package: hub.PulledPackage, artefact: Artefact) -> None:
+    warm = Condition(temperature_c=41.5, frequency_hz=1_800_000_000)
+    measured(package, artefact, session.Plan("bench"), FakeDevice(FakeNet(), now=warm), "ssh://board")
+    with Store.open(artefact.path.parent / "results.db") as store:
+        run = store.run(1)
+    assert (run["temp_start_c"], run["temp_end_c"]) == (41.5, 41.5)
+    assert {c["name"]: c["points"][0][1] for c in run["series"]} == {"temperature": 41.5, "frequency": 1.8e9}
