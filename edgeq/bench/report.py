@@ -197,8 +197,10 @@ class Report:
             found += [
                 Value("ram_peak", m.peak_bytes, "B", self.source, "highest resident memory of the device's agent"),
                 Value("ram_before", m.before_bytes, "B", self.source, "resident memory before the model was loaded"),
-                Value("ram_planned", m.planned_bytes, "B", "estimated", "sum of the program's planned arenas"),
             ]
+            if m.planned_bytes:  # a .tflite does not tell
+                how = "sum of the program's planned arenas"
+                found.append(Value("ram_planned", m.planned_bytes, "B", "estimated", how))
         if j := self.energy:
             source, n, scope = f"{j.provider}: {j.sample.source}", j.inferences, j.scope
             for name, mj, half in (

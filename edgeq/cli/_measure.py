@@ -62,7 +62,8 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         rows.append(
             ("memory, peak", size(m.peak_bytes), f"{report.source}: the whole agent; {size(m.before_bytes)} before")
         )
-        rows.append(("memory, planned", size(m.planned_bytes), "estimated: arenas of the program"))
+        if m.planned_bytes:
+            rows.append(("memory, planned", size(m.planned_bytes), "estimated: arenas of the program"))
     if report.firmware_bytes:
         flash = size(report.size_bytes + report.firmware_bytes)
         rows.append(("flash", flash, f"{report.source}: the model, and {size(report.firmware_bytes)} of firmware"))

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "program.h"
 #include "system.h"
 
 namespace edgeq {
@@ -90,7 +91,7 @@ bool Engine::survives(const std::string &path, const char *method, eq_failure *f
     ::alarm(kTrialSeconds);
     const executorch::extension::threadpool::NoThreadPoolGuard alone; // the pool's threads were not forked
     eq_failure result{};
-    const auto program = Program::load(path, method, limit_bytes_, nullptr, nullptr, &result);
+    const auto program = Loaded::load(path, method, limit_bytes_, nullptr, &result);
     if (program) program->run(&result);
     const bool told = ::write(pipe_ends[1], &result, sizeof result) == static_cast<ssize_t>(sizeof result);
     ::_exit(told ? 0 : 1);
@@ -132,8 +133,8 @@ bool Engine::load(const char *name, const char *method, uint16_t *net, eq_failur
   restart_peak();
   const uint64_t before = resident_bytes(), start = monotonic_ns();
   const auto sibling = std::find_if(nets_.begin(), nets_.end(), [&](const auto &n) { return n.second.path == path; });
-  std::unique_ptr<Program> program = Program::load(
-      path, method, limit_bytes_, sibling == nets_.end() ? nullptr : sibling->second.program.get(), nullptr, failure);
+  std::unique_ptr<Loaded> program = Loaded::load(
+      path, method, limit_bytes_, sibling == nets_.end() ? nullptr : sibling->second.program.get(), failure);
   if (!program) return false;
   const uint64_t load_ns = monotonic_ns() - start;
   while (next_ == 0 || nets_.count(next_) > 0) next_++;
@@ -160,10 +161,12 @@ bool Engine::run(uint16_t net, uint64_t *ns, eq_failure *failure) {
 bool Engine::profile(uint16_t net, uint32_t runs, uint64_t *size, eq_failure *failure) {
   const Net *n = find(net, failure);
   if (!n) return false;
+  const auto *program = dynamic_cast<const Program *>(n->program.get());
+  if (!program) return eq_fail(failure, EQ_CODE_UNSUPPORTED, "a .tflite cannot be traced; profile the model's .pte");
   executorch::etdump::ETDumpGen tracer;
   tracer.create_event_block("Default");
   const std::unique_ptr<Program> traced =
-      Program::load(n->path, n->method.c_str(), limit_bytes_, n->program.get(), &tracer, failure);
+      Program::load(n->path, n->method.c_str(), limit_bytes_, program, &tracer, failure);
   if (!traced) return false;
   for (size_t i = 0; i < traced->inputs().size(); i++)
     std::memcpy(traced->input(i), n->program->input(i), traced->inputs()[i].bytes);

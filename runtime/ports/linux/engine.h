@@ -1,4 +1,4 @@
-// Executes programs of a Store with ExecuTorch.
+// Executes programs of a Store, with ExecuTorch or LiteRT.
 #pragma once
 
 #include <map>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "program.h"
+#include "loaded.h"
 #include "store.h"
 
 namespace edgeq {
@@ -31,7 +31,7 @@ public:
 
 private:
   struct Net {
-    std::unique_ptr<Program> program;
+    std::unique_ptr<Loaded> program;
     std::string path, method;
     uint64_t load_ns, before_bytes;
     bool ran = false;

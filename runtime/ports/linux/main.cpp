@@ -14,6 +14,7 @@
 #include "../executorch/edgeq_executorch.h"
 #include "engine.h"
 #include "link.h"
+#include "litert_program.h"
 #include "runtime_log.h"
 #include "store.h"
 #include "system.h"
@@ -32,12 +33,13 @@ const char kHelp[] =
     "  --threads N           threads of one inference, 1 unless told\n"
     "  --cores LIST          run on these cores only, like 4-7 or 0,2; where that is not allowed, on all\n"
     "  --memory-limit BYTES  refuse programs that plan more, three quarters of the machine's memory unless told\n"
+    "  --litert FILE         LiteRT's library, libLiteRt.so: then .tflite programs run too\n"
     "  --name TEXT           what the machine is called, its host name unless told\n"
     "  --kind KIND           what sort of device it is\n"
     "environment: EDGEQ_ISA instruction set (ref, avx2, ...), EDGEQ_LOG shows the runtime's log on standard error\n";
 
 struct Options {
-  std::string store, listen, cores, name = edgeq::machine_name(), kind = "linux";
+  std::string store, listen, cores, litert, name = edgeq::machine_name(), kind = "linux";
   uint64_t memory_limit = edgeq::memory_bytes() / 4 * 3;
   unsigned threads = 1;
   unsigned once_seconds = 0;
@@ -68,6 +70,8 @@ Options parse(const std::vector<std::string> &words) {
       options.once_seconds = static_cast<unsigned>(number(option, value, 1, 3600));
     } else if (option == "--cores") {
       options.cores = value;
+    } else if (option == "--litert") {
+      options.litert = value;
     } else if (option == "--name") {
       options.name = value;
     } else if (option == "--kind") {
@@ -87,11 +91,12 @@ void run(const Options &options, int in, int out) {
   edgeq::capture_runtime_log();
   if (!options.cores.empty()) edgeq::pin_to_cores(options.cores);
   edgeq_set_threads(options.threads);
+  if (!options.litert.empty()) edgeq::use_litert(options.litert, options.threads);
   edgeq::Store store(options.store);
   edgeq::Engine engine(store, options.memory_limit);
 
   const std::string cpu = edgeq::cpu_name(), arch = edgeq::architecture();
-  const char *const targets[] = {"executorch", nullptr};
+  const char *const targets[] = {"executorch", options.litert.empty() ? nullptr : "litert", nullptr};
   const eq_device device{edgeq::Engine::kNets,
                          static_cast<uint16_t>(options.threads),
                          edgeq::memory_bytes(),

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../../proto/agent.h"
+#include "loaded.h"
 #include "scratch.h"
 
 namespace edgeq {
@@ -35,7 +36,7 @@ private:
   size_t size_ = 0;
 };
 
-class Program {
+class Program : public Loaded {
 public:
   // Loads and checks; nullptr with *failure set when the file is not a program that can run here.
   //   limit_bytes   refuse a program that plans more memory than this
@@ -48,15 +49,14 @@ public:
   Program(const Program &) = delete;
   Program &operator=(const Program &) = delete;
 
-  const std::vector<eq_tensor> &inputs() const { return inputs_; }
-  const std::vector<eq_tensor> &outputs() const { return outputs_; }
-  uint64_t planned_bytes() const { return planned_bytes_; }
-  uint64_t program_bytes() const { return program_bytes_; }
-  uint8_t *input(size_t index) const { return input_buffers_[index].data(); }
-  // Valid after run().
-  const uint8_t *output(size_t index) const;
+  const std::vector<eq_tensor> &inputs() const override { return inputs_; }
+  const std::vector<eq_tensor> &outputs() const override { return outputs_; }
+  uint64_t planned_bytes() const override { return planned_bytes_; }
+  uint64_t program_bytes() const override { return program_bytes_; }
+  uint8_t *input(size_t index) const override { return input_buffers_[index].data(); }
+  const uint8_t *output(size_t index) const override;
   // Hands the inputs to the method (the planner reuses their memory, so each time) and executes it.
-  bool run(eq_failure *failure);
+  bool run(eq_failure *failure) override;
 
 private:
   Program() = default;

@@ -1,0 +1,47 @@
+"""Every bundled model as `.tflite` on the local device, beside its `.pte`: one connection, the same items."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeq import hub
+from edgeq.bench import tasks
+from edgeq.compile import build
+from edgeq.device import Device, connect
+from edgeq.device.sequence import SequenceNet
+
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed: pip install 'edgeq[litert]'")
+
+ZOO = Path(__file__).parents[2] / "zoo"
+EXACT = {"pokebnn-fashion", "denseshift-kws", "ternary-bart-g2p"}  # nothing but our own operators at their outputs
+QUICK = {"pokebnn-fashion"}
+FLOAT = 1e-5  # of the largest: pooling and head of the sentence models are LiteRT's and ExecuTorch's own
+ITEMS = 12
+NAMES = sorted(path.parents[1].name for path in ZOO.glob("*/package/edgeq.json"))
+
+
+def outputs(device: Device, name: str, target: str) -> list[np.ndarray]:
+    package = hub.pull(name)
+    config = package.config()
+    task = tasks.of(config)
+    task.open(package)
+    net = task.deploy(device, build(package, target).path, config, lambda *_: None)
+    items = task.inputs(task.bundled(package, name).head(ITEMS), config)
+    if isinstance(net, SequenceNet):
+        return [np.concatenate([net.run(*(x[i : i + 1] for x in items)).outputs[0] for i in range(ITEMS)])]
+    return list(net.evaluate(items).outputs)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in NAMES]
+)
+def test_outputs_are_those_of_the_pte(name):
+    with connect("local") as device:
+        assert "litert" in device.info.targets
+        found, expected = (outputs(device, name, target) for target in ("litert", "executorch"))
+    for ours, theirs in zip(found, expected, strict=True):
+        if name in EXACT:
+            assert (ours == theirs).all()
+        else:
+            assert np.abs(ours - theirs).max() <= FLOAT * np.abs(theirs).max()
