@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from edgeq import _paths, data, hub
+from edgeq import _paths, data, deltas, hub
 from edgeq._errors import NotFoundError, UnsupportedError, UsageError
-from edgeq.bench import host, joules, latency, protocol, tasks
+from edgeq.bench import host, joules, latency, protocol, tasks, tuned
 from edgeq.bench.record import Subject, store_report
 from edgeq.bench.report import Memory, Report
 
@@ -47,6 +47,7 @@ class Plan:
     full    evaluate on the whole test set of the package's data set
     data    evaluate on the user's data; neither: on the package's own small split
     max_temp_c  wait before timing until the machine is cooler than this, degrees Celsius
+    delta   what was learned, as `deltas.chosen` takes it; None: what is in use, if anything
     """
 
     verb: Literal["deploy", "bench", "eval"]
@@ -58,6 +59,7 @@ class Plan:
     data: Path | None = None
     limit: int | None = None
     max_temp_c: float | None = None
+    delta: str | None = None
 
     @property
     def times(self) -> bool:
@@ -94,9 +96,16 @@ def run(
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     samples = choose_data(package, plan)
+    delta = deltas.chosen(package.manifest.name, plan.delta)
     with connect(url) as device:
-        artefact = build(package, target_for(device.info, url, plan.target), progress=progress)
-        return measure(device, url, artefact, package, plan, samples, store=store, progress=progress, watch=watch)
+        target, learned = target_for(device.info, url, plan.target), None
+        if delta is None:
+            artefact = build(package, target, progress=progress)
+        else:
+            artefact, learned = tuned.build(package, target, delta, progress)
+        return measure(
+            device, url, artefact, package, plan, samples, learned, store=store, progress=progress, watch=watch
+        )
 
 
 def measure(
@@ -106,12 +115,16 @@ def measure(
     package: PulledPackage,
     plan: Plan,
     samples: tasks.Samples | None,
+    learned: tuned.Learned | None = None,
     *,
     store: Path | None = None,
     progress: Progress = lambda stage, done=0, total=0, /: None,
     watch: Watch = unwatched,
 ) -> Report:
-    """Deploy an artefact to a connected device, measure what the plan asks for, store and return it."""
+    """Deploy an artefact to a connected device, measure what the plan asks for, store and return it.
+
+    learned  what was learned on it; the artefact is then a tunable one
+    """
     provider = _provider(plan, url)
     config = package.config()
     task = tasks.of(config)
@@ -121,7 +134,11 @@ def measure(
     if subject.on_this_host and plan.times and (busy := host.load_warning()):
         warnings.append(busy)
     progress(f"deploying {artefact.path.name} to {url}")
-    net = task.deploy(device, artefact.path, config, progress)
+    if learned is None:
+        net = task.deploy(device, artefact.path, config, progress)
+    else:
+        net = tuned.load(device, artefact.path, learned, progress=progress)
+        warnings.append(learned.note)
     report = subject.report()
     ticks: Sequence[int] = ()
     timed: protocol.Timed | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,12 @@ import numpy as np
 from edgeq._native.tune import head_logits, read_delta
 from edgeq._native.tune_types import Delta, TuneLayer, TuneModel, TuneTap
 from edgeq.compile.layout import METHOD, Tuning
+from edgeq.compile.tunable_artefact import Package, build_tunable
 from edgeq.device.net import Net
-from edgeq.device.records import Loaded, Outcome, Predictions, Run, TensorSpec, Timing
+from edgeq.device.records import Outcome, Predictions, Run, TensorSpec, Timing
 
 if TYPE_CHECKING:
+    from edgeq.compile import Artefact
     from edgeq.deltas import DeltaFile
     from edgeq.device import Device
 
@@ -33,9 +35,16 @@ def tune_model(tuning: Tuning, classes: int | None = None) -> TuneModel:
     layers, at = [], 0
     for i, layer in enumerate(layout.layers):
         part = slice(at, at := at + layer.channels)
-        known = {} if base is None else {"mean": base.m0[part], "deviation": base.s0[part]}
-        sigma = 1.0 if base is None else float(base.sigma[i])
-        layers.append(TuneLayer(layer.channels, sigma, bias=tuning.bias[part], **known))
+        layers.append(
+            TuneLayer(
+                layer.channels,
+                sigma=1.0 if base is None else float(base.sigma[i]),
+                bias=tuning.bias[part],
+                mean=None if base is None else base.m0[part],
+                deviation=None if base is None else base.s0[part],
+                depth=layer.depth,
+            )
+        )
     taps = [TuneTap(tap.width, 1.0 if base is None else float(base.rms[i])) for i, tap in enumerate(layout.taps)]
     return TuneModel(
         base=bytes.fromhex(tuning.base_sha256),
@@ -64,37 +73,50 @@ def widened(triangle: Array, d: int, classes: int, new: int) -> Array:
     return np.concatenate(rows)
 
 
-def load(
-    device: Device, path: Path, tuning: Tuning, delta: DeltaFile, classes: int | None = None, **put: Any
-) -> TunedNet:
-    """Put a tunable program on a device and load it with a delta that was learned on the same base."""
+@dataclass(frozen=True)
+class Learned:
+    """A delta and the base that it belongs to."""
+
+    tuning: Tuning
+    delta: DeltaFile
+
+    @property
+    def classes(self) -> int | None:
+        """Of the head, where some are new."""
+        found = self.delta.facts.get("classes")
+        return found if isinstance(found, int) else None
+
+    @property
+    def note(self) -> str:
+        return f"with delta {self.delta.id} on top of {self.delta.model} (the base itself: --delta none)"
+
+
+def build(
+    package: Package, target: str, delta: DeltaFile, progress: Callable[[str], None] | None = None
+) -> tuple[Artefact, Learned]:
+    """The tunable program that a delta needs. Raises IntegrityError for one of another base, UnsupportedError."""
+    parts, classes = delta.facts.get("parts"), delta.facts.get("classes")
+    names = ",".join(str(part) for part in parts) if isinstance(parts, list) else ""
+    known = classes if isinstance(classes, int) else None
+    artefact, tuning = build_tunable(package, names, target=target, classes=known, progress=progress)
     delta.check(base_sha256=tuning.base_sha256, identity=tuning.identity)
-    learned = read_delta(tune_model(tuning, classes), delta.blob)
-    return TunedNet(device.load(device.put(path, **put).name, METHOD), tuning, learned)
+    return artefact, Learned(tuning, delta)
 
 
-class TunedNet:
-    """Like `device.Net`, for the first inputs of `forward_tune`; the others come from the delta."""
+def load(device: Device, path: Path, learned: Learned, **put: Any) -> TunedNet:
+    """Put a tunable program on a device and load it with what was learned."""
+    delta = read_delta(tune_model(learned.tuning, learned.classes), learned.delta.blob)
+    return TunedNet(device.load(device.put(path, **put).name, METHOD), learned.tuning, delta)
+
+
+class TunedNet(Net):
+    """A loaded `forward_tune` that takes the base's inputs and gives logits; the other inputs come from the delta."""
 
     def __init__(self, net: Net, tuning: Tuning, delta: Delta) -> None:
         self._net, self._delta = net, delta
-        layout = tuning.layout
-        own = 2 + ("scales" in layout.parts)  # ac, head_w, head_b
-        self._inputs = net.inputs[: len(net.inputs) - own]
-        rows = net.inputs[len(self._inputs) :]
-        self._fixed = fixed_inputs(tuning, delta, rows)
-
-    @property
-    def loaded(self) -> Loaded:
-        return replace(self._net.loaded, inputs=self.inputs, outputs=self.outputs)
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._net.outputs[:1]
+        own = 2 + ("scales" in tuning.layout.parts)  # head_w, head_b, and ac
+        self._fixed = fixed_inputs(tuning, delta, net.inputs[-own:])
+        self.loaded = replace(net.loaded, inputs=net.inputs[:-own], outputs=net.outputs[:1])
 
     def run(self, *inputs: Array) -> Run:
         run = self._net.run(*inputs, *self._fixed)
@@ -135,6 +157,3 @@ def fixed_inputs(tuning: Tuning, delta: Delta, specs: Sequence[TensorSpec]) -> t
 def repeated(fixed: Sequence[Array], count: int) -> list[Array]:
     """The same inputs for `count` samples, one after the other along the first axis."""
     return [np.ascontiguousarray(np.broadcast_to(a, (count, *a.shape)).reshape(-1, *a.shape[1:])) for a in fixed]
-
-
-__all__ = ["TunedNet", "fixed_inputs", "load", "repeated", "tune_model", "widened"]

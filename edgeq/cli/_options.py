@@ -48,6 +48,9 @@ Full = Annotated[bool, typer.Option("--full", help="The whole test set (EDGEQ_DA
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="PATH", help="Own data: .npz with x and y, or a folder of idx files.")
 ]
+Delta = Annotated[
+    str | None, typer.Option("--delta", help="What was learned: an id, a package folder, or none; else what is in use.")
+]
 Key = Annotated[
     str | None, typer.Option("--key", help="Sign with this key of `edgeq keygen`, or this file; else unsigned.")
 ]

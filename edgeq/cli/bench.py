@@ -9,6 +9,7 @@ from edgeq.cli._options import (
     DEFAULT_WARMUP,
     DEVICE_TARGET,
     AllowUnsigned,
+    Delta,
     Device,
     Energy,
     Follow,
@@ -32,10 +33,11 @@ def command(
     runs: Runs = DEFAULT_RUNS,
     energy: Energy = "auto",
     max_temp: MaxTemp = None,
+    delta: Delta = None,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
     follow: Follow = False,
 ) -> None:
     """Measure latency, memory and energy of a model on a device; every raw timing is kept."""
-    options = {"warmup": warmup, "runs": runs, "energy": energy, "max_temp_c": max_temp}
+    options = {"warmup": warmup, "runs": runs, "energy": energy, "max_temp_c": max_temp, "delta": delta}
     measure("bench", model, device, target, options, allow_unsigned=allow_unsigned, json=json, follow=follow)

@@ -10,6 +10,7 @@ from edgeq.cli._options import (
     DEVICE_TARGET,
     AllowUnsigned,
     Data,
+    Delta,
     Device,
     Energy,
     Follow,
@@ -38,12 +39,14 @@ def command(
     full: Full = False,
     data: Data = None,
     limit: Limit = None,
+    delta: Delta = None,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
     follow: Follow = False,
 ) -> None:
     """Pull, verify, compile, put on the device, and measure: accuracy, latency, memory, size, energy."""
     options = {
+        "delta": delta,
         "warmup": warmup,
         "runs": runs,
         "energy": energy,

@@ -8,6 +8,7 @@ from edgeq.cli._options import (
     DEVICE_TARGET,
     AllowUnsigned,
     Data,
+    Delta,
     Device,
     Follow,
     Full,
@@ -32,10 +33,11 @@ def command(
     full: Full = False,
     data: Data = None,
     limit: Limit = None,
+    delta: Delta = None,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
     follow: Follow = False,
 ) -> None:
     """Run pictures with known labels through the deployed file on the device and count the right answers."""
-    options = {"full": full, "data": data, "limit": limit}
+    options = {"full": full, "data": data, "limit": limit, "delta": delta}
     measure("eval", model, device, target, options, allow_unsigned=allow_unsigned, json=json, follow=follow)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeq._errors import UsageError
-from edgeq.cli._options import DEFAULT_DEVICE, AllowUnsigned, Device, Json, Key, examples
-from edgeq.cli._output import Follow, Progress, print_json, print_table, remark, size
+from edgeq.cli import _output
+from edgeq.cli._options import DEFAULT_DEVICE, AllowUnsigned, Device, Follow, Json, Key, examples
+from edgeq.cli._output import Progress, print_json, print_table, remark, size
 
 if TYPE_CHECKING:
     from edgeq.tune import Learned, Learner
@@ -52,7 +53,7 @@ def command(
     ] = None,
     key: Key = None,
     allow_unsigned: AllowUnsigned = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Events as JSON lines on stdout while it runs.")] = False,
+    follow: Follow = False,
     json: Json = False,
 ) -> None:
     """Personalise a packed model on its device by forward passes alone. The base file is never written.
@@ -77,7 +78,7 @@ def command(
         apply=not no_apply,
     )
     signer = keys.load_named(key)
-    with Follow() if follow else Progress() as progress:
+    with _output.Follow() if follow else Progress() as progress:
         learned = finetune(
             model,
             device,
@@ -89,7 +90,7 @@ def command(
             progress=progress,
             started=_stop_on_signals,
         )
-        if isinstance(progress, Follow):
+        if isinstance(progress, _output.Follow):
             progress.report(learned.as_json())
             return
     for warning in learned.warnings:

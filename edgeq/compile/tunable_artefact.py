@@ -63,7 +63,7 @@ def build_tunable(
     """
     chosen = parse_parts(parts)
     if target != "executorch":
-        raise UnsupportedError(f'tunable programs are compiled for target executorch, not "{target}"')
+        raise UnsupportedError(f"tunable programs are for executorch so far, not {target} (for the base: --delta none)")
     name, origin = package.manifest.name, package.manifest.sha256
     key = f"{origin} {target} {METHOD} {','.join(chosen)} {classes} {artefacts.fingerprint()}"
     file = artefacts._cached_file(key, target, name)

@@ -289,7 +289,7 @@ def _learn(
         before = _top1(device.load(artefact.path.name, "forward").evaluate(tests.inputs).outputs[0], tests)
         after = before
         if delta is not None:
-            net_after = tuned.load(device, artefact.path, tuning, delta, wishes.classes)
+            net_after = tuned.load(device, artefact.path, tuned.Learned(tuning, delta))
             after = _top1(net_after.evaluate(tests.inputs).outputs[0], tests)
         learned = replace(learned, test_before=before, test_after=after)
     return _stored(learned, subject, tuning, samples, wishes, store)
@@ -317,7 +317,7 @@ def _facts(
         "layout_sha256": tuning.layout.sha256,
         "identity": tuning.identity.hex(),
         "parts": list(tuning.layout.parts),
-        "classes": wishes.classes or tuning.layout.classes,
+        "classes": wishes.classes,
         "method": wishes.method,
         "seed": wishes.seed,
         "samples": len(samples),

@@ -1,0 +1,143 @@
+"""What `benchmarks finetune` compares: the tuning module over packed networks in eager, and backpropagation."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgeq._native.tune import Forward, Outputs, head_logits, read_delta
+from edgeq._native.tune_types import Delta, TuneReport
+from edgeq.bench import tuned
+from edgeq.compile.layout import PARTS, Tuning
+from edgeq.compile.tunable import TunableNet, base_bias, base_head
+from edgeq.compile.tuning_base import measure_base
+from edgeq.tune import Learner, Samples, Wishes
+from edgeq.tune.forward import output_names, wanted
+from edgeq.tune.journal import Journal
+
+Array = np.ndarray[Any, Any]
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A packed base with what it was like on its training data."""
+
+    model: nn.Module
+    tuning: Tuning
+    classes: int
+
+    @classmethod
+    def of(cls, model: nn.Module, inputs: Array, labels: Array, classes: int | None = None) -> Subject:
+        """Measure the base on training data (n, ...), (n,)."""
+        layout, base = measure_base(model, inputs, labels)
+        weight, bias = base_head(model)
+        example = (torch.from_numpy(inputs[:1]),)
+        tuning = Tuning("00" * 32, layout, weight.numpy(), bias.numpy(), base_bias(model, example).numpy(), base)
+        return cls(model, tuning, classes or layout.classes)
+
+    def net(self) -> TunableNet:
+        assert self.tuning.base is not None
+        return TunableNet(self.model, torch.from_numpy(self.tuning.base.sigma), PARTS).eval()
+
+
+class EagerForward:
+    """Answers the module with `forward_tune` in eager: the bits of the compiled program, without its file."""
+
+    def __init__(self, subject: Subject, samples: Samples) -> None:
+        self._net, self._x = subject.net(), torch.from_numpy(samples.inputs[0])
+        self._names = output_names(subject.tuning.layout)
+        self.passes = 0
+
+    def __call__(self, request: Forward) -> Outputs:
+        self.passes += len(request.samples)
+        chosen = torch.from_numpy(request.samples.astype(np.int64))
+        fixed = [torch.from_numpy(array) for array in (request.ac, request.head_weight, request.head_bias)]
+        with torch.no_grad():
+            found = self._net(self._x[chosen], *fixed)
+        return wanted(request, {name: y.numpy() for name, y in zip(self._names, found, strict=True)})
+
+
+@dataclass(frozen=True)
+class Result:
+    report: TuneReport
+    delta: Delta | None
+    passes: int
+    module_bytes: int
+
+
+def learn(subject: Subject, samples: Samples, wishes: Wishes) -> Result:
+    """One run of the module."""
+    forward = EagerForward(subject, samples)
+    learner = Learner(subject.tuning, samples, wishes, forward, classes=subject.classes)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        journal = Journal(folder / "run")
+        report = learner.run(journal)
+        blob = journal.whole("delta") if report.outcome == "committed" else b""
+    finally:
+        shutil.rmtree(folder)
+    delta = read_delta(tuned.tune_model(subject.tuning, subject.classes), blob) if blob else None
+    return Result(report, delta, forward.passes, learner.tuner.bytes)
+
+
+def scores(subject: Subject, delta: Delta | None, inputs: Array) -> Array:
+    """Logits of the base, or of base and delta, (n, classes)."""
+    tuning, net = subject.tuning, subject.net()
+    weight = torch.zeros(subject.classes, tuning.layout.hidden)
+    bias = torch.zeros(subject.classes)
+    weight[: len(tuning.head_weight)], bias[: len(tuning.head_bias)] = (
+        torch.from_numpy(tuning.head_weight),
+        torch.from_numpy(tuning.head_bias),
+    )
+    bias[len(tuning.head_bias) :] = -torch.inf if delta is None else 0.0
+    ac = torch.zeros(1, 2 * tuning.layout.channels) if delta is None else torch.from_numpy(delta.ac[None].copy())
+    found = []
+    for start in range(0, len(inputs), BATCH):
+        with torch.no_grad():
+            logits, hidden, taps, _ = net(torch.from_numpy(inputs[start : start + BATCH]), ac, weight, bias)
+        if delta is not None and delta.over is not None and delta.weight is not None and delta.bias is not None:
+            x = taps if delta.over == "taps" else hidden
+            found.append(head_logits(x.numpy(), delta.weight, delta.bias))
+        else:
+            found.append(logits.numpy())
+    return np.concatenate(found)
+
+
+def accuracy(logits: Array, labels: Array) -> float:
+    return float((logits.argmax(1) == labels).mean())
+
+
+def backpropagate(
+    model: nn.Module, inputs: Array, labels: Array, *, steps: int, rate: float, seed: int, batch: int = 64
+) -> nn.Module:
+    """The soft ceiling: all latents by Adam through straight-through estimators; batch norms keep their statistics."""
+    model.train()
+    for module in model.modules():
+        if "BatchNorm" in type(module).__name__:
+            module.eval()
+    x, y = torch.from_numpy(inputs), torch.from_numpy(labels.astype(np.int64))
+    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        rows = torch.randint(0, len(x), (min(batch, len(x)),), generator=generator)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * step / steps))
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+        loss.backward()
+        optimiser.step()
+    return model.eval()
+
+
+def eager_scores(model: nn.Module, inputs: Array) -> Array:
+    with torch.no_grad():
+        parts = [model(torch.from_numpy(inputs[i : i + BATCH])).numpy() for i in range(0, len(inputs), BATCH)]
+    return np.concatenate(parts)

@@ -1,0 +1,242 @@
+"""Learning on the device beside its controls: accuracy on data that nothing was learned or chosen on.
+
+  python tools/leave_one_speaker_out.py zoo/denseshift-kws/recipe.toml -o OUT --epochs 12
+  EDGEQ_LOSO=OUT python -m benchmarks finetune
+  python -m benchmarks finetune --only fashion:gain --quick
+
+Settings are the module's defaults, the same for every task; nothing is tuned on a test set. Methods: base; `stats`
+(no labels, unguarded); `solve`; `auto`; `head` (exact gradient of the last layer in float, unguarded: the control);
+`t1` and `mezo` with the passes that the column says; backpropagation through all latents (straight-through, learning
+rate fixed at 1e-3, not tuned: a soft ceiling). The networks run in eager on the product's kernels; that the compiled
+program gives the same is tested (`tests/unit/test_tunable.py`).
+
+  speech    each speaker left out of the base's training; 25 of his recordings to learn from, the other 475 to test,
+            3 draws; plain, and as if by another microphone (pre-emphasis .9, white noise at 15 dB) on all his sound
+  fashion   pokebnn-fashion; 350 shifted pictures of the training part to learn from, 1000 of the test set
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from edgeq import data, hub, models, release
+from edgeq._errors import NotFoundError
+from edgeq.datasets import features, fsdd
+from edgeq.train import load_trained
+from edgeq.tune import Samples, Wishes
+
+from . import harness
+from ._adaptation import Subject, accuracy, backpropagate, eager_scores, learn, scores
+from ._table import console
+
+Array = np.ndarray[Any, Any]
+WORDS, DRAWS, PICTURES, TESTED, BASE_PICTURES = 25, 3, 350, 1000, 2000
+STEPS = 200
+METHODS: Mapping[str, Wishes] = {
+    "stats": Wishes("stats", flags=("unguarded",)),
+    "solve": Wishes("solve"),
+    "auto": Wishes("auto"),
+    "head": Wishes("head", flags=("unguarded",)),
+    "t1": Wishes("t1", flags=("unguarded", "few_samples"), changes={"steps": 50}),
+    "mezo": Wishes("mezo", flags=("unguarded", "few_samples"), changes={"steps": 50}),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """group: what standard errors are taken over; ceiling: the test set's logits after backpropagation."""
+
+    task: str
+    group: str
+    subject: Subject
+    learn_from: Samples
+    test: Array
+    labels: Array
+    ceiling: Callable[[], Array] | None = None
+
+
+@dataclass
+class Column:
+    """Accuracies of one method on one task, by group."""
+
+    found: dict[str, list[float]] = field(default_factory=dict)
+    gains: list[float] = field(default_factory=list)
+    passes: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean([np.mean(values) for values in self.found.values()]))
+
+    @property
+    def standard_error(self) -> float:
+        means = [np.mean(values) for values in self.found.values()]
+        return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
+
+
+def run(options: harness.Options) -> list[harness.Row]:
+    """Print one table a task; this benchmark has accuracies, not times, so it gives back no rows."""
+    torch.set_num_threads(options.threads)
+    columns: dict[str, dict[str, Column]] = {}
+    for name, cases in (("speech", speech), ("fashion", fashion)):
+        if options.only and not name.startswith(options.only.split(":")[0]):
+            continue
+        for case in cases(options):
+            kept = columns.setdefault(case.task, {})
+            _one(case, kept, quick=options.quick)
+            options.say(f"{case.task}, {case.group}: " + ", ".join(f"{m} {c.mean:.3f}" for m, c in kept.items()))
+    for task, kept in columns.items():
+        console.print(_table(task, kept))
+    return []
+
+
+def _one(case: Case, kept: dict[str, Column], *, quick: bool) -> None:
+    base = accuracy(scores(case.subject, None, case.test), case.labels)
+    _add(kept, "base", case, base, base, 0.0, 0.0)
+    for name, wishes in METHODS.items():
+        if quick and name in ("t1", "mezo"):
+            continue
+        began = time.process_time()
+        result = learn(case.subject, case.learn_from, wishes)
+        spent = time.process_time() - began
+        found = accuracy(scores(case.subject, result.delta, case.test), case.labels)
+        _add(kept, name, case, base, found, result.passes / len(case.learn_from), spent)
+    if case.ceiling is not None and not quick:
+        began = time.process_time()
+        found = accuracy(case.ceiling(), case.labels)
+        _add(kept, "backprop", case, base, found, float("nan"), time.process_time() - began)
+
+
+def _add(
+    kept: dict[str, Column], name: str, case: Case, base: float, found: float, passes: float, cpu_s: float
+) -> None:
+    column = kept.setdefault(name, Column())
+    column.found.setdefault(case.group, []).append(found)
+    column.gains.append(found - base)
+    column.passes.append(passes)
+    column.cpu_s.append(cpu_s)
+
+
+def _table(task: str, kept: Mapping[str, Column]) -> Table:
+    table = Table(title=f"{task}: {sum(map(len, kept['base'].found.values()))} runs", title_justify="left")
+    for heading in ("method", "accuracy", "s.e.", "error against base", "worst gain", "passes a sample", "CPU s"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    error = 1 - kept["base"].mean
+    for name, column in kept.items():
+        table.add_row(
+            name,
+            f"{column.mean:.4f}",
+            f"{column.standard_error:.4f}",
+            f"{100 * ((1 - column.mean) / error - 1):+.0f} %",
+            f"{min(column.gains):+.4f}",
+            f"{np.mean(column.passes):.1f}",
+            f"{np.mean(column.cpu_s):.1f}",
+        )
+    return table
+
+
+def speech(options: harness.Options) -> Iterator[Case]:
+    """Every speaker, plain and with another microphone."""
+    where = os.environ.get("EDGEQ_LOSO")
+    if not where or not Path(where).is_dir():
+        raise NotFoundError("speech: set EDGEQ_LOSO to the output folder of tools/leave_one_speaker_out.py")
+    recordings = fsdd.load()
+    windows = np.stack([features.window(wave) for wave in recordings.waves])
+    plain = features.log_mel(windows)[..., None]
+    speakers = fsdd.SPEAKERS[:2] if options.quick else fsdd.SPEAKERS
+    for speaker in speakers:
+        own = recordings.speaker == fsdd.SPEAKERS.index(speaker)
+        others = np.flatnonzero(~own & (recordings.take < fsdd.TAKES - 5))
+        mine = np.flatnonzero(own)
+        file = Path(where) / speaker / "model.safetensors"
+        network, _ = release.pack(load_trained(file))
+        subject = Subject.of(network, plain[others], recordings.digit[others])
+        heard = {"plain": plain[mine], "microphone": features.log_mel(other_microphone(windows[mine]))[..., None]}
+        for task, x in heard.items():
+            if options.only.partition(":")[2] not in ("", task):
+                continue
+            y = recordings.digit[mine]
+            for draw in range(1 if options.quick else DRAWS):
+                order = np.random.default_rng(1000 + draw).permutation(len(mine))
+                first, rest = order[:WORDS], order[WORDS:]
+                samples = Samples((x[first],), y[first].astype(np.int32), task)
+
+                def ceiling(
+                    file: Path = file, x: Array = x, y: Array = y, first: Array = first, rest: Array = rest
+                ) -> Array:
+                    model = load_trained(file).model
+                    model = backpropagate(model, x[first], y[first], steps=STEPS, rate=1e-3, seed=1)
+                    return eager_scores(model, x[rest])
+
+                yield Case(f"speech, {task}", speaker, subject, samples, x[rest], y[rest], ceiling)
+
+
+def other_microphone(windows: Array, *, emphasis: float = 0.9, snr_db: float = 15.0) -> Array:
+    """(n, samples) of any scale: x[t] - emphasis x[t - 1], and white noise below the signal's own power."""
+    x = windows.astype(np.float64)
+    x[:, 1:] -= emphasis * windows[:, :-1]
+    noise = np.random.default_rng(7).standard_normal(x.shape)
+    return x + noise * np.sqrt((x * x).mean(1, keepdims=True) * 10 ** (-snr_db / 10))
+
+
+SHIFTS: Mapping[str, Callable[[Array], Array]] = {
+    "gain": lambda x: (0.3 * x + 0.55 * 255).clip(0, 255),
+    "rotated": lambda x: rotated(x, 35.0),
+    "inverted": lambda x: 255.0 - x,
+}
+
+
+def fashion(options: harness.Options) -> Iterator[Case]:
+    """pokebnn-fashion under shifts of its pictures, draws of the pictures to learn from as groups."""
+    package = hub.pull("pokebnn-fashion")
+    config = package.config()
+    network = models.from_package(config, package.tensors())
+    train, test = (_fashion(part) for part in ("train", "t10k"))
+    known = data.preprocess(train[0][:BASE_PICTURES], config)
+    subject = Subject.of(network, known, train[1][:BASE_PICTURES])
+    asked = np.random.default_rng(5).permutation(len(test[0]))[: 200 if options.quick else TESTED]
+    for task, shift in SHIFTS.items():
+        if options.only.partition(":")[2] not in ("", task):
+            continue
+        x, y = data.preprocess(_bytes(shift(test[0][asked])), config), test[1][asked]
+        for draw in range(1 if options.quick else DRAWS):
+            rows = BASE_PICTURES + np.random.default_rng(2000 + draw).permutation(len(train[0]) - BASE_PICTURES)
+            rows = rows[: 100 if options.quick else PICTURES]
+            pictures = data.preprocess(_bytes(shift(train[0][rows])), config)
+            samples = Samples((pictures,), train[1][rows].astype(np.int32), task)
+            yield Case(f"fashion, {task}", f"draw {draw}", subject, samples, x, y)
+
+
+def _bytes(x: Array) -> Array:
+    pictures: Array = np.rint(x).astype(np.uint8)
+    return pictures
+
+
+def rotated(x: Array, degrees: float) -> Array:
+    """(n, h, w) pictures turned about their middle, bilinear, 0 outside."""
+    angle = np.deg2rad(degrees)
+    turn = torch.tensor([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]], dtype=torch.float32)
+    pictures = torch.from_numpy(x.astype(np.float32))[:, None]
+    grid = torch.nn.functional.affine_grid(turn.expand(len(x), 2, 3), list(pictures.shape), align_corners=False)
+    turned: Array = torch.nn.functional.grid_sample(pictures, grid, align_corners=False)[:, 0].numpy()
+    return turned
+
+
+def _fashion(part: str) -> tuple[Array, Array]:
+    """Pictures (n, 28, 28) and labels of "train" or "t10k"."""
+    from edgeq.datasets import places
+
+    for folder in places.folders("fashion-mnist"):
+        if (images := folder / f"{part}-images-idx3-ubyte.gz").is_file():
+            labels = data.read_idx(folder / f"{part}-labels-idx1-ubyte.gz")
+            return data.read_idx(images), labels.astype(np.int64)
+    raise NotFoundError("fashion: apt-get install dataset-fashion-mnist, or set EDGEQ_DATA")
