@@ -29,6 +29,7 @@ OUTCOMES: tuple[Outcome, ...] = ("committed", "rejected", "stopped", "diverged",
 class CLayer(ct.Structure):
     _fields_ = (
         ("channels", ct.c_uint32),
+        ("depth", ct.c_uint32),
         ("sigma", ct.c_float),
         ("bias", ct.c_void_p),
         ("mean", ct.c_void_p),
@@ -172,13 +173,17 @@ class CDelta(ct.Structure):
 # ---- the Python side
 @dataclass(frozen=True)
 class TuneLayer:
-    """A tunable layer; bias, mean and deviation are (channels,). Without mean and deviation `stats` leaves it alone."""
+    """A tunable layer; bias, mean and deviation are (channels,). Without mean and deviation `stats` leaves it alone.
+
+    depth   layers of equal depth read nothing of each other: `stats` corrects them in one sweep; None: its index
+    """
 
     channels: int
     sigma: float
     bias: F32 | None = None
     mean: F32 | None = None
     deviation: F32 | None = None
+    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -304,13 +309,14 @@ def c_model(model: TuneModel) -> CModel:
     """The structure of a model; its arrays must outlive it, so keep `model` beside it."""
     classes, hidden = model.head_weight.shape
     layers = (CLayer * max(1, len(model.layers)))()
-    for c, layer in zip(layers, model.layers, strict=False):
+    for index, (c, layer) in enumerate(zip(layers, model.layers, strict=False)):
         for what in ("bias", "mean", "deviation"):
             array = getattr(layer, what)
             if array is not None:
                 check(what, array, np.float32, (layer.channels,))
             setattr(c, what, address(array))
         c.channels, c.sigma = layer.channels, layer.sigma
+        c.depth = index if layer.depth is None else layer.depth
     latents = (CLatent * max(1, len(model.latents)))()
     for c_latent, latent in zip(latents, model.latents, strict=False):
         outputs, inputs = latent.codes.shape

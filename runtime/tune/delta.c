@@ -116,7 +116,7 @@ static void same_bytes(eq_tune *t, const contents *c) {
   }
   uint8_t digest[32];
   eq_sha256_final(&t->verify, digest);
-  if (__builtin_memcmp(digest, h + 160, 32) != 0) {
+  if (!eq_same(digest, h + 160, 32)) {
     eq_tune_fail(t, EQ_TUNE_STORE_FAILED);
     return;
   }
@@ -225,8 +225,8 @@ eq_tune_status eq_tune_delta_read(eq_tune_delta *delta, const eq_tune_model *m, 
   if (!delta || !m || !bytes || size < EQ_DELTA_HEADER || eq_get32(bytes, 0) != MAGIC) return EQ_TUNE_CORRUPT;
   if (eq_get32(bytes, 4) != VERSION) return EQ_TUNE_VERSION;
   if (eq_get32(bytes, 220) != eq_tune_crc(0, bytes, 220)) return EQ_TUNE_CORRUPT;
-  if (__builtin_memcmp(bytes + 8, m->base, 32) != 0) return EQ_TUNE_WRONG_BASE;
-  if (__builtin_memcmp(bytes + 40, m->layout, 32) != 0) return EQ_TUNE_WRONG_LAYOUT;
+  if (!eq_same(bytes + 8, m->base, 32)) return EQ_TUNE_WRONG_BASE;
+  if (!eq_same(bytes + 40, m->layout, 32)) return EQ_TUNE_WRONG_LAYOUT;
   uint64_t ac = 0, taps = 0, codes = 0;
   for (uint32_t l = 0; l < m->layer_count; l++) ac += 2 * (uint64_t)m->layers[l].channels;
   for (uint32_t i = 0; i < m->tap_count; i++) taps += m->taps[i].width;
@@ -247,7 +247,7 @@ eq_tune_status eq_tune_delta_read(eq_tune_delta *delta, const eq_tune_model *m, 
   eq_sha256_init(&hash);
   eq_sha256_update(&hash, at, (size_t)payload);
   eq_sha256_final(&hash, digest);
-  if (__builtin_memcmp(digest, bytes + 160, 32) != 0 || eq_get32(bytes, 156) != eq_tune_crc(0, at, (size_t)payload) ||
+  if (!eq_same(digest, bytes + 160, 32) || eq_get32(bytes, 156) != eq_tune_crc(0, at, (size_t)payload) ||
       !finite_floats(bytes + 108, 2) || !finite_floats(bytes + 120, 2) || !finite_floats(bytes + 132, 3) ||
       !ac_in_range(m, at) || !finite_floats(head_at, (uint32_t)head) || (code_count && !codes_in_range(m, codes_at)))
     return EQ_TUNE_CORRUPT;

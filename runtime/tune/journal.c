@@ -40,10 +40,10 @@ static void put_ids(const eq_tune *t, uint8_t *h, uint32_t magic) {
 
 static eq_tune_status check_ids(const eq_tune *t, const uint8_t *h) {
   if (eq_get32(h, 4) != VERSION) return EQ_TUNE_VERSION;
-  if (__builtin_memcmp(h + 8, t->model->base, 32) != 0) return EQ_TUNE_WRONG_BASE;
-  if (__builtin_memcmp(h + 40, t->model->layout, 32) != 0) return EQ_TUNE_WRONG_LAYOUT;
-  if (__builtin_memcmp(h + 104, t->data->id, 32) != 0) return EQ_TUNE_WRONG_DATA;
-  return __builtin_memcmp(h + 72, t->plan_hash, 32) != 0 ? EQ_TUNE_WRONG_PLAN : EQ_TUNE_OK;
+  if (!eq_same(h + 8, t->model->base, 32)) return EQ_TUNE_WRONG_BASE;
+  if (!eq_same(h + 40, t->model->layout, 32)) return EQ_TUNE_WRONG_LAYOUT;
+  if (!eq_same(h + 104, t->data->id, 32)) return EQ_TUNE_WRONG_DATA;
+  return !eq_same(h + 72, t->plan_hash, 32) ? EQ_TUNE_WRONG_PLAN : EQ_TUNE_OK;
 }
 
 /* ---- snapshots: seed at 136, step 144, sequence 148, best loss 152, best step 156, four bytes 160, payload's length

@@ -161,6 +161,7 @@ eq_tune_score eq_tune_score_of(const eq_tune_sum *sum);
 bool eq_tune_better(const eq_tune *t, const eq_tune_sum *now, const eq_tune_sum *base, bool leave_one_out);
 
 /* stats.c */
+uint32_t eq_tune_depths(const eq_tune_model *model); /* different ones */
 void eq_tune_stats_clear(eq_tune *t);
 bool eq_tune_stats_add(eq_tune *t, const float *moments);
 void eq_tune_stats_apply(eq_tune *t);
@@ -175,6 +176,7 @@ void eq_tune_leg_start(eq_tune *t, uint32_t leg);
 void eq_tune_steps_advance(eq_tune *t);
 void eq_tune_steps_take(eq_tune *t, const eq_tune_outputs *outputs);
 void eq_tune_steps_replay(eq_tune *t, uint16_t gain); /* the next step from its number alone */
+bool eq_tune_steps_refill(const eq_tune *t);          /* the open request repeats what an earlier life knew */
 uint32_t eq_tune_steps_of(const eq_tune *t);          /* of the leg */
 uint32_t eq_tune_batch_of(const eq_tune *t);
 void eq_tune_update(eq_tune *t);

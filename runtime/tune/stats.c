@@ -7,23 +7,37 @@ void eq_tune_stats_clear(eq_tune *t) {
   for (uint32_t j = 0; j < t->shape.channels; j++) t->mean[j] = t->spread[j] = 0.0f;
 }
 
-/* Layers of sweep i of n, in graph order: the layers below are corrected, these are not. */
-static uint32_t first_layer(const eq_tune *t, uint32_t sweep) {
-  return (uint32_t)((uint64_t)t->model->layer_count * sweep / t->shape.sweeps);
+/* How many different depths lie below that of layer l. */
+static uint32_t rank_of(const eq_tune_model *m, uint32_t l) {
+  uint32_t rank = 0;
+  for (uint32_t k = 0; k < m->layer_count; k++) {
+    bool fresh = m->layers[k].depth < m->layers[l].depth;
+    for (uint32_t j = 0; fresh && j < k; j++) fresh = m->layers[j].depth != m->layers[k].depth;
+    rank += fresh;
+  }
+  return rank;
 }
 
-static uint32_t first_channel(const eq_tune *t, uint32_t layer) {
-  uint32_t at = 0;
-  for (uint32_t l = 0; l < layer; l++) at += t->model->layers[l].channels;
-  return at;
+uint32_t eq_tune_depths(const eq_tune_model *m) {
+  uint32_t most = 0;
+  for (uint32_t l = 0; l < m->layer_count; l++) {
+    const uint32_t rank = rank_of(m, l);
+    if (rank >= most) most = rank + 1;
+  }
+  return most;
 }
 
-bool eq_tune_stats_add(eq_tune *t, const float *moments) {
-  const uint32_t begin = first_channel(t, first_layer(t, t->saved->sweep));
-  const uint32_t end = first_channel(t, first_layer(t, t->saved->sweep + 1));
+/* Sweep i of n takes its share of the depths: what lies below is corrected by then, what it measures is not. */
+static bool in_sweep(const eq_tune *t, uint32_t l) {
+  const uint64_t depths = eq_tune_depths(t->model), sweeps = t->shape.sweeps, sweep = t->saved->sweep;
+  const uint32_t rank = rank_of(t->model, l);
+  return rank >= depths * sweep / sweeps && rank < depths * (sweep + 1) / sweeps;
+}
+
+static bool add_layer(eq_tune *t, const float *moments, uint32_t begin, uint32_t end) {
   const float *spread = moments + t->shape.channels;
+  const float count = (float)t->counted;
   if (!eq_all_finite(moments + begin, end - begin) || !eq_all_finite(spread + begin, end - begin)) return false;
-  const float count = (float)++t->counted;
   for (uint32_t j = begin; j < end; j++) {
     const float step = moments[j] - t->mean[j];
     t->mean[j] += eq_flush(step / count);
@@ -32,11 +46,21 @@ bool eq_tune_stats_add(eq_tune *t, const float *moments) {
   return true;
 }
 
+bool eq_tune_stats_add(eq_tune *t, const float *moments) {
+  uint32_t channel = 0;
+  bool fine = true;
+  t->counted++;
+  for (uint32_t l = 0; fine && l < t->model->layer_count; channel += t->model->layers[l].channels, l++)
+    if (in_sweep(t, l)) fine = add_layer(t, moments, channel, channel + t->model->layers[l].channels);
+  return fine;
+}
+
 void eq_tune_stats_apply(eq_tune *t) {
   const float n = (float)t->counted, w = n / (n + t->set.shrink);
-  uint32_t channel = first_channel(t, first_layer(t, t->saved->sweep));
-  for (uint32_t l = first_layer(t, t->saved->sweep); l < first_layer(t, t->saved->sweep + 1); l++) {
+  uint32_t channel = 0;
+  for (uint32_t l = 0; l < t->model->layer_count; channel += t->model->layers[l].channels, l++) {
     const eq_tune_layer *layer = t->model->layers + l;
+    if (!in_sweep(t, l)) continue;
     float *a = t->values + 2 * (size_t)channel, *c = a + layer->channels;
     for (uint32_t j = 0; j < layer->channels && layer->mean; j++) {
       const float m = t->mean[channel + j], s = eq_sqrt(t->spread[channel + j] / n);
@@ -47,6 +71,5 @@ void eq_tune_stats_apply(eq_tune *t) {
       const float gain = eq_exp(a[j]), target = m + w * (layer->mean[j] - m);
       c[j] = eq_clip(eq_flush((target - gain * (m - b) - b) / layer->sigma), -EQ_TUNE_LARGEST_C, EQ_TUNE_LARGEST_C);
     }
-    channel += layer->channels;
   }
 }

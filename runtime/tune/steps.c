@@ -116,11 +116,18 @@ static void begin_step(eq_tune *t) {
     eq_tune_io_start(t, IO_REPLAY);
 }
 
+/* The cache of a run that goes on is filled again: no new measurement, and not counted again. */
+static bool first_fill(const eq_tune *t) {
+  return t->shape.stats && !t->saved->fold && !t->saved->step && !t->saved->best.count;
+}
+
+bool eq_tune_steps_refill(const eq_tune *t) { return t->mode == M_FILL && !first_fill(t); }
+
 static void start(eq_tune *t) {
   if (cached(t) && !t->cache_ready) {
     t->mode = M_FILL;
     t->position = 0;
-    if (t->shape.stats) t->saved->stats = (eq_tune_sum){0};
+    if (first_fill(t)) t->saved->stats = (eq_tune_sum){0};
   } else if (!folding(t) && !t->saved->best.count)
     evaluate(t);
   else
@@ -143,11 +150,12 @@ static void judge(eq_tune *t) {
     next_fold(t);
   else {
     const eq_tune_score now = eq_tune_score_of(&v->now), best = eq_tune_score_of(&v->best);
+    const bool strict = t->set.method == EQ_TUNE_AUTO; /* what follows a solve may cost no accuracy */
     const float tolerance = t->set.tolerance * eq_abs(eq_tune_score_of(&v->base_held).loss);
     if (!best.samples) {
       v->first_metric = now.metric;
       keep_best(t);
-    } else if (now.loss < best.loss && now.metric >= v->first_metric) {
+    } else if (now.loss < best.loss && (!strict || now.metric >= v->first_metric)) {
       keep_best(t);
       v->bad = v->stale = 0;
     } else {
@@ -307,7 +315,7 @@ void eq_tune_steps_advance(eq_tune *t) {
   switch ((eq_tune_mode)t->mode) {
   case M_START: start(t); break;
   case M_FILL:
-    if (eq_tune_sweep(t, t->shape.samples, EQ_TUNE_HIDDEN | (t->shape.stats ? (uint32_t)EQ_TUNE_LOGITS : 0u))) break;
+    if (eq_tune_sweep(t, t->shape.samples, EQ_TUNE_HIDDEN | (first_fill(t) ? (uint32_t)EQ_TUNE_LOGITS : 0u))) break;
     t->cache_ready = true;
     t->mode = M_START;
     break;
@@ -440,7 +448,7 @@ void eq_tune_steps_take(eq_tune *t, const eq_tune_outputs *o) {
     const uint32_t width = t->shape.hidden, position = t->position + i;
     const float *hidden = o->hidden + (size_t)i * width;
     if (!eq_all_finite(hidden, width) ||
-        (t->shape.stats && !eq_tune_sum_row(t, &t->saved->stats, eq_sample_at(t, position), o, i))) {
+        (first_fill(t) && !eq_tune_sum_row(t, &t->saved->stats, eq_sample_at(t, position), o, i))) {
       eq_tune_finish(t, EQ_TUNE_FAILED, EQ_TUNE_NOT_FINITE);
       return;
     }

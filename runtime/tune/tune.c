@@ -265,7 +265,7 @@ eq_tune_status eq_tune_reply(eq_tune *t, const eq_tune_outputs *o) {
   if (!t || !t->waiting || t->request.kind != EQ_TUNE_FORWARD) return EQ_TUNE_BAD_CALL;
   if (!o || !answers(t, o)) return EQ_TUNE_BAD_REPLY;
   t->waiting = false;
-  t->saved->forwards += o->count;
+  if (t->saved->at != S_STEPS || !eq_tune_steps_refill(t)) t->saved->forwards += o->count;
   switch ((eq_tune_at)t->saved->at) {
   case S_SOLVE: eq_tune_solve_take(t, o); break;
   case S_STEPS: eq_tune_steps_take(t, o); break;

@@ -53,6 +53,7 @@ const char *eq_tune_status_text(eq_tune_status status);
 /* ---- the model, as its tuning manifest tells it */
 typedef struct {
   uint32_t channels;
+  uint32_t depth;    /* layers of equal depth read nothing of each other: one sweep of the statistics tier for them */
   float sigma;       /* standard deviation of the layer's output at calibration, > 0 */
   const float *bias; /* [channels] b of the epilogue; NULL: zeros */
   const float *mean; /* [channels] of the pre-activation over the base's training data; NULL: the statistics tier */
@@ -151,7 +152,7 @@ typedef struct {
   float tolerance;                              /* of the loss, as a share of the base's */
   float margin;                                 /* that the metric must gain */
   float held_out;                               /* share of the samples, at least 10 of them */
-  uint32_t sweeps;                              /* of the statistics tier, at most; 0: one a layer */
+  uint32_t sweeps;                              /* of the statistics tier, at most; 0: one a depth */
   float shrink;                                 /* w = n / (n + shrink) */
   float base_weight;                            /* SOLVE: the base counts as so many samples; < 0: by the rules */
   float ridge;                                  /* SOLVE: relative to the mean diagonal; < 0: by the rules */

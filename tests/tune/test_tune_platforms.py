@@ -1,0 +1,126 @@
+"""The module in C: every byte of a cut, exact memory, and one state on x86-64, aarch64 and soft-float Cortex-M."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUNTIME, HERE, BOARD = ROOT / "runtime", ROOT / "tests/tune", ROOT / "tests/micro/board"
+MODULE = [*sorted((RUNTIME / "tune").glob("*.c")), RUNTIME / "proto/sha256.c", HERE / "net.c"]
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"]
+FLAGS = [*WARNINGS, "-ffp-contract=off", f"-I{RUNTIME}", f"-I{RUNTIME / 'include'}", f"-I{HERE}", f"-I{BOARD}"]
+SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-D_POSIX_C_SOURCE=200112L"]
+METHODS = ["auto", "stats", "solve", "head", "t0", "t1", "t2", "t3", "zeroqat", "mezo"]
+
+
+def needs(*tools: str) -> None:
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing:
+        pytest.skip(f"the tuning module is not tested here: no {', '.join(missing)}")
+
+
+def build(compiler: str, out: Path, *arguments: str | Path) -> Path:
+    done = subprocess.run([compiler, *FLAGS, *map(str, arguments), "-o", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def said(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tune")
+
+
+@pytest.fixture(scope="session")
+def objects(folder) -> list[Path]:
+    """The module and the network for the host, under ASan and UBSan."""
+    needs("gcc")
+    made = [folder / f"{source.stem}.o" for source in MODULE]
+    for source, out in zip(MODULE, made, strict=True):
+        build("gcc", out, *SANITIZERS, "-c", source)
+    return made
+
+
+@pytest.fixture(scope="session")
+def faults(folder, objects) -> Path:
+    return build("gcc", folder / "faults", *SANITIZERS, HERE / "faults.c", *objects)
+
+
+@pytest.fixture(scope="session")
+def states(folder, objects) -> str:
+    return said(build("gcc", folder / "states", *SANITIZERS, HERE / "states.c", *objects))
+
+
+@pytest.mark.parametrize("lose", [[], ["lose"]], ids=["torn", "unflushed-lost"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cut_run_goes_on_to_the_same_bytes(faults, method, lose):
+    assert " cuts in " in said(faults, str(METHODS.index(method)), "61", *lose)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lose", [[], ["lose"]], ids=["torn", "unflushed-lost"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cut_after_every_byte(faults, method, lose):
+    assert " cuts in " in said(faults, str(METHODS.index(method)), "1", *lose)
+
+
+def test_the_states_are_those_of_a_method_each(states):
+    lines = [line.split() for line in states.splitlines()]
+    assert [line[0] for line in lines] == METHODS
+    assert len({line[1] for line in lines}) == len(METHODS)
+
+
+def test_the_same_states_on_aarch64(folder, states):
+    needs("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    program = build("aarch64-linux-gnu-gcc", folder / "aarch64", "-O2", "-static", HERE / "states.c", *MODULE)
+    assert said("qemu-aarch64", program) == states
+
+
+@pytest.mark.parametrize(
+    ("machine", "core"),
+    [
+        ("mps2-an385", ["-mcpu=cortex-m3"]),  # no floating-point unit
+        ("mps2-an386", ["-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]),
+    ],
+)
+def test_the_same_states_on_cortex_m(folder, states, machine, core):
+    needs("arm-none-eabi-gcc", "qemu-system-arm")
+    place = {"flash_at": 0, "flash_bytes": 256 << 10, "ram_at": 0x20000000, "ram_bytes": 4 << 20, "stack_bytes": 8192}
+    link = ["-nostdlib", "-T", BOARD / "link.ld", "-Wl,--gc-sections"]
+    link += [f"-Wl,--defsym={name}={value}" for name, value in place.items()]
+    options = ["-DON_BOARD", "-mthumb", *core, "-Os", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
+    program = build(
+        "arm-none-eabi-gcc",
+        folder / f"{machine}.elf",
+        *options,
+        HERE / "states.c",
+        *MODULE,
+        BOARD / "start.c",
+        *link,
+        "-lgcc",
+    )
+    quiet = ["-display", "none", "-monitor", "none", "-serial", "none"]
+    done = subprocess.run(
+        [
+            "qemu-system-arm",
+            "-M",
+            machine,
+            "-kernel",
+            program,
+            *quiet,
+            "-semihosting-config",
+            "enable=on,target=native",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout + done.stderr == states
