@@ -2,8 +2,10 @@
 
 A configuration is a device, a deployed file (its hash), backend, target, ISA and thread count. Costs come from
 `deploy` and `bench`, which time one input again and again; the times of `eval` and `profile` are of another kind and
-stay on the page of their run. SQLite aggregates, and looks at the RECENT newest runs of each configuration and verb:
-what was measured long ago says little of today's spread, and a store of 100,000 runs stays quick.
+stay on the page of their run, as does what a fine-tuning reached: that is no figure of the package's file.
+
+SQLite aggregates, and looks at the RECENT newest runs of each configuration and verb: what was measured long ago says
+little of today's spread, and a store of 100,000 runs stays quick.
 """
 
 from __future__ import annotations
@@ -165,7 +167,7 @@ def _among(names: Sequence[str]) -> str:
 _FIGURES = f"""
 WITH aged AS (
   SELECT id, row_number() OVER (PARTITION BY device, model, backend, target, isa, threads, verb, dataset, split
-                                ORDER BY id DESC) AS age FROM run),
+                                ORDER BY id DESC) AS age FROM run WHERE verb <> 'finetune'),
 newest AS (
   SELECT max(run.id) AS run, metric, source, count(*) AS runs, min(value) AS smallest, max(value) AS largest
   FROM aged JOIN run ON run.id = aged.id JOIN value ON value.run = run.id

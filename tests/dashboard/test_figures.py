@@ -48,6 +48,11 @@ def test_times_of_eval_and_profile_are_not_costs(path, fill):
     assert {f.metric for f in load(path)} == {"top1"}
 
 
+def test_what_a_fine_tuning_reached_is_no_figure_of_the_file(path, fill):
+    fill(RUN, another(verb="finetune", values=[top1(99.0, 98.0, 99.5)]))
+    assert [f.value for f in load(path) if f.metric == "top1"] == [90.0]
+
+
 def test_configurations_stay_apart(path, fill):
     fill(RUN, replace(RUN, threads=2), another(byte=1), replace(RUN, device=replace(LAPTOP, name="other")))
     found = figures.points(load(path), "latency_p50", TASK)

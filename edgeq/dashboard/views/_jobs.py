@@ -14,11 +14,12 @@ from edgeq.dashboard.jobs import Job, Jobs
 EVERY_S = 1.0
 KEPT_S = 15
 OTHER = "another one"
+MOST = 60  # characters about a device
 
 
 def _find() -> list[tuple[str, str]]:
     """URL and a word about it, of every place where a device is or could be."""
-    return [(found.url, f"{found.state}: {found.detail}") for found in device.discover()]
+    return [(found.url, f"{found.state}: {found.detail}"[:MOST]) for found in device.discover()]
 
 
 jobs: Callable[[], Jobs] = st.cache_resource(show_spinner=False)(Jobs)  # of this server, not of one browser

@@ -14,11 +14,14 @@ from edgeq.results import Row
 
 PAGE = "finetune"
 OFFERED = 100
+METHODS = ("auto", "stats", "solve", "head", "t0", "t1", "t2", "t3", "zeroqat", "mezo")
 SHOWN = ("top1_before", "top1", "delta_size", "ram_peak", "seconds")
 VERDICTS = {
     "kept": "✔ kept: the held-out data agreed",
     "rolled back": "↩ rolled back: the model is what it was",
     "refused": "⚠ refused: the held-out data did not improve, the model is what it was",
+    "stopped": "■ stopped: the same command goes on where it was",
+    "failed": "⚠ failed: the model is what it was",
 }
 
 
@@ -50,9 +53,11 @@ def _form() -> None:
         device = _jobs.choose_device(PAGE)
     with right:
         model = _jobs.choose_model(PAGE)
-    data = str(st.text_input("Labelled samples (.npz with x and y, on this machine)", key="finetune-data"))
+    left, right = st.columns([3, 1])
+    data = str(left.text_input("Labelled samples (.npz with x and y, on this machine)", key="finetune-data"))
+    method = str(right.selectbox("Method", METHODS, key="finetune-method"))
     if st.button("Start", type="primary", key="finetune-start", disabled=_jobs.jobs().running is not None):
-        words = ["finetune", model, "--device", device, "--data", data, "--follow"]
+        words = ["finetune", model, "--device", device, "--data", data, "--method", method, "--follow"]
         _jobs.start(PAGE, words, [model, device, data])
 
 

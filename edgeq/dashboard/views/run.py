@@ -87,10 +87,14 @@ def _value(value: Row) -> dict[str, object]:
         "95 % interval": labels.interval(low, high, str(value["unit"])) or "-",
         "source": labels.marked(str(value["source"])),
         "scope": value["scope"] or "-",
-        "n": value["n"],
-        "warm-up": value["warmup"],
+        "n": _count(value["n"]),
+        "warm-up": _count(value["warmup"]),
         "method": value["method"],
     }
+
+
+def _count(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _timings(timings: queries.Timings, values: Sequence[Row]) -> None:
