@@ -2,7 +2,7 @@
 
   python tools/leave_one_speaker_out.py zoo/denseshift-kws/recipe.toml -o OUT --epochs 12
   EDGEQ_LOSO=OUT python -m benchmarks finetune
-  python -m benchmarks finetune --only fashion:gain --quick
+  python -m benchmarks finetune --only fashion:dim --quick
 
 Settings are the module's defaults, the same for every task; nothing is tuned on a test set. Methods: base; `stats`
 (no labels, unguarded); `solve`; `auto`; `head` (exact gradient of the last layer in float, unguarded: the control);
@@ -30,7 +30,7 @@ from rich.table import Table
 
 from edgeq import data, hub, models, release
 from edgeq._errors import NotFoundError
-from edgeq.datasets import features, fsdd
+from edgeq.datasets import features, fsdd, places, shifts
 from edgeq.train import load_trained
 from edgeq.tune import Samples, Wishes
 
@@ -160,7 +160,10 @@ def speech(options: harness.Options) -> Iterator[Case]:
         file = Path(where) / speaker / "model.safetensors"
         network, _ = release.pack(load_trained(file))
         subject = Subject.of(network, plain[others], recordings.digit[others])
-        heard = {"plain": plain[mine], "microphone": features.log_mel(other_microphone(windows[mine]))[..., None]}
+        heard = {
+            "plain": plain[mine],
+            "microphone": features.log_mel(shifts.other_microphone(windows[mine]))[..., None],
+        }
         for task, x in heard.items():
             if options.only.partition(":")[2] not in ("", task):
                 continue
@@ -180,21 +183,6 @@ def speech(options: harness.Options) -> Iterator[Case]:
                 yield Case(f"speech, {task}", speaker, subject, samples, x[rest], y[rest], ceiling)
 
 
-def other_microphone(windows: Array, *, emphasis: float = 0.9, snr_db: float = 15.0) -> Array:
-    """(n, samples) of any scale: x[t] - emphasis x[t - 1], and white noise below the signal's own power."""
-    x = windows.astype(np.float64)
-    x[:, 1:] -= emphasis * windows[:, :-1]
-    noise = np.random.default_rng(7).standard_normal(x.shape)
-    return x + noise * np.sqrt((x * x).mean(1, keepdims=True) * 10 ** (-snr_db / 10))
-
-
-SHIFTS: Mapping[str, Callable[[Array], Array]] = {
-    "gain": lambda x: (0.3 * x + 0.55 * 255).clip(0, 255),
-    "rotated": lambda x: rotated(x, 35.0),
-    "inverted": lambda x: 255.0 - x,
-}
-
-
 def fashion(options: harness.Options) -> Iterator[Case]:
     """pokebnn-fashion under shifts of its pictures, draws of the pictures to learn from as groups."""
     package = hub.pull("pokebnn-fashion")
@@ -204,37 +192,20 @@ def fashion(options: harness.Options) -> Iterator[Case]:
     known = data.preprocess(train[0][:BASE_PICTURES], config)
     subject = Subject.of(network, known, train[1][:BASE_PICTURES])
     asked = np.random.default_rng(5).permutation(len(test[0]))[: 200 if options.quick else TESTED]
-    for task, shift in SHIFTS.items():
+    for task, shift in shifts.PICTURES.items():
         if options.only.partition(":")[2] not in ("", task):
             continue
-        x, y = data.preprocess(_bytes(shift(test[0][asked])), config), test[1][asked]
+        x, y = data.preprocess(shift(test[0][asked]), config), test[1][asked]
         for draw in range(1 if options.quick else DRAWS):
             rows = BASE_PICTURES + np.random.default_rng(2000 + draw).permutation(len(train[0]) - BASE_PICTURES)
             rows = rows[: 100 if options.quick else PICTURES]
-            pictures = data.preprocess(_bytes(shift(train[0][rows])), config)
+            pictures = data.preprocess(shift(train[0][rows]), config)
             samples = Samples((pictures,), train[1][rows].astype(np.int32), task)
             yield Case(f"fashion, {task}", f"draw {draw}", subject, samples, x, y)
 
 
-def _bytes(x: Array) -> Array:
-    pictures: Array = np.rint(x).astype(np.uint8)
-    return pictures
-
-
-def rotated(x: Array, degrees: float) -> Array:
-    """(n, h, w) pictures turned about their middle, bilinear, 0 outside."""
-    angle = np.deg2rad(degrees)
-    turn = torch.tensor([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]], dtype=torch.float32)
-    pictures = torch.from_numpy(x.astype(np.float32))[:, None]
-    grid = torch.nn.functional.affine_grid(turn.expand(len(x), 2, 3), list(pictures.shape), align_corners=False)
-    turned: Array = torch.nn.functional.grid_sample(pictures, grid, align_corners=False)[:, 0].numpy()
-    return turned
-
-
 def _fashion(part: str) -> tuple[Array, Array]:
     """Pictures (n, 28, 28) and labels of "train" or "t10k"."""
-    from edgeq.datasets import places
-
     for folder in places.folders("fashion-mnist"):
         if (images := folder / f"{part}-images-idx3-ubyte.gz").is_file():
             labels = data.read_idx(folder / f"{part}-labels-idx1-ubyte.gz")

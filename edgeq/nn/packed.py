@@ -20,6 +20,7 @@ from edgeq.nn.linear import QuantLinear
 from edgeq.nn.poke_conv import SE_REDUCTION, PokeConv, SqueezeExcite
 from edgeq.nn.tuning import TuningPass, each
 from edgeq.ops import Act, Quant
+from edgeq.ops.params import QUANT_GRID
 from edgeq.schemes import binary, uniform
 
 
@@ -115,8 +116,8 @@ class PackedLinear(nn.Module):
         """(m, k): the values that the product sees of x, which are those of its input's grid."""
         if self.quant == Quant.NONE:
             return x
-        top = ops.QUANT_GRID[self.quant][1]
-        if ops.QUANT_GRID[self.quant][0] == "pos":
+        rounding, top = QUANT_GRID[self.quant]
+        if rounding == "pos":
             return (x * self.steps[0]).floor().clamp(0, top) * self.steps[1]
         return ((x * self.steps[0]).clamp(-top, top) + 0.5).floor() * self.steps[1]
 

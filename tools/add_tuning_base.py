@@ -1,0 +1,48 @@
+"""Add to a package what its network was like on training data, so that devices can learn without forgetting.
+
+    python tools/add_tuning_base.py PACKAGE --data train.npz -o NEW --key KEY
+
+train.npz holds x and y as `edgeq finetune --data` takes them. NEW is the same package with `tuning.safetensors`, its
+version one higher; model.safetensors stays byte for byte, and so do all deltas' base ids. `--only N` takes N samples.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgeq import keys, models
+from edgeq.compile.layout import BASE_FILE
+from edgeq.compile.tuning_base import measure_base
+from edgeq.package import verify_package, write_package
+from edgeq.tune import read_samples
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", type=int, default=2000)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--key", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    package = verify_package(options.package, allow_unsigned=True)
+    samples = read_samples(options.data, package)
+    if samples.labels is None:
+        parser.error(f"{options.data}: no labels y in it")
+    network = models.from_package(package.config(), package.tensors())
+    rows = np.random.default_rng(1).permutation(len(samples))[: options.only]
+    layout, base = measure_base(network, samples.inputs[0][rows], samples.labels[rows].astype(np.int64))
+    manifest = package.manifest
+    files = {name: package.read(name) for name in manifest.files} | {BASE_FILE: base.to_bytes(layout)}
+    key = None if options.key is None else keys.load_private(options.key)
+    about = {"name": manifest.name, "version": manifest.version + 1, "licence": manifest.licence}
+    write_package(options.output, files=files, metrics=manifest.metrics, key=key, **about)
+    print(f"{options.output}: {manifest.name} {manifest.version + 1}, base statistics of {base.n0} samples")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
