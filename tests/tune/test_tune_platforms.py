@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RUNTIME, HERE, BOARD = ROOT / "runtime", ROOT / "tests/tune", ROOT / "tests/micro/board"
-MODULE = [*sorted((RUNTIME / "tune").glob("*.c")), RUNTIME / "proto/sha256.c", HERE / "net.c"]
+PARTS = [RUNTIME / "proto/sha256.c", RUNTIME / "proto/wire.c", HERE / "net.c"]
+MODULE = [*sorted((RUNTIME / "tune").glob("*.c")), *PARTS]
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"]
 FLAGS = [*WARNINGS, "-ffp-contract=off", f"-I{RUNTIME}", f"-I{RUNTIME / 'include'}", f"-I{HERE}", f"-I{BOARD}"]
 SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-D_POSIX_C_SOURCE=200112L"]
