@@ -49,6 +49,7 @@ METHODS: Mapping[str, Wishes] = {
     "t1": Wishes("t1", flags=("unguarded", "few_samples"), changes={"steps": 50}),
     "mezo": Wishes("mezo", flags=("unguarded", "few_samples"), changes={"steps": 50}),
 }
+SLOW = ("t1", "mezo")  # with backpropagation on the first draw only; --rounds N: on N draws
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Case:
     test: Array
     labels: Array
     ceiling: Callable[[], Array] | None = None
+    draw: int = 0
 
 
 @dataclass
@@ -92,25 +94,25 @@ def run(options: harness.Options) -> list[harness.Row]:
             continue
         for case in cases(options):
             kept = columns.setdefault(case.task, {})
-            _one(case, kept, quick=options.quick)
+            _one(case, kept, slow=case.draw < options.count(0, 1))
             options.say(f"{case.task}, {case.group}: " + ", ".join(f"{m} {c.mean:.3f}" for m, c in kept.items()))
     for task, kept in columns.items():
         console.print(_table(task, kept))
     return []
 
 
-def _one(case: Case, kept: dict[str, Column], *, quick: bool) -> None:
+def _one(case: Case, kept: dict[str, Column], *, slow: bool) -> None:
     base = accuracy(scores(case.subject, None, case.test), case.labels)
     _add(kept, "base", case, base, base, 0.0, 0.0)
     for name, wishes in METHODS.items():
-        if quick and name in ("t1", "mezo"):
+        if name in SLOW and not slow:
             continue
         began = time.process_time()
         result = learn(case.subject, case.learn_from, wishes)
         spent = time.process_time() - began
         found = accuracy(scores(case.subject, result.delta, case.test), case.labels)
         _add(kept, name, case, base, found, result.passes / len(case.learn_from), spent)
-    if case.ceiling is not None and not quick:
+    if case.ceiling is not None and slow:
         began = time.process_time()
         found = accuracy(case.ceiling(), case.labels)
         _add(kept, "backprop", case, base, found, float("nan"), time.process_time() - began)
@@ -180,7 +182,7 @@ def speech(options: harness.Options) -> Iterator[Case]:
                     model = backpropagate(model, x[first], y[first], steps=STEPS, rate=1e-3, seed=1)
                     return eager_scores(model, x[rest])
 
-                yield Case(f"speech, {task}", speaker, subject, samples, x[rest], y[rest], ceiling)
+                yield Case(f"speech, {task}", speaker, subject, samples, x[rest], y[rest], ceiling, draw)
 
 
 def fashion(options: harness.Options) -> Iterator[Case]:
@@ -201,7 +203,7 @@ def fashion(options: harness.Options) -> Iterator[Case]:
             rows = rows[: 100 if options.quick else PICTURES]
             pictures = data.preprocess(shift(train[0][rows]), config)
             samples = Samples((pictures,), train[1][rows].astype(np.int32), task)
-            yield Case(f"fashion, {task}", f"draw {draw}", subject, samples, x, y)
+            yield Case(f"fashion, {task}", f"draw {draw}", subject, samples, x, y, draw=draw)
 
 
 def _fashion(part: str) -> tuple[Array, Array]:

@@ -15,7 +15,8 @@ def other_microphone(windows: Array, *, emphasis: float = 0.9, snr_db: float = 1
     x = windows.astype(np.float64)
     x[:, 1:] -= emphasis * windows[:, :-1]
     noise = np.random.default_rng(seed).standard_normal(x.shape)
-    return x + noise * np.sqrt((x * x).mean(1, keepdims=True) * 10 ** (-snr_db / 10))
+    heard: Array = x + noise * np.sqrt((x * x).mean(1, keepdims=True) * 10 ** (-snr_db / 10))
+    return heard
 
 
 def dim(x: Array, *, gain: float = 0.3, brightness: float = 0.55) -> Array:
