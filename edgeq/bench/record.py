@@ -28,6 +28,10 @@ _SCHEMES = {
     "i4": "int4",
     "i8": "int8",
     "f32": "fp32",
+    "W1": "binary",
+    "W2": "ternary",
+    "W4": "int4",
+    "W8": "int8",
 }
 STORE_KINDS = ("host", "phone", "board", "mcu", "browser")
 BACKEND = "edgeq-agent"
@@ -161,7 +165,7 @@ def store_report(
 
 
 def scheme(text: object) -> str:
-    """The store's word for a package's scheme: "b1b1", "t2i8", "i4i8" and the like go by their weights."""
+    """The store's word for a package's scheme: "b1b1", "t2i8", "W1A4" and the like go by their weights."""
     word = str(text)
     for code, name in _SCHEMES.items():
         if word.startswith(code):

@@ -15,6 +15,7 @@ from edgeq.results import Row
 
 Spec = dict[str, object]
 COLOURS = ("#0090d0", "#e69f00", "#00a878", "#cc79a7", "#e0602a", "#8a8a8a")  # apart for all eyes, on both themes
+NEUTRAL = "#8a8a8a"  # readable on both themes
 SHAPES = ("circle", "square", "triangle-up")
 HEIGHT = 200
 MAX_LAYERS = 60
@@ -64,7 +65,18 @@ def pareto(points: Sequence[Point], y_domain: tuple[float, float]) -> Spec:
             "encoding": {"x": x, "y": y | {"field": "y_low"}, "y2": {"field": "y_high"}, "color": _COLOUR},
         },
         {"mark": _POINT, "encoding": {"x": x, "y": y, "color": _COLOUR, "shape": _SHAPE, "tooltip": _tips()}},
-        _doubts(x, y),
+        {
+            "mark": {
+                "type": "text",
+                "align": "left",
+                "dx": 8,
+                "dy": -8,
+                "fontSize": 11,
+                "limit": 150,
+                "color": NEUTRAL,
+            },
+            "encoding": {"x": x, "y": y, "text": {"field": "named"}},
+        },
     )
 
 
@@ -200,6 +212,7 @@ def _point(p: Point) -> Spec:
         "bits": f.scheme,
         "source": labels.marked(p.source),
         "doubt": "" if p.source == "measured" else p.source,
+        "named": p.label if p.source == "measured" else f"{p.label} ({p.source})",
         "cost": f.value,
         "low": _low(f),
         "high": _high(f),

@@ -6,6 +6,7 @@ stopped like one. One job runs at a time, because two on one machine would measu
 
 from __future__ import annotations
 
+import atexit
 import json
 import signal
 import subprocess
@@ -131,11 +132,12 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one dashboard, by the page that started them; every session sees the same ones."""
+    """The jobs of one dashboard, by the page that started them; every session sees the same ones. They end with it."""
 
     def __init__(self) -> None:
         self._newest: dict[str, Job] = {}
         self._lock = threading.Lock()
+        atexit.register(self.stop)
 
     def newest(self, page: str) -> Job | None:
         return self._newest.get(page)
@@ -143,6 +145,11 @@ class Jobs:
     @property
     def running(self) -> Job | None:
         return next((job for job in self._newest.values() if job.running), None)
+
+    def stop(self) -> None:
+        """Stop whatever runs."""
+        for job in self._newest.values():
+            job.stop()
 
     def start(self, page: str, words: Sequence[str]) -> Job:
         """Start a verb. Raises UsageError while another one runs."""

@@ -281,6 +281,12 @@ def test_words_for_devices_and_schemes() -> None:
     assert is_local("local") and is_local("local:?threads=2") and not is_local("tcp://localhost:1")
     words = ("b1b1", "t2i8", "s3i8", "i4i8", "i8i8", "f32", "ternary")
     assert [scheme(w) for w in words] == ["binary", "ternary", "shift", "int4", "int8", "fp32", "ternary"]
+    assert [scheme(w) for w in ("W1A1", "W1A4", "W2A8", "W4A8")] == ["binary", "binary", "ternary", "int4"]
+
+
+def test_the_store_takes_every_bundled_model() -> None:
+    for entry in hub.list_zoo():
+        assert scheme(entry.scheme) in ("binary", "ternary", "shift", "int4", "int8", "fp32"), entry.name
 
 
 def test_a_device_that_tells_its_temperature_has_a_curve(package: hub.PulledPackage, artefact: Artefact) -> None:
