@@ -6,7 +6,7 @@ NATIVE := $(shell find runtime CMakeLists.txt -name '*.[ch]' -o -name '*.cpp' -o
 C_FILES := $(filter %.c %.h %.cpp,$(NATIVE))
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test test-long test-all check format sanitize fuzz-agent fuzz-micro fuzz-proto bench clean system-packages
+.PHONY: help demo test test-long test-all check format sanitize fuzz-agent fuzz-micro fuzz-proto bench android clean system-packages
 
 help:
 	@echo 'make demo       set up and deploy the bundled model to this machine'
@@ -17,6 +17,7 @@ help:
 	@echo 'make sanitize   C core and agent under ASan and UBSan'
 	@echo 'make fuzz-agent 100,000 hostile frames against the agent'
 	@echo 'make fuzz-micro, make fuzz-proto   5 million hostile programs, or frames (FUZZ=N for others)'
+	@echo 'make android    libedgeq.so for Android and its AAR, without the NDK'
 	@echo 'make bench      performance beside peers'
 
 # ---- environment: dependencies once per change of pyproject.toml, the package once per change of native code
@@ -96,6 +97,11 @@ fuzz-proto:
 	mkdir -p build
 	$(FUZZ_CC) runtime/proto/*.c -o build/fuzz_agent
 	build/fuzz_agent $(FUZZ) 7
+
+android: $(VENV)/.dependencies
+	command -v javac >/dev/null || sh tools/system_packages.sh openjdk-17-jdk-headless
+	command -v aarch64-linux-gnu-gcc >/dev/null || sh tools/system_packages.sh g++-aarch64-linux-gnu
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/android.py
 
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks all

@@ -4,7 +4,7 @@
 # the dashboard). Where it may not (no root, no apt-get) it says what is missing; the tests that need it skip with a reason.
 set -u
 test_packages="g++-aarch64-linux-gnu qemu-user gcc-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf qemu-system-misc
-adb openssh-client openssh-server dataset-fashion-mnist chromium"
+adb openssh-client openssh-server openjdk-17-jdk-headless valgrind dataset-fashion-mnist chromium"
 packages="${*:-$test_packages}"
 
 missing=""

@@ -1,0 +1,71 @@
+"""A zoo model on a device and on this machine: the same file, the same inputs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edgeq import _paths, cli, compile, device, hub
+from edgeq._errors import NotFoundError
+from edgeq.bench import tasks
+from edgeq.results import Store
+
+# a binary CNN, a binary transformer, a ternary one that writes, an int4 one
+MODELS = ("pokebnn-fashion", "bit-sst2", "ternary-bart-g2p", "int4-minilm")
+COUNT = 4
+
+
+def pulled(name):
+    """The package, or a skip with the reason."""
+    try:
+        return hub.pull(name)
+    except NotFoundError:
+        pytest.skip(f"{name} is not bundled: tools/release_encoder.py makes it")
+
+
+def outputs_on(url, name):
+    """What a model gives on a device for the first COUNT items that its package carries."""
+    package = pulled(name)
+    config = package.config()
+    task = tasks.of(config)
+    task.open(package)
+    inputs = task.inputs(task.bundled(package, name).head(COUNT), config)
+    artefact = compile.build(package, "executorch")
+    with device.connect(url) as connected:
+        net = task.deploy(connected, artefact.path, config, lambda *_: None)
+        return net.evaluate(inputs).outputs
+
+
+def assert_equal(got, wanted, *, exact):
+    """Bit for bit on the same instruction set; else codes and tokens bit for bit, floats to 1e-4 of their range: sums
+    of float layers are taken in another order there."""
+    for a, b in zip(got, wanted, strict=True):
+        if exact or b.dtype.kind != "f":
+            np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * float(np.abs(b).max()))
+
+
+def assert_deploys(url, name, capsys):
+    """`edgeq deploy` ends well and its run is in the store under this device."""
+    pulled(name)
+    words = [
+        "deploy",
+        name,
+        "-d",
+        url,
+        "--limit",
+        str(COUNT),
+        "--warmup",
+        "3",
+        "-n",
+        "20",
+        "--max-temp",
+        "90",
+        "--json",
+    ]
+    assert cli.run(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["device"] == url and report["latency_ms"]["p50"] > 0
+    with Store.open(_paths.store(), readonly=True) as store:
+        assert store.run(report["run_id"])["device"] == url
