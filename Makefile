@@ -18,6 +18,7 @@ help:
 	@echo 'make fuzz-agent 100,000 hostile frames against the agent'
 	@echo 'make fuzz-micro, make fuzz-proto   5 million hostile programs, or frames (FUZZ=N for others)'
 	@echo 'make android    libedgeq.so for Android and its AAR, without the NDK'
+	@echo 'make wasm       the JavaScript package with its WebAssembly modules, in build/wasm'
 	@echo 'make bench      performance beside peers'
 
 # ---- environment: dependencies once per change of pyproject.toml, the package once per change of native code
@@ -102,6 +103,10 @@ android: $(VENV)/.dependencies
 	command -v javac >/dev/null || sh tools/system_packages.sh openjdk-17-jdk-headless
 	command -v aarch64-linux-gnu-gcc >/dev/null || sh tools/system_packages.sh g++-aarch64-linux-gnu
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/android.py
+
+wasm: $(VENV)/.installed
+	command -v wasm-ld >/dev/null || sh tools/system_packages.sh clang lld
+	$(BIN)/python tools/wasm_package.py build/wasm
 
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks all

@@ -2,9 +2,15 @@
 #include "core/functions.h"
 #include "core/weights.h"
 #include "mcu.h"
+#ifdef __wasm_simd128__
+#include "kernels/wasm_simd128/dots.h"
+#endif
 
 /* acc = sum of x * +-2^S: an exclusive or, a subtraction and a shift each. w: a row of the sign plane. */
 static int32_t dot_shift(const int8_t *x, const uint8_t *w, size_t plane, unsigned planes, uint32_t k) {
+#ifdef __wasm_simd128__
+  if (k % 8 == 0) return eq_dot_shift_wasm(x, w, plane, planes, k);
+#endif
   int32_t acc = 0;
   for (uint32_t i = 0; i < k; i += 8, w++) {
     uint32_t sign = w[0], low = w[plane], middle = planes > 2 ? w[2 * plane] : 0, high = planes > 3 ? w[3 * plane] : 0;
@@ -19,6 +25,9 @@ static int32_t dot_shift(const int8_t *x, const uint8_t *w, size_t plane, unsign
 }
 
 static int32_t dot_i8(const int8_t *x, const int8_t *w, uint32_t k) {
+#ifdef __wasm_simd128__
+  if (k % 8 == 0) return eq_dot_i8_wasm(x, w, k);
+#endif
   int32_t acc = 0;
   for (uint32_t i = 0; i < k; i++) acc += x[i] * w[i];
   return acc;

@@ -12,6 +12,9 @@
 #include <arm_acle.h>
 #define EQ_HAS_USADA8 1
 #endif
+#ifdef __wasm_simd128__
+#include "kernels/wasm_simd128/dots.h"
+#endif
 
 /* Stops the compiler from taking x for a constant: as a register operand it goes into an instruction with a shift. */
 #define EQ_OPAQUE(x) __asm__("" : "+r"(x))
@@ -81,8 +84,13 @@ static inline uint32_t eq_carry_save(uint32_t *high, uint32_t a, uint32_t b, uin
 static inline EQ_INLINE uint32_t eq_count_differing(uint32_t count, const uint32_t *x, const uint8_t *w, uint32_t words,
                                                     bool aligned, const eq_masks *m) {
 #define EQ_DIFFERENCE(i) (x[i] ^ eq_load(w + 4 * (i), aligned))
-#if defined(__riscv_zbb)
+#if defined(__riscv_zbb) || defined(__wasm__) /* which count bits in an instruction */
   (void)m;
+#ifdef __wasm_simd128__
+  const uint32_t wide = words & ~3u;
+  count += eq_differing_wasm((const uint8_t *)x, w, 4 * wide);
+  words -= wide, x += wide, w += 4 * wide;
+#endif
   for (; words; words--, x++, w += 4) count += (uint32_t)__builtin_popcount(EQ_DIFFERENCE(0));
 #else
   for (; words >= 8; words -= 8, x += 8, w += 32) { /* 7 words become a sum of 1 + 2 + 4 */
