@@ -111,32 +111,40 @@ eq_tune_score eq_tune_score_of(const eq_tune_sum *sum) {
   return (eq_tune_score){sum->loss / (float)sum->count, sum->metric / (float)sum->count, sum->count};
 }
 
-/* Loss of one who knows nothing but how often each class comes: the entropy of the labels, of a single one log C. */
-static float ignorance(const eq_tune *t) {
+/* Somebody who knows nothing but how often each class comes has the entropy of the labels as loss (of a single class
+ * log C), and is right as often as the commonest class comes (of a single class 1 / C). */
+static void ignorance(const eq_tune *t, float *loss, float *right) {
   const uint32_t n = t->data->count, classes = t->shape.classes;
-  float entropy = 0.0f;
+  *loss = *right = 0.0f;
   for (uint32_t c = 0; c < classes; c++) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < n; i++) count += t->data->labels[i] == (int32_t)c;
     const float share = (float)count / (float)n;
-    if (count) entropy -= share * eq_log(share);
+    if (count) *loss -= share * eq_log(share);
+    if (share > *right) *right = share;
   }
-  return entropy > 0.0f ? entropy : eq_log((float)classes);
+  if (*loss > 0.0f) return;
+  *loss = eq_log((float)classes);
+  *right = 1.0f / (float)classes;
 }
 
-/* Two standard errors below ignorance: what was learned from shuffled labels does not pass. */
+/* Two standard errors below the loss of ignorance, or three above its hits: what was learned from shuffled labels is
+ * neither. */
 static bool knows_something(const eq_tune *t, const eq_tune_sum *now) {
   if (!t->data->labels || t->set.loss != EQ_TUNE_CROSS_ENTROPY) return true;
-  const float n = (float)now->count, gain = ignorance(t) - now->mean;
-  return gain > 0.0f && gain * gain * n * n > 4.0f * now->square;
+  float loss, right;
+  ignorance(t, &loss, &right);
+  const float n = (float)now->count, gain = loss - now->mean;
+  if (gain > 0.0f && gain * gain * n * n > 4.0f * now->square) return true;
+  const float hits = now->metric - n * right;
+  return !t->set.cost && hits > 0.0f && hits * hits > 9.0f * n * right * (1.0f - right);
 }
 
-bool eq_tune_better(const eq_tune *t, const eq_tune_sum *now, const eq_tune_sum *base, bool leave_one_out) {
+bool eq_tune_better(const eq_tune *t, const eq_tune_sum *now, const eq_tune_sum *base) {
   if (!now->count || !base->count) return false;
   const eq_tune_score a = eq_tune_score_of(now), b = eq_tune_score_of(base);
   if (!eq_finite(a.loss) || !eq_finite(a.metric) || !knows_something(t, now)) return false;
   if (a.metric < b.metric + t->set.margin) return false;
-  /* A solved head answers on another scale than the base: where it is right more often, its loss does not count. */
-  if (leave_one_out && a.metric > b.metric) return true;
-  return a.loss <= b.loss && (a.loss < b.loss || a.metric > b.metric);
+  /* Right more often is better: losses of heads of different kinds, or of few samples, cannot be compared. */
+  return a.metric > b.metric || a.loss < b.loss;
 }

@@ -158,7 +158,7 @@ bool eq_tune_sum_row(eq_tune *t, eq_tune_sum *sum, uint32_t sample, const eq_tun
 bool eq_tune_sum_logits(const eq_tune *t, eq_tune_sum *sum, uint32_t sample, const float *logits);
 void eq_tune_sum_loss(eq_tune_sum *sum, float loss, float metric);
 eq_tune_score eq_tune_score_of(const eq_tune_sum *sum);
-bool eq_tune_better(const eq_tune *t, const eq_tune_sum *now, const eq_tune_sum *base, bool leave_one_out);
+bool eq_tune_better(const eq_tune *t, const eq_tune_sum *now, const eq_tune_sum *base);
 
 /* stats.c */
 uint32_t eq_tune_depths(const eq_tune_model *model); /* different ones */

@@ -110,9 +110,9 @@ static void decide(eq_tune *t) {
   const eq_tune_sum *base = all ? &v->base_all : &v->base_held;
   const bool steps = t->shape.head || t->shape.noise;
   if (!t->shape.solve && !steps) v->best = v->now = v->stats;
-  if ((t->set.flags & EQ_TUNE_UNGUARDED) || eq_tune_better(t, &v->best, base, v->leave_one_out)) {
+  if ((t->set.flags & EQ_TUNE_UNGUARDED) || eq_tune_better(t, &v->best, base)) {
     eq_tune_enter(t, S_COMMIT);
-  } else if (t->shape.stats && !t->shape.noise && eq_tune_better(t, &v->stats, &v->base_all, false)) {
+  } else if (t->shape.stats && !t->shape.noise && eq_tune_better(t, &v->stats, &v->base_all)) {
     v->best = v->stats; /* the statistics tier alone */
     v->solved = EQ_HEAD_BASE;
     v->leave_one_out = 0;

@@ -1,5 +1,6 @@
 """The module in C: every byte of a cut, exact memory, and one state on x86-64, aarch64 and soft-float Cortex-M."""
 
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ PARTS = [RUNTIME / "proto/sha256.c", RUNTIME / "proto/wire.c", HERE / "net.c"]
 MODULE = [*sorted((RUNTIME / "tune").glob("*.c")), *PARTS]
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"]
 FLAGS = [*WARNINGS, "-ffp-contract=off", f"-I{RUNTIME}", f"-I{RUNTIME / 'include'}", f"-I{HERE}", f"-I{BOARD}"]
-SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-D_POSIX_C_SOURCE=200112L"]
+SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-D_POSIX_C_SOURCE=200809L"]
 METHODS = ["auto", "stats", "solve", "head", "t0", "t1", "t2", "t3", "zeroqat", "mezo"]
 
 
@@ -70,6 +71,47 @@ def test_a_cut_run_goes_on_to_the_same_bytes(faults, method, lose):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cut_after_every_byte(faults, method, lose):
     assert " cuts in " in said(faults, str(METHODS.index(method)), "1", *lose)
+
+
+@pytest.fixture(scope="session")
+def live(folder, objects) -> Path:
+    return build("gcc", folder / "live", *SANITIZERS, HERE / "live.c", *objects)
+
+
+def killed(live: Path, method: str, folder: Path, kills: int) -> None:
+    """Runs that are killed at random moments, each going on where the last one was, until so many were killed."""
+    number, chance, done = str(METHODS.index(method)), random.Random(method), 0
+    whole, n = folder / "whole", 0
+    whole.mkdir()
+    said(live, number, whole)
+    while done < kills:
+        n += 1
+        place = folder / f"run{n}"
+        place.mkdir()
+        code = None
+        while code != 0:
+            life = subprocess.Popen([live, number, place])
+            try:
+                code = life.wait(timeout=chance.uniform(0.001, 0.15))
+            except subprocess.TimeoutExpired:
+                life.kill()
+                life.wait()
+                done += 1
+                if done >= kills:
+                    code = subprocess.run([live, number, place]).returncode
+            assert code in (None, 0)
+        assert (place / "3").read_bytes() == (whole / "3").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["t0", "t1"])
+def test_killed_runs_go_on_to_the_same_delta(live, tmp_path, method):
+    killed(live, method, tmp_path, 8)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["head", "t0", "t1", "t3"])
+def test_two_hundred_killed_runs(live, tmp_path, method):
+    killed(live, method, tmp_path, 200)
 
 
 def test_the_states_are_those_of_a_method_each(states):

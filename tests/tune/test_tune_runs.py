@@ -73,6 +73,7 @@ def test_few_samples_teach_a_head_in_folds(toy):
     [
         ("auto", 25, {}),
         ("auto", 100, {}),
+        ("head", 25, {"head_steps": 100}),
         ("head", 100, {"head_steps": 200}),
         ("t1", 50, {"steps": 8, "evaluate_every": 4, "batch": 16}),
     ],
