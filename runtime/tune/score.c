@@ -111,33 +111,37 @@ eq_tune_score eq_tune_score_of(const eq_tune_sum *sum) {
   return (eq_tune_score){sum->loss / (float)sum->count, sum->metric / (float)sum->count, sum->count};
 }
 
-/* Somebody who knows nothing but how often each class comes has the entropy of the labels as loss (of a single class
- * log C), and is right as often as the commonest class comes (of a single class 1 / C). */
-static void ignorance(const eq_tune *t, float *loss, float *right) {
+/* Somebody who knows nothing but how often each class comes: loss, hits when saying each class as often as it comes,
+ * hits when always saying the commonest. Of a single class nothing can be known: as if all came alike. */
+typedef struct {
+  float loss, hits, commonest;
+} ignorant;
+
+static ignorant ignorance(const eq_tune *t) {
   const uint32_t n = t->data->count, classes = t->shape.classes;
-  *loss = *right = 0.0f;
+  ignorant know = {0};
   for (uint32_t c = 0; c < classes; c++) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < n; i++) count += t->data->labels[i] == (int32_t)c;
     const float share = (float)count / (float)n;
-    if (count) *loss -= share * eq_log(share);
-    if (share > *right) *right = share;
+    if (count) know.loss -= share * eq_log(share);
+    know.hits += share * share;
+    if (share > know.commonest) know.commonest = share;
   }
-  if (*loss > 0.0f) return;
-  *loss = eq_log((float)classes);
-  *right = 1.0f / (float)classes;
+  if (know.loss > 0.0f) return know;
+  return (ignorant){eq_log((float)classes), 1.0f / (float)classes, 1.0f / (float)classes};
 }
 
 /* Two standard errors below the loss of ignorance, or three above its hits: what was learned from shuffled labels is
  * neither. */
 static bool knows_something(const eq_tune *t, const eq_tune_sum *now) {
   if (!t->data->labels || t->set.loss != EQ_TUNE_CROSS_ENTROPY) return true;
-  float loss, right;
-  ignorance(t, &loss, &right);
-  const float n = (float)now->count, gain = loss - now->mean;
+  const ignorant know = ignorance(t);
+  const float n = (float)now->count, gain = know.loss - now->mean;
   if (gain > 0.0f && gain * gain * n * n > 4.0f * now->square) return true;
-  const float hits = now->metric - n * right;
-  return !t->set.cost && hits > 0.0f && hits * hits > 9.0f * n * right * (1.0f - right);
+  if (t->set.cost || now->metric <= n * know.commonest) return false;
+  const float more = now->metric - n * know.hits;
+  return more > 0.0f && more * more > 9.0f * n * know.hits * (1.0f - know.hits);
 }
 
 bool eq_tune_better(const eq_tune *t, const eq_tune_sum *now, const eq_tune_sum *base) {
