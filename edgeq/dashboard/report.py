@@ -7,6 +7,7 @@ in different rows and are never ranked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,6 +20,7 @@ from edgeq.results import Row, Store
 
 MAX_RUNS = 200
 MAX_LAYERS = 60
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~])")
 _BARS = " ▁▂▃▄▅▆▇█"
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -26,13 +28,14 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 @dataclass(frozen=True)
 class Part:
-    """A heading with what stands below it, ready for either form: tables, drawings (HTML only), plain lines."""
+    """A heading with what stands below it, ready for either form; drawings are of HTML only, blocks of Markdown only."""
 
     heading: str
     lines: Sequence[str] = ()
     tables: Sequence[Table] = ()
     drawings: Sequence[str] = ()
     level: int = 2
+    blocks: str = ""
 
 
 def html(store: Store, runs: Sequence[int]) -> str:
@@ -45,10 +48,11 @@ def html(store: Store, runs: Sequence[int]) -> str:
 def markdown(store: Store, runs: Sequence[int]) -> str:
     """The same as Markdown; drawings become rows of blocks."""
     title, parts = _parts(store, runs)
-    found = [f"# {labels.literal(title)}", labels.LEGEND]
+    found = [f"# {_literal(title)}", labels.LEGEND]
     for part in parts:
-        found.append(f"{'#' * part.level} {labels.literal(part.heading)}")
-        found += [labels.literal(line) for line in part.lines]
+        found.append(f"{'#' * part.level} {_literal(part.heading)}")
+        found += [_literal(line) for line in part.lines]
+        found += [part.blocks] if part.blocks else []
         found += [_markdown_table(table) for table in part.tables]
     return "\n\n".join(found) + "\n"
 
@@ -140,7 +144,7 @@ def _timings(timings: queries.Timings, values: Sequence[Row]) -> Part:
     low, high = timings.bins[0][0] / scale, timings.bins[-1][1] / scale
     beyond = f"; {timings.beyond} above, the largest {timings.largest / scale:.4g} {unit}" if timings.beyond else ""
     said = f"{timings.count:,} timed runs from {low:.4g} to {high:.4g} {unit}{beyond}"
-    return Part("Timings", [said, text], (), [drawings.histogram(timings, marks, unit)], 3)
+    return Part("Timings", [said], (), [drawings.histogram(timings, marks, unit)], 3, text)
 
 
 def _layers(layers: Sequence[Row]) -> Part:
@@ -204,8 +208,13 @@ def _markdown_table(table: Table) -> str:
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
 
+def _literal(text: str) -> str:
+    """Text as Markdown shows it, and nothing that commands it; unlike `labels.literal` it stays readable as it is."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
 def _cell(text: str) -> str:
-    return text if text == "---" else labels.literal(text) or "-"
+    return text if text == "---" else _literal(text) or "-"
 
 
 def open_store() -> Store:
@@ -221,6 +230,7 @@ body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 64rem; margin: 1.5rem 
 .wide {{ overflow-x: auto; }} svg {{ max-width: 100%; height: auto; display: block; margin: .5rem 0; }}
 table {{ border-collapse: collapse; }}
 th, td {{ text-align: left; padding: .2rem .6rem; border-bottom: 1px solid #8886; }}
+td:nth-child(2), td:nth-child(4) {{ white-space: nowrap; }}
 h2 {{ margin-top: 2rem; }}
 </style></head><body><h1>{title}</h1><p>{legend}</p>{body}</body></html>
 """
