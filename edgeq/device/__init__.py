@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Literal
@@ -44,15 +45,21 @@ __all__ = [
 ]
 
 _ORDER = ("local", "ssh", "adb", "serial", "rfc2217", "tcp", "sim")  # of the list
+Progress = Callable[[str], None]
 _PROBE_S = 4.0  # a board may start anew when its port is opened
 
 
-def connect(url: str) -> Device:
+def _silent(stage: str) -> None:
+    pass
+
+
+def connect(url: str, *, progress: Progress = _silent) -> Device:
     """Open a device, by its URL or by what `resolve` takes.
 
+    progress  told when the agent has to be built or sent first, which takes a while
     raises  UsageError for an unknown or ambiguous one, DeviceError when it cannot be reached
     """
-    return _open(resolve(url))
+    return _open(resolve(url), progress=progress)
 
 
 def resolve(text: str) -> str:
@@ -120,12 +127,14 @@ def _examined(found: Found, facts: Facts) -> Found:
     return replace(found, state=state, detail=", ".join(word for word in words if word))
 
 
-def _open(url: str, *, timeout_s: float | None = None) -> Device:
+def _open(url: str, *, timeout_s: float | None = None, progress: Progress = _silent) -> Device:
     scheme = re.match(r"[a-z][a-z0-9]*", url)
     transports = _transports()
     if scheme is None or scheme[0] not in transports or url[scheme.end() : scheme.end() + 1] not in ("", ":"):
         raise UsageError(f'no transport for device "{url}"; there are: {", ".join(sorted(transports))}')
-    return Device(transports[scheme[0]].open_stream(url), timeout_s=timeout_s)
+    transport = transports[scheme[0]]
+    stream = transport.open_stream(url, progress) if hasattr(transport, "examine") else transport.open_stream(url)
+    return Device(stream, timeout_s=timeout_s)
 
 
 def _transports() -> dict[str, ModuleType]:

@@ -25,6 +25,7 @@ from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageErro
 from . import _board
 from ._shell import Reply, call, last_line
 from .records import Found
+from .runtime import Progress
 from .stream import FdStream
 
 _ROOT = "/data/local/tmp/edgeq"
@@ -45,7 +46,7 @@ _USB_INTERFACES = Path("/sys/bus/usb/devices")
 _ADB_INTERFACE = ("ff", "42", "01")  # class, subclass, protocol
 
 
-def open_stream(url: str) -> FdStream:
+def open_stream(url: str, progress: Progress = lambda stage: None) -> FdStream:
     """Put the agent on the phone unless it is there, start it.
 
     raises  UnsupportedError without adb or a runtime for it, UsageError when several phones could be meant, DeviceError
@@ -53,7 +54,7 @@ def open_stream(url: str) -> FdStream:
     """
     serial, options = _parse(url)
     phone = _chosen(serial, _phones())
-    stream, _ = _board.start(Adb(phone), options, _ROOT)
+    stream, _ = _board.start(Adb(phone), options, _ROOT, progress)
     return stream
 
 

@@ -24,6 +24,7 @@ from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageErro
 from . import _board
 from ._shell import Reply, call, last_line
 from .records import Found
+from .runtime import Progress
 from .stream import FdStream
 
 _CONNECT_S = 30.0
@@ -42,7 +43,7 @@ _HINTS = (
 )
 
 
-def open_stream(url: str) -> FdStream:
+def open_stream(url: str, progress: Progress = lambda stage: None) -> FdStream:
     """Connect, put the agent there unless it is there, start it.
 
     raises  DeviceError when the board cannot be reached or written to, UnsupportedError when there is no runtime for it
@@ -50,7 +51,7 @@ def open_stream(url: str) -> FdStream:
     words, root, options = _parse(url)
     shell = Ssh(url, words)
     try:
-        stream, _ = _board.start(shell, options, root)
+        stream, _ = _board.start(shell, options, root, progress)
     except BaseException:
         shell.close()
         raise
