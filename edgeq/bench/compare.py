@@ -255,7 +255,7 @@ def _block(net: Benched, inputs: Sequence[Array]) -> float:
     """Median of one block, milliseconds: a few runs to warm up, then as many as fill BLOCK_S."""
     warm = net.bench(inputs, warmup=2, runs=WARM).ticks
     runs = min(max(int(BLOCK_S * 1e9 / max(1, float(np.median(warm)))), MIN_BLOCK), MAX_BLOCK)
-    return latency.summarise(net.bench(inputs, warmup=0, runs=runs).ticks, warmup=WARM).p50_ms
+    return latency.summarise(net.bench(inputs, warmup=WARM, runs=runs).ticks, warmup=WARM).p50_ms
 
 
 def _loader(text: str, device: Device, url: str, *, allow_unsigned: bool, progress: Progress) -> Loader:

@@ -1,7 +1,8 @@
 """Timing one input again and again: temperature gate, warm-up until the times are steady, then blocks of timed runs.
 
-Between the blocks the machine's temperature and clock are noted, and whoever watches gets the samples. A simulator
-counts the same every time: it is asked twice, without warm-up.
+Between the blocks the machine's temperature and clock are noted, and whoever watches gets the samples; REWARM untimed
+runs open each block, because the pause has cooled caches and branch predictors. A simulator counts the same every time:
+it is asked twice, without warm-up.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from edgeq.results import Series
 Array = np.ndarray[Any, Any]
 COUNTED_RUNS = 2  # a simulator counts the same every time, but for one tick of its clock
 BLOCKS = 10  # of timed runs
+REWARM = 3  # untimed runs at the head of each
 WARM_BLOCKS = 8  # at most, of as many runs as the first one
 STEADY_SHARE = 0.02
 MAX_TEMP_C = 37.0  # phones and boards slow down above it (dashboard.md, section 7)
@@ -98,7 +100,7 @@ def time_runs(
     start, noted, ticks, peak_bytes = clock(), [(0.0, state())], list[int](), 0
     size = max(1, -(-runs // BLOCKS))
     while len(ticks) < runs:
-        timing = net.bench(inputs, warmup=0, runs=min(size, runs - len(ticks)))
+        timing = net.bench(inputs, warmup=min(warmup, REWARM), runs=min(size, runs - len(ticks)))
         ticks += timing.ticks
         peak_bytes = max(peak_bytes, timing.peak_bytes)
         noted.append((clock() - start, state()))

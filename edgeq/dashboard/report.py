@@ -28,7 +28,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 @dataclass(frozen=True)
 class Part:
-    """A heading with what stands below it, ready for either form; drawings are of HTML only, blocks of Markdown only."""
+    """A heading with what stands below it, ready for either form; drawings are HTML's only, blocks Markdown's only."""
 
     heading: str
     lines: Sequence[str] = ()

@@ -15,10 +15,11 @@ class ScriptedNet:
 
     def __init__(self, times: Sequence[int]) -> None:
         self._times: Iterator[int] = iter(times)
-        self._last, self.calls = times[-1], []
+        self._last, self.calls, self.untimed = times[-1], [], 0
 
     def bench(self, inputs: object, *, warmup: int, runs: int) -> Timing:
         self.calls.append(runs)
+        self.untimed += warmup
         return Timing([next(self._times, self._last) for _ in range(runs)], 7_000)
 
 
@@ -26,6 +27,7 @@ def test_a_steady_net_needs_two_blocks_of_warm_up() -> None:
     net, seen = ScriptedNet([1000]), []
     timed = protocol.time_runs(net, (), warmup=10, runs=100, watch=seen.extend)
     assert net.calls == [10, 10] + [10] * 10
+    assert net.untimed == protocol.REWARM * protocol.BLOCKS  # a pause has cooled the caches
     assert (timed.warmup, len(timed.ticks), timed.peak_bytes, timed.warnings) == (20, 100, 7_000, ())
     assert seen == list(timed.ticks)
 
