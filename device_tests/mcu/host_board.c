@@ -17,7 +17,12 @@ __asm__(".pushsection .bss\n .balign 4096\n"
         "ram_start: free_start: .skip 262144\n stack_limit: .skip 4096\n stack_top:\n"
         "programs_start: .skip 917504\n programs_end: flash_start: flash_end:\n .popsection\n");
 
-const board_info board = {"host board", "host", "host", "none", "micro:cortex-m4", "ns", 256, PAGE};
+const board_info board = {.device = {.nets = 1,
+                                     .threads = 1,
+                                     .texts = {"mcu", "host board", "host", "host", "none", "ns"},
+                                     .targets = (const char *const[]){"micro:cortex-m4", NULL}},
+                          .ns_256 = 256,
+                          .page = PAGE};
 
 void memory_paint_stack(void) {}
 size_t memory_in_use(void) { return 1; }

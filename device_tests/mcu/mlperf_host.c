@@ -14,21 +14,16 @@ static struct {
 } spare = {.guard = {GUARD}};
 static const char *name;
 static float input[NUMBERS], output[NUMBERS];
-static bool loaded, written;
+static bool loaded;
 static uint16_t net_number;
 static uint64_t clock_us;
 
-static bool count_of(void *c, uint16_t *count, eq_failure *f) {
-  (void)c, (void)f;
-  *count = name ? 1 : 0;
-  return true;
-}
-static bool entry_of(void *c, uint16_t index, eq_entry *entry, eq_failure *f) {
-  (void)c, (void)f;
-  if (!name || index) return false;
-  strncpy(entry->name, name, sizeof entry->name - 1);
-  entry->name[sizeof entry->name - 1] = 0;
-  return true;
+static const eq_entry *entry_of(void *c, unsigned index) {
+  static eq_entry entry;
+  (void)c;
+  if (!name || index) return NULL;
+  strncpy(entry.name, name, sizeof entry.name - 1);
+  return &entry;
 }
 static bool load(void *c, const char *n, const char *method, uint16_t *net, eq_failure *f) {
   (void)c, (void)f;
@@ -38,33 +33,22 @@ static bool load(void *c, const char *n, const char *method, uint16_t *net, eq_f
 }
 static bool describe(void *c, uint16_t net, eq_net *out, eq_failure *f) {
   (void)c, (void)f;
-  out->inputs = out->outputs = 1;
+  out->tensors[0] = out->tensors[1] = 1;
   return loaded && net == net_number;
 }
-static bool tensor(void *c, uint16_t net, bool out, uint16_t index, eq_tensor *t, eq_failure *f) {
-  (void)c, (void)net, (void)out, (void)f;
+static void tensor(void *c, uint16_t net, bool out, unsigned index, eq_tensor *t) {
+  (void)c, (void)net, (void)index;
   t->dtype = EQ_DTYPE_f32;
   t->bytes = sizeof input;
-  return index == 0;
+  t->data = (uint8_t *)(out ? output : input);
 }
-static bool put(void *c, uint16_t net, uint16_t index, size_t at, const uint8_t *bytes, size_t n, eq_failure *f) {
-  (void)c, (void)net, (void)index, (void)f;
-  memcpy((uint8_t *)input + at, bytes, n);
-  return written = true;
-}
-static bool run(void *c, uint16_t net, uint64_t *ticks, eq_failure *f) {
+static bool run(void *c, uint16_t net, bool fresh, uint64_t *ticks, eq_failure *f) {
   (void)c, (void)net, (void)f;
-  if (!written) return false; /* a run uses its inputs up */
+  if (!fresh) return false; /* a run uses its inputs up */
   for (int i = 0; i < NUMBERS; i++) output[i] = -input[i] / 2;
   memset(input, 0xff, sizeof input);
-  written = false;
   clock_us += 1000;
   *ticks = 1;
-  return true;
-}
-static bool get(void *c, uint16_t net, uint16_t index, size_t at, uint8_t *bytes, size_t n, eq_failure *f) {
-  (void)c, (void)net, (void)index, (void)f;
-  memcpy(bytes, (const uint8_t *)output + at, n);
   return true;
 }
 static void send(void *c, const uint8_t *bytes, size_t count) {
@@ -82,9 +66,8 @@ static uint8_t *room(void *c, size_t *bytes) {
 }
 
 int main(int argc, char **argv) {
-  static const eq_store store = {.count = count_of, .entry = entry_of};
-  static const eq_engine engine = {
-      .load = load, .describe = describe, .tensor = tensor, .input = put, .run = run, .output = get};
+  static const eq_store store = {.entry = entry_of};
+  static const eq_engine engine = {.load = load, .describe = describe, .tensor = tensor, .run = run};
   static const eq_mlperf_port port = {&store, &engine, send, now, room, NULL};
   static eq_mlperf dialect;
   name = argc > 1 ? argv[1] : NULL;

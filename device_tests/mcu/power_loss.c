@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ports/mcu/board.h"
+#include "ports/mcu/memory.h"
 #include "ports/mcu/slots.h"
 #include "proto/wire.h"
 
@@ -27,22 +29,27 @@ static size_t tear;
 static jmp_buf dead;
 
 /* ---- flash: erased to ones, written to zeros */
-static _Alignas(16) uint8_t flash[2 * HALF];
+__asm__(".pushsection .bss\n .balign 16\n .globl programs_start, programs_end\n"
+        "programs_start: .skip 16384\n programs_end:\n .popsection\n");
+_Static_assert(2 * HALF == 16384, "the size above");
+const board_info board = {.page = PAGE};
 
 static size_t allowed(size_t count) {
   operations++;
   return cut && operations == cut ? (tear < count ? tear : count) : count;
 }
 
-static bool erase(uint8_t *at) {
-  REQUIRE((at - flash) % PAGE == 0);
+void board_feed(void) {}
+
+bool board_flash_erase(uint8_t *at) {
+  REQUIRE((at - programs_start) % PAGE == 0);
   memset(at, 0xff, allowed(PAGE));
   if (cut && operations == cut) longjmp(dead, 1);
   return true;
 }
 
-static bool write_flash(uint8_t *at, const uint8_t *bytes, size_t count) {
-  REQUIRE((at - flash) % SLOTS_UNIT == 0 && count % SLOTS_UNIT == 0);
+bool board_flash_write(uint8_t *at, const uint8_t *bytes, size_t count) {
+  REQUIRE((at - programs_start) % SLOTS_UNIT == 0 && count % SLOTS_UNIT == 0);
   const size_t most = allowed(count);
   for (size_t i = 0; i < most; i++) {
     REQUIRE((at[i] & bytes[i]) == bytes[i]); /* nothing is written that was not erased */
@@ -55,7 +62,7 @@ static bool write_flash(uint8_t *at, const uint8_t *bytes, size_t count) {
 /* ---- a device */
 static slots programs;
 static eq_agent agent;
-static uint8_t request[PAYLOAD], answer[PAYLOAD + EQ_AGENT_EXTRA], said[PAYLOAD + EQ_AGENT_EXTRA];
+static uint8_t request[PAYLOAD + EQ_FRAME_EXTRA], answer[PAYLOAD + EQ_FRAME_EXTRA], said[PAYLOAD + EQ_FRAME_EXTRA];
 
 static void hear(void *context, const uint8_t *bytes, size_t count) {
   (void)context;
@@ -68,20 +75,24 @@ static size_t peak(void *context) {
 }
 
 static void power_on(void) {
-  static eq_store store;
+  static const eq_store store = {.context = &programs,
+                                 .begin = slots_begin,
+                                 .append = slots_append,
+                                 .read_back = slots_read_back,
+                                 .commit = slots_commit,
+                                 .close = slots_close,
+                                 .entry = slots_entry,
+                                 .erase = slots_erase,
+                                 .free_bytes = slots_free_bytes};
   static const eq_engine engine = {.peak_bytes = peak};
   static const char *const targets[] = {NULL};
-  static const eq_device device = {
-      .kind = "", .name = "", .arch = "", .cpu = "", .isa = "", .tick = "", .targets = targets};
-  const slots_flash parts = {flash, sizeof flash, PAGE, erase, write_flash};
-  store = (eq_store){&programs,   slots_begin, slots_append, slots_read_back, slots_commit, slots_close,
-                     slots_count, slots_entry, slots_find,   slots_read,      slots_erase,  slots_free_bytes};
-  slots_start(&programs, &parts);
+  static const eq_device device = {.texts = {"", "", "", "", "", ""}, .targets = targets};
+  slots_start(&programs);
   REQUIRE(eq_agent_init(&agent, &store, &engine, &device, hear, NULL, request, answer, PAYLOAD));
 }
 
 /* ---- a client */
-static uint8_t frame[PAYLOAD + EQ_AGENT_EXTRA];
+static uint8_t frame[PAYLOAD + EQ_FRAME_EXTRA];
 static uint16_t seq;
 
 static eq_writer payload(void) {
@@ -125,8 +136,8 @@ static size_t put(const uint8_t *program, size_t bytes) {
 
 /* The program that would start now: false old, true new. */
 static bool is_new(void) {
-  const uint8_t *slot = slots_newest(&programs, "model.pte");
-  REQUIRE(slot && slot == slots_newest(&programs, NULL));
+  const uint8_t *slot = slots_newest("model.pte");
+  REQUIRE(slot && slot == slots_newest(NULL));
   const size_t bytes = slots_program_bytes(slot);
   REQUIRE(bytes == OLD_BYTES || bytes == NEW_BYTES);
   REQUIRE(memcmp(slots_program(slot), bytes == NEW_BYTES ? new_program : old_program, bytes) == 0);
@@ -135,13 +146,13 @@ static bool is_new(void) {
 
 /* A device whose old program has run; its other slot holds what an earlier update left there. */
 static void prepare(void) {
-  memset(flash, 0x5a, sizeof flash);
+  memset(programs_start, 0x5a, 2 * HALF);
   power_on();
   put(new_program, 100);
   put(old_program, OLD_BYTES);
-  uint8_t *slot = slots_newest(&programs, NULL);
-  slots_tried(&programs, slot);
-  slots_good(&programs, slot);
+  uint8_t *slot = slots_newest(NULL);
+  slots_tried(slot);
+  slots_good(slot);
   power_on();
   REQUIRE(!is_new());
 }
@@ -149,9 +160,9 @@ static void prepare(void) {
 /* Update, first start, first run. */
 static void update(void) {
   put(new_program, NEW_BYTES);
-  uint8_t *slot = slots_newest(&programs, "model.pte");
-  slots_tried(&programs, slot);
-  slots_good(&programs, slot);
+  uint8_t *slot = slots_newest("model.pte");
+  slots_tried(slot);
+  slots_good(slot);
 }
 
 int main(int argc, char **argv) {
@@ -183,7 +194,7 @@ int main(int argc, char **argv) {
     }
     if (put(new_program, NEW_BYTES) > 0) resumed++;
     REQUIRE(is_new());
-    slots_good(&programs, slots_newest(&programs, NULL));
+    slots_good(slots_newest(NULL));
     power_on();
     REQUIRE(is_new());
   }
@@ -192,17 +203,17 @@ int main(int argc, char **argv) {
   /* an update that starts and never runs: the old one comes back, and stays */
   prepare();
   put(new_program, NEW_BYTES);
-  slots_tried(&programs, slots_newest(&programs, NULL));
+  slots_tried(slots_newest(NULL));
   REQUIRE(is_new());
   power_on();
   REQUIRE(!is_new());
   power_on();
   REQUIRE(!is_new());
   /* the only program is kept, even if it never ran */
-  memset(flash, 0xff, sizeof flash);
+  memset(programs_start, 0xff, 2 * HALF);
   power_on();
   put(new_program, NEW_BYTES);
-  slots_tried(&programs, slots_newest(&programs, NULL));
+  slots_tried(slots_newest(NULL));
   power_on();
   REQUIRE(is_new());
   return 0;

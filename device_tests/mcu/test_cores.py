@@ -10,7 +10,7 @@ from edgeq import device
 from edgeq.compile import micro
 from edgeq.device import firmware
 
-MODELS = ("pokebnn-fashion",)
+MODELS = ("pokebnn-fashion", "denseshift-kws")
 FEW = 3
 TICK = 50  # instructions: the coarsest clock of the emulated boards, 20 MHz
 STACK_LIMIT = 2048  # bytes of the 4096 that link.ld sets aside

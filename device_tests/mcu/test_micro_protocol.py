@@ -14,7 +14,7 @@ from edgeq.device import frames
 
 OLD, NEW, OTHER = b"old content " * 500, b"new content, longer " * 700, b"another " * 300
 CHUNK = 1000
-LEFT_OUT = ("BENCH", "EVAL", "PROFILE")
+LEFT_OUT = ("BENCH", "EVAL", "PROFILE", "GET")
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +124,10 @@ def test_more_than_a_slot_holds_is_refused_at_once(agent):
 def test_what_is_no_program_is_refused_and_falls_back(start):
     with start() as agent:
         put(agent, "model", OLD)
-        assert agent.ask("LOAD", name="model", method="forward") == "BAD_PROGRAM"
+        assert agent.ask("LOAD", name="model", method="forward") == "BAD_HEADER"
         assert agent.entries() == {"model": hashlib.sha256(OLD).digest()}  # the only one is kept
         put(agent, "model", NEW)
-        assert agent.ask("LOAD", seq=2, name="model", method="forward") == "BAD_PROGRAM"
+        assert agent.ask("LOAD", seq=2, name="model", method="forward") == "BAD_HEADER"
         assert agent.entries() == {"model": hashlib.sha256(OLD).digest()}
         assert agent.ask("RUN", net=1, data=b"") == "BAD_NET"
 

@@ -18,14 +18,13 @@ import torch
 from edgeq import _paths
 from edgeq._errors import StoreError, UsageError
 
-from . import host, micro
+from . import host, micro, optable
 
 _ENGINE = ("call", "method", "model", "program", "reader", "status", "value")
 _FOLDERS = ("micro", "core", "kernels/mcu", "kernels/ref")  # searched in this order
 _SEED = 1
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _DEFINITION = re.compile(r"^(?!static|typedef|#|return)[\w][\w \*]*?\b(eqm?_\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
-_ENTRY = re.compile(r'\{"([\w:.]+)", (\w+)\}')  # of the table of operators
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
@@ -93,7 +92,7 @@ def _needed(runtime: Path, operators: tuple[str, ...]) -> list[str]:
         if not file.name.startswith("fuzz") and file.name != "operators.c"
     }
     defined = {symbol: path for path in reversed(code) for symbol in _DEFINITION.findall(code[path])}
-    table = _table(runtime)
+    table = optable.functions()
     todo = [f"micro/{file}.c" for file in _ENGINE] + [defined[table[operator]] for operator in operators]
     found: dict[str, None] = {}
     while todo:
@@ -107,11 +106,6 @@ def _needed(runtime: Path, operators: tuple[str, ...]) -> list[str]:
             todo += [defined[symbol] for symbol in set(re.findall(r"\beqm?_\w+", code[path])) & defined.keys()]
         todo += [_found(runtime, path, include) for include in _INCLUDE.findall(code[path])]
     return sorted(found)
-
-
-def _table(runtime: Path) -> dict[str, str]:
-    """The C function of each operator."""
-    return dict(_ENTRY.findall((runtime / "micro/operators.c").read_text()))
 
 
 def _found(runtime: Path, source: str, include: str) -> str:
@@ -138,19 +132,11 @@ def _data(name: str, pte: bytes) -> str:
 
 
 def _facade(name: str, operators: tuple[str, ...]) -> str:
-    functions = _table(_paths.runtime())
-    rows = "\n".join(f'    {{"{operator}", {functions[operator]}}},' for operator in operators)
     return f"""\
 /* The model's five calls, and the operators that it needs. */
 #include "{name}.h"
 
-#include "micro/operators.h"
-
-const eqm_operator eqm_operators[] = {{
-{rows}
-}};
-const uint32_t eqm_operator_count = sizeof eqm_operators / sizeof *eqm_operators;
-
+{optable.source(operators)}
 eqm_status {name}_init(eqm_model *model, void *memory, size_t memory_bytes) {{
   return eqm_model_init(model, {name}_pte, sizeof {name}_pte, memory, memory_bytes);
 }}

@@ -141,6 +141,6 @@ class Agent:
         code = self._protocol.code_name(failure["code"])
         meaning = self._protocol.meanings.get(code, "")
         text: str = failure["text"]
-        if not text or text.isdigit():  # a device of few bytes leaves the words to its client
-            text = f"{meaning} ({text})" if text else meaning
+        if not text:  # a device of few bytes leaves the words to its client
+            text = f"{meaning} ({failure['number']})" if failure["number"] else meaning
         return Refusal(f"{self.name}: {request} refused, {code}: {text}", code)

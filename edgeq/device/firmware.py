@@ -36,6 +36,10 @@ _FLAGS = (
 )
 _PROTO = ("wire", "frame", "sha256", "agent", "agent_store", "agent_engine")
 _LINK = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
+# All but kernels and board: smaller when optimised as one. memory.c, which gcc itself calls, stays apart.
+_SMALL = ("-flto", "-fno-inline-functions-called-once", "-fno-jump-tables")
+_FAST = ("-O2",)
+FEATURES = {"mlperf": ("proto/mlperf.c",)}  # what firmware has by choice: -DEQ_WITH_MLPERF and these files
 
 
 @dataclass(frozen=True)
@@ -127,30 +131,47 @@ def package_of(name: str) -> str:
     return _PACKAGES.get(name, name)
 
 
-def build(board: Board) -> Path:
+def build(board: Board, *, operators: tuple[str, ...] = (), features: tuple[str, ...] = ()) -> Path:
     """The firmware of a board as ELF file, from the cache or made now.
 
-    raises  UnsupportedError without its compiler, CompileError with the compiler's first words, StoreError when nothing
-            can be kept
+    operators  those of the models that it will run (`edgeq.compile.micro.operators`), and no other kernels; (): all
+    features   of FEATURES
+    raises     UnsupportedError without its compiler, CompileError with the compiler's first words, StoreError when
+               nothing can be kept
     """
+    from edgeq.compile import optable
+
     made_for = core(board.core)
-    files = sources(board)
-    compile_one = command(board)
+    table = optable.source(operators) if operators else None
+    files = sources(board, features)
+    compile_one = [*command(board), *(f"-DEQ_WITH_{feature.upper()}" for feature in features)]
     compiler = compile_one[0]
-    digest = hashlib.sha256("\0".join((_version(compiler), *compile_one)).encode())
+    digest = hashlib.sha256("\0".join((_version(compiler), *compile_one, *_SMALL, *_FAST, table or "")).encode())
     for file in (*files, *_headers()):
         digest.update(file.read_bytes())
     out = _paths.writable_home() / "firmware" / digest.hexdigest()[:32] / f"{board.name}.elf"
     if out.is_file():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        objects = _compile(compile_one, files, Path(folder))
+    with tempfile.TemporaryDirectory(dir=out.parent) as name:
+        folder = Path(name)
+        if table is not None:
+            own = folder / "operators.c"
+            own.write_text(table)
+            files = [own if file.name == own.name else file for file in files]
+        objects = _compile(compile_one, files, folder)
         link = [*_LINK, f"-L{_ports() / board.port}", "-T", str(_family(board) / board.memory)]
-        file = Path(folder) / "firmware.elf"
-        _run([compiler, *made_for.libraries, *map(str, objects), *link, "-lgcc", "-o", str(file)])
-        os.replace(file, out)
+        made = folder / "firmware.elf"
+        _run([*compile_one, *_SMALL, *made_for.libraries, *map(str, objects), *link, "-lgcc", "-o", str(made)])
+        os.replace(made, out)
     return out
+
+
+def extra(source: Path) -> tuple[str, ...]:
+    """Flags of one source file besides those of `command`: kernels fast, the rest small."""
+    if source.parent.parent.name == "kernels":
+        return _FAST
+    return _SMALL if source.parent.name in ("proto", "micro", "mcu") and source.name != "memory.c" else ()
 
 
 def command(board: Board) -> list[str]:
@@ -173,25 +194,23 @@ def _compile(compile_one: list[str], files: list[Path], folder: Path) -> list[Pa
     objects = []
     for source in files:
         made = folder / f"{source.parent.name}_{source.stem}.o"
-        _run([*compile_one, "-c", str(source), "-o", str(made)])
+        _run([*compile_one, *extra(source), "-c", str(source), "-o", str(made)])
         objects.append(made)
     return objects
 
 
-def sources(board: Board) -> list[Path]:
+def sources(board: Board, features: tuple[str, ...] = ()) -> list[Path]:
     """The C and assembler files that the firmware of a board is made of."""
     runtime = _paths.runtime()
     return [
         *sorted((runtime / "ports/mcu").glob("*.c")),
         *(file for name in ("start.[cS]", "clock.c") for file in (_ports() / board.port).glob(name)),
         *sorted(_family(board).glob("*.[cS]")),
-        *(
-            runtime / "proto" / f"{name}.c"
-            for name in ("wire", "frame", "sha256", "agent", "agent_store", "agent_engine")
-        ),
+        *(runtime / "proto" / f"{name}.c" for name in _PROTO),
+        *(runtime / name for feature in features for name in FEATURES[feature]),
         *sorted(file for file in (runtime / "micro").glob("*.c") if not file.name.startswith("fuzz")),
         *(runtime / "core" / f"{name}.c" for name in ("check", "shape")),
-        *(sorted((runtime / "kernels/mcu").glob("*.c")) or sorted((runtime / "kernels/ref").glob("*.c"))),
+        *sorted((runtime / "kernels/mcu").glob("*.c")),
     ]
 
 

@@ -33,12 +33,12 @@ static eqm_status try_method(const eqm_program *program, const char *name) {
   if (status == EQM_OK && m.scratch_bytes > MOST_ARENA) status = EQM_NO_MEMORY;
   if (status == EQM_OK) {
     scratch = allocate(m.scratch_bytes);
-    for (uint32_t i = 0; i < m.inputs.count; i++) {
+    for (uint32_t i = 0; i < eqm_input_count(&m); i++) {
       const eqm_value *v = eqm_input(&m, i);
       memset(v->data, 0x3f, (size_t)v->count * eqm_type_bytes(v->type));
     }
     if (eqm_run(&m, scratch, m.scratch_bytes) != EQM_OK) abort(); /* what was proven must run */
-    for (uint32_t i = 0; i < m.outputs.count; i++) {
+    for (uint32_t i = 0; i < eqm_output_count(&m); i++) {
       const eqm_value *v = eqm_output(&m, i);
       volatile uint8_t last = v->data[(size_t)v->count * eqm_type_bytes(v->type) - 1];
       (void)last;

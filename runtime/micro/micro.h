@@ -93,9 +93,7 @@ typedef struct {
   eqm_status status; /* the first fault; whatever is read after it is 0 */
 } eqm_reader;
 
-typedef struct {
-  uint32_t first, count; /* position of the first element */
-} eqm_vector;
+typedef uint32_t eqm_vector; /* position of its count, 0: absent */
 
 typedef struct {
   eqm_reader reader;
@@ -114,8 +112,8 @@ typedef struct {
   uint8_t *arena[EQM_ARENAS];
   uint32_t workspace_bytes, scratch_bytes;
   uint32_t failed_call; /* the call that eqm_prepare refused */
-  eqm_value *records;   /* [values.count] */
-  uint16_t *calls;      /* [instructions.count] of: operator, arguments, the value number of each argument */
+  eqm_value *records;   /* [of values] */
+  uint16_t *calls;      /* [of instructions]: operator, arguments, the value number of each argument */
 } eqm_method;
 
 /* Checks the header and the outermost table. */
@@ -130,6 +128,9 @@ eqm_status eqm_prepare(eqm_method *method, void *const arenas[EQM_ARENAS], void 
 eqm_status eqm_reset(eqm_method *method);
 /* Executes the method; after eqm_prepare it can fail only for scratch. */
 eqm_status eqm_run(const eqm_method *method, void *scratch, size_t scratch_bytes);
+/* How many there are. */
+uint32_t eqm_input_count(const eqm_method *method);
+uint32_t eqm_output_count(const eqm_method *method);
 /* Tensor i of a prepared method; NULL: there is none. */
 const eqm_value *eqm_input(const eqm_method *method, uint32_t i);
 const eqm_value *eqm_output(const eqm_method *method, uint32_t i);

@@ -49,20 +49,14 @@ uint32_t eqm_table(eqm_reader *r, uint32_t table, unsigned id) {
   return at ? follow(r, at) : 0;
 }
 
-eqm_vector eqm_vector_of(eqm_reader *r, uint32_t table, unsigned id, uint32_t element_bytes, uint32_t most) {
-  eqm_vector v = {0, 0};
-  const uint32_t at = eqm_table(r, table, id);
-  if (at == 0) return v;
-  const uint32_t count = eqm_load32(r->base + at);
-  if (count > (r->end - 4 - at) / element_bytes)
-    eqm_fault(r, EQM_BAD_FORMAT);
-  else if (count > most)
-    eqm_fault(r, EQM_TOO_LARGE);
-  else
-    v = (eqm_vector){at + 4, count};
-  return v;
+eqm_vector eqm_vector_of(eqm_reader *r, uint32_t table, unsigned id, uint32_t elements) {
+  const eqm_vector v = eqm_table(r, table, id);
+  const uint32_t count = eqm_count(r, v);
+  if (count > (r->end - 4 - v) / (elements >> 16)) return eqm_fault(r, EQM_BAD_FORMAT);
+  return count > (elements & EQM_ANY) ? eqm_fault(r, EQM_TOO_LARGE) : v;
 }
 
-uint32_t eqm_table_at(eqm_reader *r, eqm_vector v, uint32_t i) { return follow(r, v.first + 4 * i); }
-uint32_t eqm_u32_at(const eqm_reader *r, eqm_vector v, uint32_t i) { return eqm_load32(r->base + v.first + 4 * i); }
-uint32_t eqm_u64_at(eqm_reader *r, eqm_vector v, uint32_t i) { return narrow(r, v.first + 8 * i); }
+uint32_t eqm_count(const eqm_reader *r, eqm_vector v) { return v ? eqm_load32(r->base + v) : 0; }
+uint32_t eqm_u32_at(const eqm_reader *r, eqm_vector v, uint32_t i) { return eqm_load32(r->base + v + 4 + 4 * i); }
+uint32_t eqm_u64_at(eqm_reader *r, eqm_vector v, uint32_t i) { return narrow(r, v + 4 + 8 * i); }
+uint32_t eqm_table_at(eqm_reader *r, eqm_vector v, uint32_t i) { return follow(r, v + 4 + 4 * i); }

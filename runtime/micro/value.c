@@ -26,8 +26,8 @@ uint32_t eqm_type_bytes(uint32_t type) {
 /* Position of entry `index` of a table of offsets into a segment, with `bytes` readable. */
 static uint32_t in_segment(eqm_reader *r, const eqm_program *p, uint32_t table, uint32_t index, uint32_t bytes) {
   const uint32_t segment = eqm_u32(r, table, SUBSEGMENT_INDEX);
-  const eqm_vector offsets = eqm_vector_of(r, table, SUBSEGMENT_OFFSETS, 8, UINT32_MAX);
-  if (p->segments_at == 0 || segment >= p->segments.count || index >= offsets.count)
+  const eqm_vector offsets = eqm_vector_of(r, table, SUBSEGMENT_OFFSETS, EQM_ELEMENTS(8, EQM_ANY));
+  if (p->segments_at == 0 || segment >= eqm_count(r, p->segments) || index >= eqm_count(r, offsets))
     return eqm_fault(r, EQM_BAD_FORMAT);
   const uint32_t description = eqm_table_at(r, p->segments, segment);
   const uint32_t start = eqm_u64(r, description, SEGMENT_OFFSET), size = eqm_u64(r, description, SEGMENT_BYTES);
@@ -38,17 +38,18 @@ static uint32_t in_segment(eqm_reader *r, const eqm_program *p, uint32_t table, 
 }
 
 static void read_shape(eqm_reader *r, uint32_t table, eqm_value *v) {
-  const eqm_vector sizes = eqm_vector_of(r, table, TENSOR_SIZES, 4, EQM_MOST_DIMS),
-                   order = eqm_vector_of(r, table, TENSOR_ORDER, 1, EQM_MOST_DIMS);
-  if (order.count != sizes.count) eqm_fault(r, EQM_NOT_MICRO);
-  if (sizes.first % sizeof(int32_t)) eqm_fault(r, EQM_UNALIGNED);
+  const eqm_vector sizes = eqm_vector_of(r, table, TENSOR_SIZES, EQM_ELEMENTS(4, EQM_MOST_DIMS)),
+                   order = eqm_vector_of(r, table, TENSOR_ORDER, EQM_ELEMENTS(1, EQM_MOST_DIMS));
+  const uint32_t rank = eqm_count(r, sizes), first = sizes + 4;
+  if (eqm_count(r, order) != rank) eqm_fault(r, EQM_NOT_MICRO);
+  if (first % sizeof(int32_t)) eqm_fault(r, EQM_UNALIGNED);
   if (r->status != EQM_OK) return;
-  v->rank = (uint8_t)sizes.count;
-  v->size = (const int32_t *)(const void *)(r->base + sizes.first);
+  v->rank = (uint8_t)rank;
+  v->size = (const int32_t *)(const void *)(r->base + first);
   v->count = 1;
-  for (uint32_t i = 0; i < sizes.count; i++) {
+  for (uint32_t i = 0; i < rank; i++) {
     const uint32_t extent = eqm_u32_at(r, sizes, i);
-    if (r->base[order.first + i] != i) eqm_fault(r, EQM_NOT_MICRO); /* only rows in order */
+    if (r->base[order + 4 + i] != i) eqm_fault(r, EQM_NOT_MICRO); /* only rows in order */
     if (v->count && extent > MOST_ELEMENTS / v->count)
       eqm_fault(r, EQM_TOO_LARGE);
     else
@@ -115,7 +116,7 @@ static void read_double(eqm_reader *r, uint32_t table, eqm_value *v) {
 /* A value that lists no others. wanted: the kind that it must have, 0: any. */
 static void read_plain(eqm_method *m, uint32_t number, uint32_t wanted) {
   eqm_reader *r = &m->reader;
-  if (number >= m->values.count) {
+  if (number >= eqm_count(r, m->values)) {
     eqm_fault(r, EQM_BAD_FORMAT);
     return;
   }
@@ -147,12 +148,12 @@ void eqm_decode(eqm_method *m, uint32_t number) {
   if ((!ints && v->kind != EQM_TENSOR_LIST) || v->items) return;
   const uint32_t table = eqm_table(r, eqm_table_at(r, m->values, number), VALUE_TABLE);
   const uint32_t width = ints ? 8 : 4; /* an item is a value number */
-  const eqm_vector items = eqm_vector_of(r, table, VALUE_CONTENT, width, EQM_MOST_ITEMS);
-  for (uint32_t i = 0; i < items.count; i++)
+  const eqm_vector items = eqm_vector_of(r, table, VALUE_CONTENT, EQM_ELEMENTS(width, EQM_MOST_ITEMS));
+  for (uint32_t i = 0; i < eqm_count(r, items); i++)
     read_plain(m, ints ? eqm_u64_at(r, items, i) : eqm_u32_at(r, items, i), ints ? EQM_INT : EQM_TENSOR);
   v->type = (uint8_t)width;
-  v->count = items.count;
-  v->items = r->base + items.first;
+  v->count = eqm_count(r, items);
+  v->items = r->base + items + 4;
 }
 
 uint32_t eqm_first_bytes(eqm_method *m, uint32_t number) {

@@ -1,4 +1,4 @@
-/* PUT, LIST, GET, ERASE. */
+/* PUT, LIST, ERASE. */
 #include "agent_internal.h"
 
 void eq_close_put(eq_agent *agent, bool drop) {
@@ -7,7 +7,7 @@ void eq_close_put(eq_agent *agent, bool drop) {
 }
 
 static bool need_put(eq_agent *agent) {
-  return agent->putting || eq_fail(&agent->failure, EQ_CODE_NO_PUT, EQ_TEXT("no transfer is open: begin one first"));
+  return agent->putting || eq_fail(&agent->failure, EQ_CODE_NO_PUT, "no transfer is open: begin one first");
 }
 
 bool eq_on_PUT_BEGIN(eq_agent *agent, eq_reader *r, eq_writer *w) {
@@ -23,7 +23,7 @@ bool eq_on_PUT_BEGIN(eq_agent *agent, eq_reader *r, eq_writer *w) {
   agent->putting = true;
   agent->put = entry;
   agent->put_have = have;
-  eq_give_u64(w, have);
+  eq_give_size(w, have);
   return true;
 }
 
@@ -33,15 +33,15 @@ bool eq_on_PUT_DATA(eq_agent *agent, eq_reader *r, eq_writer *w) {
   const uint8_t *bytes = eq_take_rest(r, &count);
   if (!eq_read_all(agent, r) || !need_put(agent)) return false;
   if (offset != agent->put_have)
-    return eq_fail_at(agent, EQ_CODE_BAD_OFFSET, EQ_TEXT("data must go on at "), agent->put_have);
+    return eq_fail_with(&agent->failure, EQ_CODE_BAD_OFFSET, "data must go on at ", agent->put_have);
   if (count > agent->put.size - offset)
-    return eq_fail_at(agent, EQ_CODE_TOO_LARGE, EQ_TEXT("data past the announced size "), agent->put.size);
+    return eq_fail_with(&agent->failure, EQ_CODE_TOO_LARGE, "data past the announced size ", agent->put.size);
   if (!agent->store->append(agent->store->context, offset, bytes, count, &agent->failure)) {
     eq_close_put(agent, false);
     return false;
   }
   agent->put_have += count;
-  eq_give_u64(w, agent->put_have);
+  eq_give_size(w, agent->put_have);
   return true;
 }
 
@@ -60,7 +60,7 @@ static bool verify_put(eq_agent *agent, eq_writer *w, uint8_t digest[EQ_SHA256_B
   for (size_t i = 0; i < EQ_SHA256_BYTES; i++) {
     if (digest[i] != agent->put.sha256[i])
       return eq_fail(&agent->failure, EQ_CODE_BAD_HASH,
-                     EQ_TEXT("SHA-256 of the stored bytes is not the announced one; the transfer was dropped"));
+                     "SHA-256 of the stored bytes is not the announced one; the transfer was dropped");
   }
   return true;
 }
@@ -68,8 +68,8 @@ static bool verify_put(eq_agent *agent, eq_writer *w, uint8_t digest[EQ_SHA256_B
 bool eq_on_PUT_COMMIT(eq_agent *agent, eq_reader *r, eq_writer *w) {
   if (!eq_read_all(agent, r) || !need_put(agent)) return false;
   if (agent->put_have != agent->put.size)
-    return eq_fail_at(agent, EQ_CODE_BAD_OFFSET, EQ_TEXT("the transfer is not complete, it must go on at "),
-                      agent->put_have);
+    return eq_fail_with(&agent->failure, EQ_CODE_BAD_OFFSET, "the transfer is not complete, it must go on at ",
+                        agent->put_have);
   uint8_t digest[EQ_SHA256_BYTES];
   const bool good = verify_put(agent, w, digest);
   const bool done = good && agent->store->commit(agent->store->context, &agent->failure);
@@ -89,55 +89,25 @@ bool eq_on_LIST(eq_agent *agent, eq_reader *r, eq_writer *w) {
   const uint16_t start = (uint16_t)eq_take_le(r, 2);
   if (!eq_read_all(agent, r)) return false;
   const eq_store *store = agent->store;
-  uint16_t total = 0;
-  if (!store->count(store->context, &total, &agent->failure)) return false;
-  eq_give_le(w, total, 2);
-  uint8_t *count = eq_give(w, 1);
+  uint8_t *total = eq_give(w, 2), *count = eq_give(w, 1);
   enum { LONGEST = 1 + EQ_NAME_MAX + EQ_SHA256_BYTES + 8 };
   *count = 0;
-  for (uint16_t i = start; i < total && *count < 255 && eq_room(w) >= LONGEST; i++) {
-    eq_entry entry;
-    if (!store->entry(store->context, i, &entry, &agent->failure)) return false;
-    eq_give_text(w, entry.name);
-    eq_give_bytes(w, entry.sha256, EQ_SHA256_BYTES);
-    eq_give_u64(w, entry.size);
+  const eq_entry *entry;
+  unsigned i = 0;
+  for (; (entry = store->entry(store->context, i)); i++) {
+    if (i < start || *count == 255 || eq_room(w) < LONGEST) continue;
+    eq_give_text(w, entry->name);
+    eq_give_bytes(w, entry->sha256, EQ_SHA256_BYTES);
+    eq_give_size(w, entry->size);
     ++*count;
   }
+  eq_store_le(total, i, 2);
   return true;
-}
-
-uint8_t *eq_give_piece(eq_agent *agent, eq_writer *w, size_t total, size_t offset, size_t *count) {
-  if (offset > total) {
-    eq_fail_at(agent, EQ_CODE_BAD_OFFSET, EQ_TEXT("offset past the end at "), total);
-    return NULL;
-  }
-  eq_give_u64(w, total);
-  if (*count > total - offset) *count = total - offset;
-  if (*count > eq_room(w)) *count = eq_room(w);
-  return eq_give(w, *count);
-}
-
-bool eq_on_GET(eq_agent *agent, eq_reader *r, eq_writer *w) {
-  const uint8_t source = (uint8_t)eq_take_le(r, 1);
-#ifndef EQ_MICRO
-  if (source == EQ_GET_PROFILE) return eq_get_trace(agent, r, w);
-#endif
-  char name[EQ_NAME_MAX + 1];
-  if (!eq_read_name(agent, r, name)) return false;
-  const size_t offset = eq_take_size(r);
-  size_t count = eq_take_le(r, 4);
-  if (!eq_read_all(agent, r)) return false;
-  if (source != EQ_GET_OBJECT) return eq_fail_at(agent, EQ_CODE_BAD_REQUEST, EQ_TEXT("unknown source "), source);
-  const eq_store *store = agent->store;
-  eq_entry entry;
-  if (!store->find(store->context, name, &entry, &agent->failure)) return false;
-  uint8_t *bytes = eq_give_piece(agent, w, entry.size, offset, &count);
-  return bytes && store->read(store->context, name, offset, bytes, count, &agent->failure);
 }
 
 bool eq_on_ERASE(eq_agent *agent, eq_reader *r, eq_writer *w) {
   (void)w;
-  char name[EQ_NAME_MAX + 1];
+  char name[EQ_NAME_BYTES];
   return eq_read_name(agent, r, name) && eq_read_all(agent, r) &&
          agent->store->erase(agent->store->context, name, &agent->failure);
 }

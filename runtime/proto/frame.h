@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-enum { EQ_FRAME_HEADER = 9, EQ_FRAME_TAIL = 4 };
+enum { EQ_FRAME_HEADER = 9, EQ_FRAME_TAIL = 4, EQ_FRAME_EXTRA = EQ_FRAME_HEADER + EQ_FRAME_TAIL };
 
 /* CRC-32 as in zlib; start with 0, go on with the value returned. */
 uint32_t eq_crc32(uint32_t crc, const uint8_t *bytes, size_t count);
@@ -30,15 +30,14 @@ typedef struct {
 } eq_frame;
 
 typedef struct {
-  uint8_t *payload; /* [capacity], the caller's */
-  uint32_t capacity;
-  uint32_t have, length, crc; /* bytes of the current frame, its payload's length, CRC so far */
-  uint8_t header[EQ_FRAME_HEADER], tail[EQ_FRAME_TAIL];
+  uint8_t *frame;          /* [capacity + EQ_FRAME_EXTRA], the caller's */
+  uint32_t capacity, have; /* the longest payload; bytes of the current frame */
 } eq_parser;
 
 typedef enum { EQ_PARSE_MORE = 0, EQ_PARSE_FRAME, EQ_PARSE_TOO_LONG, EQ_PARSE_BAD_CRC } eq_parse;
 
-void eq_parser_init(eq_parser *parser, uint8_t *payload, uint32_t capacity);
+/* frame  [capacity + EQ_FRAME_EXTRA] */
+void eq_parser_init(eq_parser *parser, uint8_t *frame, uint32_t capacity);
 
 /* Reads until something is to be told or the bytes are used up; *used says how many were. After any result but
  * EQ_PARSE_MORE the parser looks for the next magic. Bytes that belong to no frame are skipped in silence. */

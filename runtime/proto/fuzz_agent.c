@@ -94,35 +94,23 @@ static void store_close(void *c, bool drop) {
   put.open = false;
   if (drop) put.have = 0;
 }
-static bool store_count(void *c, uint16_t *count, eq_failure *f) {
+static const eq_entry *store_entry(void *c, unsigned index) {
   (void)c;
-  (void)f;
-  *count = 0;
-  for (int i = 0; i < FILES; i++) *count = (uint16_t)(*count + files[i].used);
-  return true;
+  for (int i = 0; i < FILES; i++)
+    if (files[i].used && index-- == 0) return &files[i].entry;
+  return NULL;
 }
-static bool store_entry(void *c, uint16_t index, eq_entry *entry, eq_failure *f) {
-  (void)c;
-  (void)f;
-  for (int i = 0; i < FILES; i++) {
-    if (!files[i].used || index-- > 0) continue;
-    *entry = files[i].entry;
-    return true;
-  }
-  REQUIRE(!"index past count");
-  return false;
-}
-static bool store_find(void *c, const char *name, eq_entry *entry, eq_failure *f) {
+static const eq_entry *store_find(void *c, const char *name, eq_failure *f) {
   (void)c;
   const int i = file_of(name);
-  if (i < 0) return eq_fail(f, EQ_CODE_NOT_FOUND, "no such file");
-  *entry = files[i].entry;
-  return true;
+  if (i >= 0) return &files[i].entry;
+  eq_fail(f, EQ_CODE_NOT_FOUND, "no such file");
+  return NULL;
 }
-static bool store_read(void *c, const char *name, size_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
+static bool store_read(void *c, const eq_entry *entry, size_t offset, uint8_t *bytes, size_t count, eq_failure *f) {
   (void)c;
   (void)f;
-  const int i = file_of(name);
+  const int i = file_of(entry->name);
   REQUIRE(i >= 0 && offset <= files[i].entry.size && count <= files[i].entry.size - offset);
   if (count > 0) memcpy(bytes, files[i].bytes + offset, count);
   return true;
@@ -139,11 +127,11 @@ static size_t store_free(void *c) {
   return FILE_BYTES;
 }
 
-/* ---- an engine whose nets have two inputs and two outputs ---- */
+/* ---- an engine whose nets have two inputs and two outputs, each in a block of its own that ASan guards ---- */
 enum { NETS = 3, TENSOR_BYTES = 96 };
 static struct {
   bool loaded;
-  uint8_t input[2][TENSOR_BYTES], output[2][TENSOR_BYTES];
+  uint8_t *tensors[2][2]; /* inputs, outputs */
 } nets[NETS];
 static uint8_t trace[300];
 static bool traced;
@@ -157,8 +145,11 @@ static bool engine_load(void *c, const char *name, const char *method, uint16_t 
   if (file_of(name) < 0) return eq_fail(f, EQ_CODE_NOT_FOUND, "no such file");
   for (*net = 0; *net < NETS; ++*net) {
     if (nets[*net].loaded) continue;
-    memset(&nets[*net], 0, sizeof nets[*net]);
     nets[*net].loaded = true;
+    for (int i = 0; i < 4; i++) {
+      nets[*net].tensors[i / 2][i % 2] = calloc(1, TENSOR_BYTES);
+      REQUIRE(nets[*net].tensors[i / 2][i % 2]);
+    }
     return true;
   }
   return eq_fail(f, EQ_CODE_TOO_MANY, "full");
@@ -167,44 +158,29 @@ static bool engine_unload(void *c, uint16_t net, eq_failure *f) {
   (void)c;
   if (!loaded(net, f)) return false;
   nets[net].loaded = false;
+  for (int i = 0; i < 4; i++) free(nets[net].tensors[i / 2][i % 2]);
   return true;
 }
 static bool engine_describe(void *c, uint16_t net, eq_net *out, eq_failure *f) {
   (void)c;
   if (!loaded(net, f)) return false;
-  *out = (eq_net){1, 2, 3, 4, 2, 2};
+  *out = (eq_net){1, 2, 3, 4, {2, 2}};
   return true;
 }
-static bool engine_tensor(void *c, uint16_t net, bool output, uint16_t index, eq_tensor *out, eq_failure *f) {
+static void engine_tensor(void *c, uint16_t net, bool output, unsigned index, eq_tensor *out) {
   (void)c;
-  REQUIRE(index < 2);
-  if (!loaded(net, f)) return false;
-  *out = (eq_tensor){output && net == 0 ? EQ_DTYPE_f32 : EQ_DTYPE_u8, 2, {4, 24}, TENSOR_BYTES};
+  REQUIRE(index < 2 && net < NETS && nets[net].loaded);
+  *out = (eq_tensor){
+      output && net == 0 ? EQ_DTYPE_f32 : EQ_DTYPE_u8, 2, {4, 24}, TENSOR_BYTES, nets[net].tensors[output][index]};
   if (out->dtype == EQ_DTYPE_f32) out->shape[1] = 6;
-  return true;
 }
-static bool engine_input(void *c, uint16_t net, uint16_t index, size_t offset, const uint8_t *bytes, size_t count,
-                         eq_failure *f) {
+static bool engine_run(void *c, uint16_t net, bool fresh, uint64_t *ticks, eq_failure *f) {
   (void)c;
-  REQUIRE(index < 2 && offset <= TENSOR_BYTES && count <= TENSOR_BYTES - offset);
-  if (!loaded(net, f)) return false;
-  if (count > 0) memcpy(nets[net].input[index] + offset, bytes, count);
-  return true;
-}
-static bool engine_run(void *c, uint16_t net, uint64_t *ticks, eq_failure *f) {
-  (void)c;
+  (void)fresh;
   if (!loaded(net, f)) return false;
   if (once_in(20)) return eq_fail(f, EQ_CODE_RUN_FAILED, "bad day");
-  memcpy(nets[net].output, nets[net].input, sizeof nets[net].output);
+  for (int i = 0; i < 2; i++) memcpy(nets[net].tensors[1][i], nets[net].tensors[0][i], TENSOR_BYTES);
   *ticks = next();
-  return true;
-}
-static bool engine_output(void *c, uint16_t net, uint16_t index, size_t offset, uint8_t *bytes, size_t count,
-                          eq_failure *f) {
-  (void)c;
-  REQUIRE(index < 2 && offset <= TENSOR_BYTES && count <= TENSOR_BYTES - offset);
-  if (!loaded(net, f)) return false;
-  if (count > 0) memcpy(bytes, nets[net].output[index] + offset, count);
   return true;
 }
 static bool engine_profile(void *c, uint16_t net, uint32_t runs, size_t *size, eq_failure *f) {
@@ -230,21 +206,21 @@ static size_t engine_peak(void *c) {
   return 1;
 }
 static void engine_reset(void *c) {
-  (void)c;
-  memset(nets, 0, sizeof nets);
+  eq_failure ignored;
+  for (uint16_t net = 0; net < NETS; net++) engine_unload(c, net, &ignored);
 }
 
 static const eq_store store = {NULL,        store_begin, store_append, store_read_back, store_commit, store_close,
-                               store_count, store_entry, store_find,   store_read,      store_erase,  store_free};
-static const eq_engine engine = {
-    NULL,          engine_load,    engine_unload,       engine_describe,     engine_tensor, engine_input, engine_run,
-    engine_output, engine_profile, engine_profile_read, engine_profile_size, engine_peak,   engine_reset};
+                               store_entry, store_find,  store_read,   store_erase,     store_free};
+static const eq_engine engine = {NULL,        engine_load,    engine_unload,       engine_describe,     engine_tensor,
+                                 engine_run,  engine_profile, engine_profile_read, engine_profile_size, engine_peak,
+                                 engine_reset};
 static const char *const targets[] = {"fuzz", NULL};
-static const eq_device device = {NETS, 1, 0, "fuzz", "fuzz", "none", "none", "ref", "ns", targets, 0};
+static const eq_device device = {NETS, 1, 0, {"fuzz", "fuzz", "none", "none", "ref", "ns"}, targets, 0};
 
 /* ---- what comes back ---- */
 enum { PAYLOAD = 1024 };
-static uint8_t answer_payload[PAYLOAD];
+static uint8_t answer_frame[PAYLOAD + EQ_FRAME_EXTRA];
 static eq_parser answers;
 static unsigned long answered, carried_out[256]; /* by type of the answer */
 static eq_frame last_answer;
@@ -373,7 +349,7 @@ static void feed(eq_agent *agent, const uint8_t *bytes, size_t count) {
 }
 
 static void alive(eq_agent *agent) {
-  uint8_t frame[EQ_AGENT_EXTRA + 2] = {0};
+  uint8_t frame[EQ_FRAME_EXTRA + 2] = {0};
   eq_agent_idle(agent);
   const unsigned long before = answered;
   const size_t size = eq_frame_seal(frame, EQ_TYPE_HELLO, 7, 2);
@@ -382,7 +358,7 @@ static void alive(eq_agent *agent) {
 }
 
 static void one(eq_agent *agent) {
-  static uint8_t frame[PAYLOAD + EQ_AGENT_EXTRA + 64];
+  static uint8_t frame[PAYLOAD + EQ_FRAME_EXTRA + 64];
   eq_writer w = {frame + EQ_FRAME_HEADER, frame + EQ_FRAME_HEADER + PAYLOAD, false};
   const uint8_t type = plausible(&w);
   uint32_t length = (uint32_t)(w.at - frame - EQ_FRAME_HEADER);
@@ -425,9 +401,10 @@ int main(int argc, char **argv) {
   const unsigned long frames = argc > 1 ? strtoul(argv[1], NULL, 10) : 100000;
   seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
   state = seed;
-  uint8_t *request = malloc(PAYLOAD), *answer = malloc(PAYLOAD + EQ_AGENT_EXTRA); /* on the heap: guarded */
+  uint8_t *request = malloc(PAYLOAD + EQ_FRAME_EXTRA),
+          *answer = malloc(PAYLOAD + EQ_FRAME_EXTRA); /* on the heap: guarded */
   eq_agent agent;
-  eq_parser_init(&answers, answer_payload, PAYLOAD);
+  eq_parser_init(&answers, answer_frame, PAYLOAD);
   REQUIRE(request && answer);
   REQUIRE(!eq_agent_init(&agent, &store, &engine, &device, receive, NULL, request, answer, EQ_AGENT_MIN_PAYLOAD - 1));
   REQUIRE(eq_agent_init(&agent, &store, &engine, &device, receive, NULL, request, answer, PAYLOAD));

@@ -112,47 +112,45 @@ static bool still_loaded(eq_mlperf *d, eq_net *net) {
 }
 
 /* The first program of the store. */
-static bool stored(const eq_mlperf *d, eq_entry *entry) {
-  eq_failure failure;
-  uint16_t count = 0;
-  const eq_store *s = d->port->store;
-  return s->count(s->context, &count, &failure) && count && s->entry(s->context, 0, entry, &failure);
-}
+static const eq_entry *stored(const eq_mlperf *d) { return d->port->store->entry(d->port->store->context, 0); }
 
 static bool load(eq_mlperf *d, eq_net *net) {
   if (still_loaded(d, net)) return true;
-  eq_entry entry;
   eq_failure failure;
   const eq_engine *e = d->port->engine;
-  if (!stored(d, &entry)) return fail(d, "no program is stored");
-  if (!e->load(e->context, entry.name, "forward", &d->net, &failure)) return fail(d, "the program cannot be loaded");
+  const eq_entry *entry = stored(d);
+  if (!entry) return fail(d, "no program is stored");
+  if (!e->load(e->context, entry->name, "forward", &d->net, &failure)) return fail(d, "the program cannot be loaded");
   d->loaded = true;
   return still_loaded(d, net) || fail(d, "the program cannot be described");
+}
+
+/* Of the loaded net. */
+static eq_tensor tensor(const eq_mlperf *d, bool output, unsigned index) {
+  const eq_engine *e = d->port->engine;
+  eq_tensor t;
+  e->tensor(e->context, d->net, output, index, &t);
+  return t;
 }
 
 /* Bytes of all inputs, one after the other. */
 static size_t input_bytes(const eq_mlperf *d, const eq_net *net) {
   size_t sum = 0;
-  eq_tensor tensor;
-  eq_failure failure;
-  const eq_engine *e = d->port->engine;
-  for (uint16_t i = 0; i < net->inputs; i++)
-    if (e->tensor(e->context, d->net, false, i, &tensor, &failure)) sum += tensor.bytes;
+  for (unsigned i = 0; i < net->tensors[0]; i++) sum += tensor(d, false, i).bytes;
   return sum;
 }
 
 static bool run_once(const eq_mlperf *d, const eq_net *net) {
-  eq_tensor tensor;
   eq_failure failure;
   uint64_t ticks;
   const eq_engine *e = d->port->engine;
   const uint8_t *at = d->input;
-  for (uint16_t i = 0; i < net->inputs; i++) {
-    if (!e->tensor(e->context, d->net, false, i, &tensor, &failure)) return false;
-    if (!e->input(e->context, d->net, i, 0, at, tensor.bytes, &failure)) return false;
-    at += tensor.bytes;
+  for (unsigned i = 0; i < net->tensors[0]; i++) {
+    const eq_tensor t = tensor(d, false, i);
+    eq_copy(t.data, at, t.bytes);
+    at += t.bytes;
   }
-  return e->run(e->context, d->net, &ticks, &failure);
+  return e->run(e->context, d->net, true, &ticks, &failure);
 }
 
 static void timestamp(const eq_mlperf *d) {
@@ -163,21 +161,13 @@ static void timestamp(const eq_mlperf *d) {
 
 static bool results(eq_mlperf *d) {
   eq_net net;
-  eq_tensor tensor;
-  eq_failure failure;
-  const eq_engine *e = d->port->engine;
-  if (!still_loaded(d, &net) || !net.outputs) return fail(d, "nothing was inferred");
-  if (!e->tensor(e->context, d->net, true, 0, &tensor, &failure) || tensor.dtype != EQ_DTYPE_f32)
-    return fail(d, "the output is not float32");
+  if (!still_loaded(d, &net) || !net.tensors[1]) return fail(d, "nothing was inferred");
+  const eq_tensor t = tensor(d, true, 0);
+  if (t.dtype != EQ_DTYPE_f32) return fail(d, "the output is not float32");
   say(d, "m-results-[");
-  for (size_t at = 0; at < tensor.bytes; at += sizeof(float)) {
-    union {
-      uint8_t bytes[sizeof(float)];
-      float value;
-    } one;
-    if (!e->output(e->context, d->net, 0, at, one.bytes, sizeof one.bytes, &failure)) break;
+  for (size_t at = 0; t.data && at < t.bytes; at += sizeof(float)) {
     if (at) say(d, ",");
-    say_float(d, one.value);
+    say_float(d, *(const float *)(const void *)(t.data + at));
   }
   say_line(d, "]");
   return true;
@@ -262,10 +252,10 @@ static bool db(eq_mlperf *d, char *rest) {
 
 /* The runner knows five models by name: a program stored under one of them is announced as that. */
 static bool profile(eq_mlperf *d) {
-  eq_entry entry;
+  const eq_entry *entry = stored(d);
   say_line(d, "m-profile-[ULPMark for tinyML Firmware V0.0.1]");
   say(d, "m-model-[");
-  if (stored(d, &entry)) say(d, entry.name);
+  if (entry) say(d, entry->name);
   say_line(d, "]");
   return true;
 }

@@ -1,5 +1,7 @@
 #include "sha256.h"
 
+#include "wire.h"
+
 static const uint32_t K[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -37,10 +39,14 @@ static void compress(uint32_t state[8], const uint8_t *block) {
   for (int i = 0; i < 8; i++) state[i] += s[i];
 }
 
+static void store_be(uint8_t *at, uint32_t value) {
+  for (int i = 3; i >= 0; i--, value >>= 8) at[i] = (uint8_t)value;
+}
+
 void eq_sha256_init(eq_sha256 *hash) {
   static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                     0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  for (int i = 0; i < 8; i++) hash->state[i] = start[i];
+  eq_copy((uint8_t *)hash->state, (const uint8_t *)start, sizeof start);
   hash->count = 0;
 }
 
@@ -51,15 +57,15 @@ void eq_sha256_update(eq_sha256 *hash, const uint8_t *bytes, size_t count) {
   }
 }
 
-static void pad(eq_sha256 *hash, uint32_t byte) {
-  const uint8_t one = (uint8_t)byte;
-  eq_sha256_update(hash, &one, 1);
-}
-
 void eq_sha256_final(eq_sha256 *hash, uint8_t digest[EQ_SHA256_BYTES]) {
   const uint64_t bits = hash->count * 8;
-  pad(hash, 0x80);
-  while (hash->count % 64 != 56) pad(hash, 0);
-  for (int shift = 56; shift >= 0; shift -= 8) pad(hash, (uint32_t)(bits >> shift));
-  for (int i = 0; i < EQ_SHA256_BYTES; i++) digest[i] = (uint8_t)(hash->state[i / 4] >> (24 - 8 * (i % 4)));
+  uint8_t pad = 0x80;
+  do {
+    eq_sha256_update(hash, &pad, 1);
+    pad = 0;
+  } while (hash->count % 64 != 56);
+  store_be(hash->block + 56, (uint32_t)(bits >> 32));
+  store_be(hash->block + 60, (uint32_t)bits);
+  compress(hash->state, hash->block);
+  for (int i = 0; i < 8; i++) store_be(digest + 4 * i, hash->state[i]);
 }

@@ -46,17 +46,11 @@ size_t eq_take_size(eq_reader *r) {
 void eq_take_text(eq_reader *r, char *out, size_t size) {
   const size_t length = eq_take_le(r, 1);
   const uint8_t *at = eq_take(r, length);
-  out[0] = 0;
-  if (!at) return;
-  if (length >= size) {
-    r->bad = true;
-    return;
+  r->bad |= length >= size;
+  for (size_t i = 0; i < size; i++) {
+    out[i] = !r->bad && i < length ? (char)at[i] : 0;
+    r->bad |= i < length && !out[i];
   }
-  for (size_t i = 0; i < length; i++) {
-    if (at[i] == 0) r->bad = true;
-    out[i] = (char)at[i];
-  }
-  out[length] = 0;
 }
 
 uint8_t *eq_give(eq_writer *w, size_t count) {
@@ -78,6 +72,8 @@ void eq_give_u64(eq_writer *w, uint64_t value) {
   uint8_t *at = eq_give(w, 8);
   if (at) eq_store_le(at, value, 8);
 }
+
+void eq_give_size(eq_writer *w, size_t value) { eq_give_u64(w, value); }
 
 void eq_give_bytes(eq_writer *w, const uint8_t *bytes, size_t count) {
   uint8_t *at = eq_give(w, count);

@@ -43,6 +43,7 @@ static inline size_t eq_room(const eq_writer *w) { return (size_t)(w->end - w->a
 uint8_t *eq_give(eq_writer *w, size_t count);
 void eq_give_le(eq_writer *w, uint32_t value, unsigned bytes);
 void eq_give_u64(eq_writer *w, uint64_t value);
+void eq_give_size(eq_writer *w, size_t value);
 void eq_give_bytes(eq_writer *w, const uint8_t *bytes, size_t count);
 /* At most 255 bytes of it. */
 void eq_give_text(eq_writer *w, const char *text);

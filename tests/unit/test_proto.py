@@ -56,7 +56,7 @@ class CParser:
     def __init__(self, lib, capacity):
         self.lib = lib
         self.state = ctypes.create_string_buffer(256)
-        self.payload = ctypes.create_string_buffer(capacity)
+        self.payload = ctypes.create_string_buffer(capacity + 13)  # whole frames
         lib.eq_parser_init(self.state, self.payload, ctypes.c_uint32(capacity))
 
     def feed(self, data):

@@ -36,30 +36,17 @@ Engine::Engine(const Store &store, uint64_t limit_bytes) : store_(store), limit_
             n->program->planned_bytes(),
             n->program->program_bytes(),
             n->before_bytes,
-            static_cast<uint16_t>(n->program->inputs().size()),
-            static_cast<uint16_t>(n->program->outputs().size())};
+            {static_cast<uint16_t>(n->program->inputs().size()), static_cast<uint16_t>(n->program->outputs().size())}};
     return true;
   };
-  table_.tensor = [](void *c, uint16_t net, bool output, uint16_t index, eq_tensor *out, eq_failure *f) {
-    const Net *n = self(c).find(net, f);
-    if (n) *out = (output ? n->program->outputs() : n->program->inputs()).at(index);
-    return n != nullptr;
+  table_.tensor = [](void *c, uint16_t net, bool output, unsigned index, eq_tensor *out) {
+    const Net &n = self(c).nets_.at(net);
+    *out = (output ? n.program->outputs() : n.program->inputs()).at(index);
+    out->data = !output ? n.program->input(index)
+                : n.ran ? const_cast<uint8_t *>(n.program->output(index)) // read only, by the agent's contract
+                        : nullptr;
   };
-  table_.input = [](void *c, uint16_t net, uint16_t index, uint64_t offset, const uint8_t *bytes, size_t count,
-                    eq_failure *f) {
-    const Net *n = self(c).find(net, f);
-    if (n && count > 0) std::memcpy(n->program->input(index) + offset, bytes, count);
-    return n != nullptr;
-  };
-  table_.run = [](void *c, uint16_t net, uint64_t *ticks, eq_failure *f) { return self(c).run(net, ticks, f); };
-  table_.output = [](void *c, uint16_t net, uint16_t index, uint64_t offset, uint8_t *bytes, size_t count,
-                     eq_failure *f) {
-    const Net *n = self(c).find(net, f);
-    if (!n) return false;
-    if (!n->ran) return eq_fail(f, EQ_CODE_BAD_REQUEST, "the net has not run yet: there are no outputs");
-    if (count > 0) std::memcpy(bytes, n->program->output(index) + offset, count);
-    return true;
-  };
+  table_.run = [](void *c, uint16_t net, bool, uint64_t *ticks, eq_failure *f) { return self(c).run(net, ticks, f); };
   table_.profile = [](void *c, uint16_t net, uint32_t runs, uint64_t *size, eq_failure *f) {
     return self(c).profile(net, runs, size, f);
   };

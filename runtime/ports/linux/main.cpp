@@ -109,7 +109,7 @@ void run(const Options &options, int in, int out) {
                          targets,
                          0};
 
-  std::vector<uint8_t> request(kPayload), answer(kPayload + EQ_AGENT_EXTRA);
+  std::vector<uint8_t> request(kPayload + EQ_FRAME_EXTRA), answer(kPayload + EQ_FRAME_EXTRA);
   edgeq::Link link;
   eq_agent agent;
   if (!eq_agent_init(&agent, store.table(), engine.table(), &device, edgeq::Link::send, &link, request.data(),

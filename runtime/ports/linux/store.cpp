@@ -162,18 +162,17 @@ Store::Store(std::string directory) : root_(std::move(directory)) {
   };
   table_.commit = [](void *c, eq_failure *f) { return self(c).commit(f); };
   table_.close = [](void *c, bool drop) { self(c).close(drop); };
-  table_.count = [](void *c, uint16_t *count, eq_failure *f) {
-    if (!self(c).list(f)) return false;
-    *count = static_cast<uint16_t>(std::min<size_t>(self(c).entries().size(), UINT16_MAX));
-    return true;
+  table_.entry = [](void *c, unsigned i) -> const eq_entry * {
+    eq_failure ignored;
+    if (i == 0) self(c).list(&ignored);
+    const std::vector<eq_entry> &entries = self(c).entries();
+    return i < std::min<size_t>(entries.size(), UINT16_MAX) ? &entries[i] : nullptr;
   };
-  table_.entry = [](void *c, uint16_t i, eq_entry *e, eq_failure *) {
-    *e = self(c).entries().at(i);
-    return true;
+  table_.find = [](void *c, const char *name, eq_failure *f) -> const eq_entry * {
+    return self(c).find(name, &self(c).found_, f) ? &self(c).found_ : nullptr;
   };
-  table_.find = [](void *c, const char *name, eq_entry *e, eq_failure *f) { return self(c).find(name, e, f); };
-  table_.read = [](void *c, const char *name, uint64_t at, uint8_t *bytes, size_t n, eq_failure *f) {
-    return self(c).read(name, at, bytes, n, f);
+  table_.read = [](void *c, const eq_entry *e, uint64_t at, uint8_t *bytes, size_t n, eq_failure *f) {
+    return self(c).read(e->name, at, bytes, n, f);
   };
   table_.erase = [](void *c, const char *name, eq_failure *f) { return self(c).erase(name, f); };
   table_.free_bytes = [](void *c) { return self(c).free_bytes(); };

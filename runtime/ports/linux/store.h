@@ -47,7 +47,7 @@ private:
   std::string root_;
   eq_store table_;
   std::vector<eq_entry> entries_;
-  eq_entry put_{};
+  eq_entry put_{}, found_{};
   int fd_ = -1;           // the open transfer
   bool complete_ = false; // fd_ is an object that was there already
 };

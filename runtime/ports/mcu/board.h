@@ -7,13 +7,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/agent.h"
+
 typedef struct {
-  const char *name, *arch, *cpu, *isa;
-  const char *target; /* what programs are compiled for: micro:CORE */
-  const char *tick;   /* "ns" on silicon, "instructions" in a simulator */
-  uint32_t ns_256;    /* duration of a cycle in 1/256 of that unit */
-  uint32_t page;      /* the most bytes of flash that are erased at once; divides half of the slots' flash */
+  eq_device device; /* without its memory */
+  uint32_t ns_256;  /* duration of a cycle in 1/256 of a tick */
+  uint32_t page;    /* the most bytes of flash that are erased at once; divides half of the slots' flash */
 } board_info;
+
+/* tick: "ns" on silicon, "instructions" in a simulator. The other words come from the build. */
+#define BOARD_DEVICE(tick)                                                                                             \
+  {                                                                                                                    \
+      .nets = 1,                                                                                                       \
+      .threads = 1,                                                                                                    \
+      .texts = {"mcu", BOARD_NAME, BOARD_ARCH, BOARD_CPU, BOARD_ISA, (tick)},                                          \
+      .targets = (const char *const[]){BOARD_TARGET, NULL},                                                            \
+  }
 
 extern const board_info board;
 

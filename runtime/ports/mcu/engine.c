@@ -2,7 +2,6 @@
 
 #include "board.h"
 #include "memory.h"
-#include "proto/wire.h"
 
 static uint64_t ticks_since(uint32_t start) { return (uint64_t)(board_cycles() - start) * board.ns_256 >> 8; }
 
@@ -34,26 +33,20 @@ static eqm_status start(engine *e, const uint8_t *slot, const char *name) {
   return e->scratch ? eqm_reset(m) : EQM_NO_MEMORY;
 }
 
-static bool refuse(eqm_status status, eq_failure *failure) {
-  const eq_code code = status == EQM_NO_MEMORY                                ? EQ_CODE_NO_MEMORY
-                       : status == EQM_NO_OPERATOR || status == EQM_NOT_MICRO ? EQ_CODE_UNSUPPORTED
-                       : status == EQM_NOT_FOUND                              ? EQ_CODE_NOT_FOUND
-                                                                              : EQ_CODE_BAD_PROGRAM;
-  return eq_fail(failure, code, eqm_status_text(status));
-}
+static bool refuse(eqm_status status, eq_failure *failure) { return eq_fail(failure, EQ_MICRO_CODES + status, ""); }
 
 bool engine_load(void *context, const char *name, const char *method, uint16_t *net, eq_failure *failure) {
   engine *e = context;
   engine_reset(e);
-  uint8_t *slot = slots_newest(e->programs, name);
+  uint8_t *slot = slots_newest(name);
   if (!slot) return eq_fail(failure, EQ_CODE_NOT_FOUND, "");
   e->before_bytes = memory_in_use();
-  slots_tried(e->programs, slot);
+  slots_tried(slot);
   const uint32_t begin = board_cycles();
   const eqm_status status = start(e, slot, method);
   e->load_ticks = ticks_since(begin);
   if (status != EQM_OK) {
-    if (status != EQM_NOT_FOUND) slots_failed(e->programs, slot);
+    if (status != EQM_NOT_FOUND) slots_failed(slot);
     return refuse(status, failure);
   }
   e->slot = slot;
@@ -70,18 +63,11 @@ bool engine_unload(void *context, uint16_t net, eq_failure *failure) {
 void engine_reset(void *context) {
   engine *e = context;
   e->slot = NULL;
-  e->written = false;
   e->free_at = e->free_start;
 }
 
-static const eqm_value *value_of(const engine *e, bool output, uint16_t index) {
+static const eqm_value *value_of(const engine *e, bool output, unsigned index) {
   return output ? eqm_output(&e->method, index) : eqm_input(&e->method, index);
-}
-
-static uint16_t count_of(const engine *e, bool output) {
-  uint16_t count = 0;
-  while (value_of(e, output, count)) count++;
-  return count;
 }
 
 bool engine_describe(void *context, uint16_t net, eq_net *out, eq_failure *failure) {
@@ -92,52 +78,31 @@ bool engine_describe(void *context, uint16_t net, eq_net *out, eq_failure *failu
   for (int i = 0; i < EQM_ARENAS; i++) out->planned_bytes += e->method.arena_bytes[i];
   out->program_bytes = slots_program_bytes(e->slot);
   out->before_bytes = e->before_bytes;
-  out->inputs = count_of(e, false);
-  out->outputs = count_of(e, true);
+  out->tensors[0] = (uint16_t)eqm_input_count(&e->method);
+  out->tensors[1] = (uint16_t)eqm_output_count(&e->method);
   return true;
 }
 
-/* What follows asks engine_describe first: the net is loaded. */
-bool engine_tensor(void *context, uint16_t net, bool output, uint16_t index, eq_tensor *out, eq_failure *failure) {
+void engine_tensor(void *context, uint16_t net, bool output, unsigned index, eq_tensor *out) {
   (void)net;
-  (void)failure;
   const eqm_value *v = value_of(context, output, index);
   out->dtype = v->type;
   out->rank = v->rank;
-  for (uint8_t d = 0; d < v->rank; d++) out->shape[d] = (uint32_t)v->size[d];
+  for (unsigned d = 0; d < v->rank; d++) out->shape[d] = (uint32_t)v->size[d];
   out->bytes = v->count * eqm_type_bytes(v->type);
-  return true;
+  out->data = v->data;
 }
 
-bool engine_input(void *context, uint16_t net, uint16_t index, size_t offset, const uint8_t *bytes, size_t count,
-                  eq_failure *failure) {
-  (void)net;
-  (void)failure;
-  engine *e = context;
-  eq_copy(value_of(e, false, index)->data + offset, bytes, count);
-  e->written = true;
-  return true;
-}
-
-bool engine_output(void *context, uint16_t net, uint16_t index, size_t offset, uint8_t *bytes, size_t count,
-                   eq_failure *failure) {
-  (void)net;
-  (void)failure;
-  eq_copy(bytes, value_of(context, true, index)->data + offset, count);
-  return true;
-}
-
-bool engine_run(void *context, uint16_t net, uint64_t *ticks, eq_failure *failure) {
+bool engine_run(void *context, uint16_t net, bool fresh, uint64_t *ticks, eq_failure *failure) {
   (void)net;
   engine *e = context;
-  if (!e->written) return eq_fail(failure, EQ_CODE_RUN_FAILED, "a run uses its inputs up: write them before each");
-  e->written = false;
+  if (!fresh) return eq_fail(failure, EQ_CODE_NO_INPUT, "");
   board_feed();
   const uint32_t begin = board_cycles();
   const eqm_status status = eqm_run(&e->method, e->scratch, e->method.scratch_bytes);
   *ticks = ticks_since(begin);
-  if (status != EQM_OK) return eq_fail(failure, EQ_CODE_RUN_FAILED, eqm_status_text(status));
-  slots_good(e->programs, e->slot);
+  if (status != EQM_OK) return refuse(status, failure);
+  slots_good(e->slot);
   return true;
 }
 

@@ -6,14 +6,12 @@
 #include "slots.h"
 
 typedef struct {
-  slots *programs;
   uint8_t *free_start, *free_end; /* memory for arenas, workspace and scratch */
   uint8_t *free_at;
   size_t before_bytes; /* memory in use when the last program was loaded */
   uint64_t load_ticks;
   uint8_t *slot; /* of the loaded program, NULL: none */
   uint16_t net;  /* its number: another one after every load */
-  bool written;  /* inputs were written since the last run, which used them up */
   eqm_program program;
   eqm_method method;
   void *scratch;
@@ -23,12 +21,8 @@ typedef struct {
 bool engine_load(void *context, const char *name, const char *method, uint16_t *net, eq_failure *failure);
 bool engine_unload(void *context, uint16_t net, eq_failure *failure);
 bool engine_describe(void *context, uint16_t net, eq_net *out, eq_failure *failure);
-bool engine_tensor(void *context, uint16_t net, bool output, uint16_t index, eq_tensor *out, eq_failure *failure);
-bool engine_input(void *context, uint16_t net, uint16_t index, size_t offset, const uint8_t *bytes, size_t count,
-                  eq_failure *failure);
-bool engine_run(void *context, uint16_t net, uint64_t *ticks, eq_failure *failure);
-bool engine_output(void *context, uint16_t net, uint16_t index, size_t offset, uint8_t *bytes, size_t count,
-                   eq_failure *failure);
+void engine_tensor(void *context, uint16_t net, bool output, unsigned index, eq_tensor *out);
+bool engine_run(void *context, uint16_t net, bool fresh, uint64_t *ticks, eq_failure *failure);
 size_t engine_peak_bytes(void *context);
 void engine_reset(void *context);
 

@@ -14,25 +14,27 @@ static bool begin(void *context, const eq_entry *entry, size_t *have, eq_failure
   return slots_begin(context, entry, have, failure);
 }
 
-static const eq_store store = {&programs,   begin,       slots_append, slots_read_back, slots_commit, slots_close,
-                               slots_count, slots_entry, slots_find,   slots_read,      slots_erase,  slots_free_bytes};
+static const eq_store store = {
+    .context = &programs,
+    .begin = begin,
+    .append = slots_append,
+    .read_back = slots_read_back,
+    .commit = slots_commit,
+    .close = slots_close,
+    .entry = slots_entry,
+    .erase = slots_erase,
+    .free_bytes = slots_free_bytes,
+};
 static const eq_engine machine = {
     .context = &runner,
     .load = engine_load,
     .unload = engine_unload,
     .describe = engine_describe,
     .tensor = engine_tensor,
-    .input = engine_input,
     .run = engine_run,
-    .output = engine_output,
     .peak_bytes = engine_peak_bytes,
     .reset = engine_reset,
 };
-
-static bool erase(uint8_t *at) {
-  board_feed();
-  return board_flash_erase(at);
-}
 
 static void send(void *context, const uint8_t *bytes, size_t count) {
   (void)context;
@@ -40,28 +42,16 @@ static void send(void *context, const uint8_t *bytes, size_t count) {
 }
 
 int main(void) {
-  static uint8_t request[PAYLOAD], answer[PAYLOAD + EQ_AGENT_EXTRA];
+  static uint8_t request[PAYLOAD + EQ_FRAME_EXTRA], answer[PAYLOAD + EQ_FRAME_EXTRA];
   static eq_agent agent;
   memory_paint_stack();
-  const slots_flash flash = {programs_start, (size_t)(programs_end - programs_start), board.page, erase,
-                             board_flash_write};
-  slots_start(&programs, &flash);
-  runner.programs = &programs;
+  slots_start(&programs);
   runner.free_start = free_start;
   runner.free_end = stack_limit;
   engine_reset(&runner);
-  const char *const targets[] = {board.target, NULL};
-  const eq_device device = {.nets = 1,
-                            .threads = 1,
-                            .memory_bytes = (size_t)(stack_limit - free_start),
-                            .kind = "mcu",
-                            .name = board.name,
-                            .arch = board.arch,
-                            .cpu = board.cpu,
-                            .isa = board.isa,
-                            .tick = board.tick,
-                            .targets = targets,
-                            .code_bytes = (size_t)(flash_end - flash_start)};
+  eq_device device = board.device;
+  device.memory_bytes = (size_t)(stack_limit - free_start);
+  device.code_bytes = (size_t)(flash_end - flash_start);
   eq_agent_init(&agent, &store, &machine, &device, send, NULL, request, answer, PAYLOAD);
   for (int quiet = 0;;) {
     uint8_t byte;

@@ -1,20 +1,21 @@
 #include "slots.h"
 
+#include "board.h"
+#include "memory.h"
+#include "proto/wire.h"
+
 enum { MAGIC = 0x31535145 /* EQS1 */, BLANK = 0xff, RECORD_BYTES = 4 * SLOTS_UNIT };
 
 /* RECORD_BYTES at the start of a slot. */
 typedef struct {
-  uint32_t magic, bytes;
-  uint8_t sha256[EQ_SHA256_BYTES];
-  char name[EQ_NAME_MAX + 4];
-  uint8_t blank[RECORD_BYTES - 4 - 4 - EQ_SHA256_BYTES - (EQ_NAME_MAX + 4) - 4];
-  uint32_t crc; /* of everything before */
+  size_t magic;
+  eq_entry entry;
+  uint8_t blank[RECORD_BYTES - sizeof(size_t) - sizeof(eq_entry)];
 } record;
 
 typedef enum { COMMITTED, TRIED, GOOD, DEAD } mark;
 
 static const record *record_of(const uint8_t *slot) { return (const record *)(const void *)slot; }
-static uint32_t record_crc(const record *r) { return eq_crc32(0, (const uint8_t *)r, offsetof(record, crc)); }
 static uint8_t *unit_of(const uint8_t *slot, mark m) {
   return (uint8_t *)(uintptr_t)slot + RECORD_BYTES + m * SLOTS_UNIT;
 }
@@ -33,8 +34,9 @@ static uint32_t update_of(const uint8_t *slot) {
   return record_of(slot)->magic == MAGIC && unit[0] == ~unit[1] && !marked(slot, DEAD) ? unit[0] : 0;
 }
 
-static uint8_t *slot_at(const slots *s, int i) { return s->flash.start + (i ? s->flash.bytes / 2 : 0); }
-static uint8_t *other(const slots *s, const uint8_t *slot) { return slot_at(s, slot == s->flash.start); }
+static size_t slot_bytes(void) { return (size_t)(programs_end - programs_start) / SLOTS; }
+static uint8_t *slot_at(int i) { return programs_start + (i ? slot_bytes() : 0); }
+static uint8_t *other(const uint8_t *slot) { return slot_at(slot == programs_start); }
 
 static bool same_text(const char *a, const char *b) {
   while (*a && *a == *b) a++, b++;
@@ -47,12 +49,12 @@ static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t count) {
   return true;
 }
 
-uint8_t *slots_newest(const slots *s, const char *name) {
+uint8_t *slots_newest(const char *name) {
   uint8_t *newest = NULL;
   uint32_t update = 0;
   for (int i = 0; i < SLOTS; i++) {
-    uint8_t *slot = slot_at(s, i);
-    if (update_of(slot) <= update || (name && !same_text(name, record_of(slot)->name))) continue;
+    uint8_t *slot = slot_at(i);
+    if (update_of(slot) <= update || (name && !same_text(name, record_of(slot)->entry.name))) continue;
     update = update_of(slot);
     newest = slot;
   }
@@ -60,28 +62,35 @@ uint8_t *slots_newest(const slots *s, const char *name) {
 }
 
 const uint8_t *slots_program(const uint8_t *slot) { return slot + SLOTS_HEADER; }
-size_t slots_program_bytes(const uint8_t *slot) { return record_of(slot)->bytes; }
+size_t slots_program_bytes(const uint8_t *slot) { return record_of(slot)->entry.size; }
 
-static bool set(const slots *s, uint8_t *slot, mark m, uint32_t value) {
+static bool erase(uint8_t *at) {
+  board_feed();
+  return board_flash_erase(at);
+}
+
+static bool set(uint8_t *slot, mark m, uint32_t value) {
   const uint32_t unit[SLOTS_UNIT / 4] = {value, ~value};
-  return marked(slot, m) || s->flash.write(unit_of(slot, m), (const uint8_t *)unit, SLOTS_UNIT);
+  return marked(slot, m) || board_flash_write(unit_of(slot, m), (const uint8_t *)unit, SLOTS_UNIT);
 }
 
-void slots_tried(slots *s, uint8_t *slot) { set(s, slot, TRIED, 0); }
-void slots_good(slots *s, uint8_t *slot) { set(s, slot, GOOD, 0); }
+void slots_tried(uint8_t *slot) { set(slot, TRIED, 0); }
+void slots_good(uint8_t *slot) { set(slot, GOOD, 0); }
 /* The only program is kept: a bad one is better looked at than none. */
-void slots_failed(slots *s, uint8_t *slot) {
-  if (update_of(other(s, slot)) && !marked(slot, GOOD)) set(s, slot, DEAD, 0);
+void slots_failed(uint8_t *slot) {
+  if (update_of(other(slot)) && !marked(slot, GOOD)) set(slot, DEAD, 0);
 }
 
-void slots_start(slots *s, const slots_flash *flash) {
-  s->flash = *flash;
+void slots_start(slots *s) {
   s->open = NULL;
-  uint8_t *newest = slots_newest(s, NULL);
-  if (newest && marked(newest, TRIED)) slots_failed(s, newest);
+  uint8_t *newest = slots_newest(NULL);
+  if (newest && marked(newest, TRIED)) slots_failed(newest);
 }
 
-size_t slots_free_bytes(void *context) { return ((slots *)context)->flash.bytes / 2 - SLOTS_HEADER; }
+size_t slots_free_bytes(void *context) {
+  (void)context;
+  return slot_bytes() - SLOTS_HEADER;
+}
 
 /* ---- a transfer */
 static bool worn(eq_failure *failure) { return eq_fail(failure, EQ_CODE_STORE_FAILED, ""); }
@@ -89,40 +98,35 @@ static bool worn(eq_failure *failure) { return eq_fail(failure, EQ_CODE_STORE_FA
 /* Is this the slot of exactly that content? */
 static bool holds(const uint8_t *slot, const eq_entry *entry) {
   const record *r = record_of(slot);
-  return r->magic == MAGIC && r->crc == record_crc(r) && r->bytes == entry->size && same_text(r->name, entry->name) &&
-         same_bytes(r->sha256, entry->sha256, EQ_SHA256_BYTES);
+  return r->magic == MAGIC && same_bytes((const uint8_t *)&r->entry, (const uint8_t *)entry, sizeof *entry);
 }
 
 /* Bytes of an interrupted transfer that need not come again: all before the page where the last one was written,
  * which is erased. */
 static bool resume(slots *s, const uint8_t *slot, size_t *have) {
-  size_t end = SLOTS_HEADER + record_of(slot)->bytes;
+  size_t end = SLOTS_HEADER + record_of(slot)->entry.size;
   while (end > SLOTS_HEADER && slot[end - 1] == BLANK) end--;
-  const size_t page = (end - 1) / s->flash.page * s->flash.page;
+  const size_t page = (end - 1) / board.page * board.page;
   *have = page > SLOTS_HEADER ? page - SLOTS_HEADER : 0;
-  return *have > 0 && s->flash.erase(s->open + page);
+  return *have > 0 && erase(s->open + page);
 }
 
 static bool start_over(slots *s, const eq_entry *entry) {
   /* the first page first: from then on there is nothing in the slot */
-  for (size_t at = 0; at < SLOTS_HEADER + entry->size; at += s->flash.page)
-    if (!s->flash.erase(s->open + at)) return false;
-  record r = {.magic = MAGIC, .bytes = (uint32_t)entry->size};
-  for (size_t i = 0; i < EQ_SHA256_BYTES; i++) r.sha256[i] = entry->sha256[i];
-  for (size_t i = 0; entry->name[i]; i++) r.name[i] = entry->name[i];
-  r.crc = record_crc(&r);
-  return s->flash.write(s->open, (const uint8_t *)&r, sizeof r);
+  for (size_t at = 0; at < SLOTS_HEADER + entry->size; at += board.page)
+    if (!erase(s->open + at)) return false;
+  const record r = {.magic = MAGIC, .entry = *entry};
+  return board_flash_write(s->open, (const uint8_t *)&r, sizeof r);
 }
 
 bool slots_begin(void *context, const eq_entry *entry, size_t *have, eq_failure *failure) {
   slots *s = context;
   if (entry->size > slots_free_bytes(s)) {
-    eq_fail(failure, EQ_CODE_TOO_LARGE, "");
-    return eq_fail_number(failure, slots_free_bytes(s));
+    return eq_fail_with(failure, EQ_CODE_TOO_LARGE, "", slots_free_bytes(s));
   }
-  uint8_t *newest = slots_newest(s, NULL);
+  uint8_t *newest = slots_newest(NULL);
   s->held = newest && holds(newest, entry);
-  s->open = s->held ? newest : newest ? other(s, newest) : s->flash.start;
+  s->open = s->held ? newest : newest ? other(newest) : programs_start;
   *have = s->held ? entry->size : 0;
   const bool begun = !s->held && holds(s->open, entry) && !marked(s->open, COMMITTED);
   if (!s->held && !(begun && resume(s, s->open, have))) {
@@ -139,7 +143,7 @@ bool slots_append(void *context, size_t offset, const uint8_t *bytes, size_t cou
   for (size_t i = 0; i < count; i++) {
     s->unit[s->length++ % SLOTS_UNIT] = bytes[i];
     if (s->length % SLOTS_UNIT == 0 &&
-        !s->flash.write(s->open + SLOTS_HEADER + s->length - SLOTS_UNIT, s->unit, SLOTS_UNIT))
+        !board_flash_write(s->open + SLOTS_HEADER + s->length - SLOTS_UNIT, s->unit, SLOTS_UNIT))
       return worn(failure);
   }
   return true;
@@ -151,81 +155,48 @@ static bool flush(slots *s) {
   if (left == 0) return true;
   for (size_t i = left; i < SLOTS_UNIT; i++) s->unit[i] = BLANK;
   s->length += SLOTS_UNIT - left;
-  return s->flash.write(s->open + SLOTS_HEADER + s->length - SLOTS_UNIT, s->unit, SLOTS_UNIT);
+  return board_flash_write(s->open + SLOTS_HEADER + s->length - SLOTS_UNIT, s->unit, SLOTS_UNIT);
 }
 
 bool slots_read_back(void *context, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure) {
   slots *s = context;
   if (!flush(s)) return worn(failure);
-  for (size_t i = 0; i < count; i++) bytes[i] = slots_program(s->open)[offset + i];
+  eq_copy(bytes, slots_program(s->open) + offset, count);
   return true;
 }
 
 bool slots_commit(void *context, eq_failure *failure) {
   slots *s = context;
-  const uint8_t *newest = slots_newest(s, NULL);
-  return s->held || set(s, s->open, COMMITTED, newest ? update_of(newest) + 1 : 1) || worn(failure);
+  const uint8_t *newest = slots_newest(NULL);
+  return s->held || set(s->open, COMMITTED, newest ? update_of(newest) + 1 : 1) || worn(failure);
 }
 
 void slots_close(void *context, bool drop) {
   slots *s = context;
-  if (drop && !s->held) s->flash.erase(s->open);
+  if (drop && !s->held) erase(s->open);
   s->open = NULL;
 }
 
 /* ---- what is there */
 static bool missing(eq_failure *failure) { return eq_fail(failure, EQ_CODE_NOT_FOUND, ""); }
 
-static void describe(const uint8_t *slot, eq_entry *entry) {
-  const record *r = record_of(slot);
-  for (size_t i = 0; i < sizeof entry->name; i++) entry->name[i] = r->name[i];
-  for (size_t i = 0; i < EQ_SHA256_BYTES; i++) entry->sha256[i] = r->sha256[i];
-  entry->size = r->bytes;
-}
-
 /* Program number index, an older one of the same name left out. */
-static const uint8_t *listed(const slots *s, uint16_t index) {
+const eq_entry *slots_entry(void *context, unsigned index) {
+  (void)context;
   for (int i = 0; i < SLOTS; i++) {
-    const uint8_t *slot = slot_at(s, i);
-    if (update_of(slot) && slots_newest(s, record_of(slot)->name) == slot && index-- == 0) return slot;
+    const uint8_t *slot = slot_at(i);
+    const eq_entry *entry = &record_of(slot)->entry;
+    if (update_of(slot) && slots_newest(entry->name) == slot && index-- == 0) return entry;
   }
   return NULL;
 }
 
-bool slots_count(void *context, uint16_t *count, eq_failure *failure) {
-  (void)failure;
-  *count = 0;
-  while (listed(context, *count)) ++*count;
-  return true;
-}
-
-bool slots_entry(void *context, uint16_t index, eq_entry *entry, eq_failure *failure) {
-  const uint8_t *slot = listed(context, index);
-  if (!slot) return missing(failure);
-  describe(slot, entry);
-  return true;
-}
-
-bool slots_find(void *context, const char *name, eq_entry *entry, eq_failure *failure) {
-  const uint8_t *slot = slots_newest(context, name);
-  if (!slot) return missing(failure);
-  describe(slot, entry);
-  return true;
-}
-
-bool slots_read(void *context, const char *name, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure) {
-  const uint8_t *slot = slots_newest(context, name);
-  if (!slot) return missing(failure);
-  for (size_t i = 0; i < count; i++) bytes[i] = slots_program(slot)[offset + i];
-  return true;
-}
-
 bool slots_erase(void *context, const char *name, eq_failure *failure) {
-  slots *s = context;
-  uint8_t *newest = slots_newest(s, name);
+  (void)context;
+  uint8_t *newest = slots_newest(name);
   if (!newest) return missing(failure);
   /* the older one of the name first, so that it does not come back */
-  uint8_t *older = other(s, newest);
-  if (update_of(older) && same_text(record_of(older)->name, name) && !set(s, older, DEAD, 0)) return worn(failure);
-  return set(s, newest, DEAD, 0) || worn(failure);
+  uint8_t *older = other(newest);
+  if (update_of(older) && same_text(record_of(older)->entry.name, name) && !set(older, DEAD, 0)) return worn(failure);
+  return set(newest, DEAD, 0) || worn(failure);
 }

@@ -15,17 +15,7 @@ enum {
   SLOTS_HEADER = 512, /* bytes before the program */
 };
 
-/* The flash, read as memory. erase() and write() as in board.h. */
 typedef struct {
-  uint8_t *start;
-  size_t bytes; /* of both slots */
-  size_t page;
-  bool (*erase)(uint8_t *at);
-  bool (*write)(uint8_t *at, const uint8_t *bytes, size_t count);
-} slots_flash;
-
-typedef struct {
-  slots_flash flash;
   uint8_t *open; /* the slot of the open transfer, NULL: none */
   bool held;     /* it holds the content already */
   size_t length; /* bytes of it that were appended; the last of them may still lie in unit[] */
@@ -33,7 +23,7 @@ typedef struct {
 } slots;
 
 /* Takes the flash as it is found, and rolls back a newest program that was tried and never ran. */
-void slots_start(slots *s, const slots_flash *flash);
+void slots_start(slots *s);
 
 /* The functions of eq_store; context is a slots. */
 bool slots_begin(void *context, const eq_entry *entry, size_t *have, eq_failure *failure);
@@ -41,20 +31,17 @@ bool slots_append(void *context, size_t offset, const uint8_t *bytes, size_t cou
 bool slots_read_back(void *context, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
 bool slots_commit(void *context, eq_failure *failure);
 void slots_close(void *context, bool drop);
-bool slots_count(void *context, uint16_t *count, eq_failure *failure);
-bool slots_entry(void *context, uint16_t index, eq_entry *entry, eq_failure *failure);
-bool slots_find(void *context, const char *name, eq_entry *entry, eq_failure *failure);
-bool slots_read(void *context, const char *name, size_t offset, uint8_t *bytes, size_t count, eq_failure *failure);
+const eq_entry *slots_entry(void *context, unsigned index);
 bool slots_erase(void *context, const char *name, eq_failure *failure);
 size_t slots_free_bytes(void *context);
 
 /* The newest program of a name (NULL: of any), NULL where there is none. */
-uint8_t *slots_newest(const slots *s, const char *name);
+uint8_t *slots_newest(const char *name);
 const uint8_t *slots_program(const uint8_t *slot);
 size_t slots_program_bytes(const uint8_t *slot);
 /* The program is about to be started; it has run; it cannot be started. */
-void slots_tried(slots *s, uint8_t *slot);
-void slots_good(slots *s, uint8_t *slot);
-void slots_failed(slots *s, uint8_t *slot);
+void slots_tried(uint8_t *slot);
+void slots_good(uint8_t *slot);
+void slots_failed(uint8_t *slot);
 
 #endif

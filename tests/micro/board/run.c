@@ -1,6 +1,7 @@
 /* Runs the built-in program once: ticks to start and to run, stack, output. Exit code: the eqm_status. */
 #include "board.h"
 #include "micro/micro.h"
+#include "micro/reader.h"
 
 extern const uint8_t model_start[], model_end[], input_start[]; /* blob.S */
 
@@ -71,7 +72,7 @@ int main(void) {
   }
   board_put("\ndispatch");
   board_put_number(dispatch_ticks(&program, &method, scratch));
-  board_put_number(DISPATCH_ROUNDS * method.instructions.count);
+  board_put_number(DISPATCH_ROUNDS * eqm_count(&method.reader, method.instructions));
   board_put("\n");
   return EQM_OK;
 }

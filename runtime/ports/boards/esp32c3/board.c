@@ -21,12 +21,7 @@ static reg *const uart_data = (reg *)0x60000000, *const uart_status = (reg *)0x6
 enum { RECEIVED = 0x3ff, SENDING_AT = 16, SEND_MOST = 127 };
 
 const board_info board = {
-    .name = BOARD_NAME,
-    .arch = BOARD_ARCH,
-    .cpu = BOARD_CPU,
-    .isa = BOARD_ISA,
-    .target = BOARD_TARGET,
-    .tick = "ns",
+    .device = BOARD_DEVICE("ns"),
     .ns_256 = 256000 / MHZ,
     .page = PAGE,
 };

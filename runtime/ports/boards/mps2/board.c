@@ -18,12 +18,7 @@ enum {
 };
 
 const board_info board = {
-    .name = BOARD_NAME,
-    .arch = BOARD_ARCH,
-    .cpu = BOARD_CPU,
-    .isa = BOARD_ISA,
-    .target = BOARD_TARGET,
-    .tick = "instructions",
+    .device = BOARD_DEVICE("instructions"),
     .ns_256 = 256000 / MHZ,
     .page = PAGE,
 };

@@ -25,12 +25,7 @@ static volatile uint8_t received; /* where UARTE puts it */
 static uint8_t sending[64];
 
 const board_info board = {
-    .name = BOARD_NAME,
-    .arch = BOARD_ARCH,
-    .cpu = BOARD_CPU,
-    .isa = BOARD_ISA,
-    .target = BOARD_TARGET,
-    .tick = "ns",
+    .device = BOARD_DEVICE("ns"),
     .ns_256 = 256000 / MHZ,
     .page = PAGE,
 };

@@ -11,12 +11,7 @@ enum { MHZ = 12, PAGE = 4096, WRITTEN = 256 /* bytes that flash takes at once */
 static reg *at(uint32_t address) { return (reg *)(uintptr_t)address; }
 
 const board_info board = {
-    .name = BOARD_NAME,
-    .arch = BOARD_ARCH,
-    .cpu = BOARD_CPU,
-    .isa = BOARD_ISA,
-    .target = BOARD_TARGET,
-    .tick = "ns",
+    .device = BOARD_DEVICE("ns"),
     .ns_256 = 256000 / MHZ,
     .page = PAGE,
 };

@@ -18,12 +18,7 @@ static reg *const finisher = (reg *)0x00100000;
 enum { RESET = 0x7777, PAGE = 4096 };
 
 const board_info board = {
-    .name = BOARD_NAME,
-    .arch = BOARD_ARCH,
-    .cpu = BOARD_CPU,
-    .isa = BOARD_ISA,
-    .target = BOARD_TARGET,
-    .tick = "instructions",
+    .device = BOARD_DEVICE("instructions"),
     .ns_256 = 256,
     .page = PAGE,
 };
