@@ -16,7 +16,8 @@ def main() -> None:
     tuner = tune.Tuner(toy.model(), data(x, y), chosen)
     print("running", flush=True)
     report = tune.converse(tuner, toy.forward(x), Journal(Path(sys.argv[1])))
-    print(report.outcome, flush=True)
+    if report.outcome != "committed":
+        sys.exit(f"{report.outcome}: {report.status}")
 
 
 if __name__ == "__main__":
