@@ -46,14 +46,14 @@ def main() -> None:
         print(f"{path.stat().st_size:>9} B  {path}")
 
 
-def build(abi: str, out: Path) -> Path:
-    """libedgeq.so for an ABI, checked."""
+def build(abi: str, out: Path, *more: str) -> Path:
+    """libedgeq.so for an ABI, checked; more: options for CMake."""
     prefix, options = ABIS[abi]
     if shutil.which(f"{prefix}gcc") is None:
         sys.exit(f"{prefix}gcc is not installed: apt-get install g++-aarch64-linux-gnu")
     folder = out / "cmake" / abi
     configure = ["cmake", "-S", str(EMBED), "-B", str(folder), "-G", "Ninja", *options]
-    run([*configure, "-DCMAKE_BUILD_TYPE=Release", "-DEDGEQ_JNI=ON", "-DEDGEQ_WITHOUT_LIBC=ON"])
+    run([*configure, "-DCMAKE_BUILD_TYPE=Release", "-DEDGEQ_WITHOUT_LIBC=ON", *(more or ["-DEDGEQ_JNI=ON"])])
     run(["cmake", "--build", str(folder)])
     library = out / "jni" / abi / "libedgeq.so"
     library.parent.mkdir(parents=True, exist_ok=True)

@@ -155,3 +155,29 @@ def test_the_archive(android):
         classes = [name for name in jar.namelist() if name.endswith(".class")]
         assert {"ai/edgeq/Model.class", "ai/edgeq/Tensor.class", "ai/edgeq/ModelException.class"} <= set(classes)
         assert {int.from_bytes(jar.read(name)[6:8], "big") for name in classes} == {55}  # Java 11
+
+
+@pytest.mark.long
+def test_the_wheel_for_boards(models, tmp_path):
+    """numpy and nothing else of what EdgeQ needs."""
+    wheel = Path(run(sys.executable, ROOT / "tools" / "board_wheel.py", "-o", tmp_path).strip())
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
+    script = """
+import sys
+import numpy as np
+from edgeq_runtime import Model, ModelError
+model = Model(sys.argv[1])
+x = np.fromfile(sys.argv[2], model.inputs[0].dtype).reshape(-1, *model.inputs[0].shape)
+np.stack([model(sample) for sample in x]).tofile(sys.argv[3])
+for wrong in (lambda: model(), lambda: model(x), lambda: Model(b"not a program, not at all")):
+    try:
+        wrong()
+    except ModelError as error:
+        print(error)
+assert "torch" not in sys.modules and "edgeq" not in sys.modules
+"""
+    for pte, x, y in models:
+        words = (sys.executable, "-c", script, pte, x, tmp_path / "y")
+        told = run(*words, env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"}).splitlines()
+        assert_same(tmp_path / "y", y)
+        assert told[0] == "the model takes 1 inputs, got 0" and len(told) == 3
