@@ -41,12 +41,12 @@ def test_a_program_of_half_the_speed_is_found_through_any_noise(programs, monkey
     path = str(programs("float").path)
     loads = []
 
-    def load(device, program, honest=compare._program):
+    def load(device, program, honest=compare.program_of):
         net, inputs = honest(device, program)
         loads.append(net)
         return Slowed(net, 2.0 if str(program).endswith("b.pte") else 1.0), inputs
 
-    monkeypatch.setattr(compare, "_program", load)
+    monkeypatch.setattr(compare, "program_of", load)
     slow = programs("float").path.with_name("b.pte")
     slow.write_bytes(programs("float").path.read_bytes())
     try:

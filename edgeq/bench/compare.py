@@ -202,7 +202,7 @@ def _on_device(
         if device.info.tick != "ns":
             return _counted(a, b, url, device, loaders)
         busy = host.load_warning()
-        logs, medians = _rounds(device, loaders, rounds, progress)
+        logs, medians = in_turn(device, loaders, rounds, progress)
     ratio = comparison.paired(logs, margin=margin)
     texts = [f"{np.median(ms):.4g} ms" for ms in medians]
     row = Row("latency, median", texts[0], texts[1], ratio.line())
@@ -225,7 +225,7 @@ def _counted(a: str, b: str, url: str, device: Device, loaders: Sequence[Loader]
     return Comparison(a, b, [row], None, verdict, line, f"instructions counted on {url}: not time")
 
 
-def _rounds(
+def in_turn(
     device: Device, loaders: Sequence[Loader], rounds: int, progress: Progress
 ) -> tuple[list[float], tuple[list[float], list[float]]]:
     """The log ratio of each round, and the medians of every block in milliseconds."""
@@ -262,7 +262,7 @@ def _loader(text: str, device: Device, url: str, *, allow_unsigned: bool, progre
     """What puts a program or a compiled model on the device, loads it, and gives it inputs."""
     path = Path(text)
     if path.suffix == ".pte" and path.is_file():
-        return lambda device: _program(device, path)
+        return lambda device: program_of(device, path)
     from edgeq.compile import build
 
     package = hub.pull(text, allow_unsigned=allow_unsigned, progress=progress)
@@ -279,7 +279,7 @@ def _loader(text: str, device: Device, url: str, *, allow_unsigned: bool, progre
     return load
 
 
-def _program(device: Device, path: Path) -> tuple[Net, Sequence[Array]]:
+def program_of(device: Device, path: Path) -> tuple[Net, Sequence[Array]]:
     """A program by itself gets the same noise every time."""
     net = device.deploy(path)
     rng = np.random.default_rng(0)
