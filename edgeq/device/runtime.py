@@ -31,7 +31,8 @@ EXECUTORCH = "1.5.1"  # the version that the agent is built against
 _PLATFORM = "manylinux_2_28_aarch64"
 _PREFIX = "aarch64-linux-gnu"
 _SYSROOT = Path(f"/usr/{_PREFIX}/lib")  # of Debian's cross compiler
-_PARTS = ("cmake", "core", "include", "kernels", "ports/board", "ports/executorch", "ports/linux", "proto")
+_NOT_IN_AGENTS = tuple(f"ports/{port}/" for port in ("boards", "cortex_m", "embed", "jni", "mcu", "python", "rv32"))
+_SUFFIXES = {".c", ".h", ".cpp", ".def", ".inc", ".cmake"}
 _BUILD_S = 3600.0
 Progress = Callable[[str], None]
 
@@ -150,7 +151,7 @@ def _build(progress: Progress) -> tuple[Path, Path]:
     tools = [_tool(name) for name in ("cmake", "ninja", f"{_PREFIX}-gcc", f"{_PREFIX}-g++")]
     version = subprocess.run([tools[-1], "--version"], capture_output=True, text=True, check=True).stdout
     digest = hashlib.sha256(f"{EXECUTORCH}\0{version}".encode())
-    for file in sorted(file for part in _PARTS for file in (sources / part).rglob("*") if file.is_file()):
+    for file in _sources(sources):
         digest.update(str(file.relative_to(sources)).encode() + b"\0" + file.read_bytes())
     out = _paths.writable_home() / "runtime" / f"aarch64-{digest.hexdigest()[:32]}"
     if (out / AGENT).is_file():
@@ -172,6 +173,12 @@ def _build(progress: Progress) -> tuple[Path, Path]:
         if not out.exists():
             os.replace(ready, out)
     return out / AGENT, out
+
+
+def _sources(root: Path) -> list[Path]:
+    """What the agent is made from."""
+    files = [file for file in root.rglob("*") if file.suffix in _SUFFIXES or file.name == "CMakeLists.txt"]
+    return sorted(file for file in files if not str(file.relative_to(root)).startswith(_NOT_IN_AGENTS))
 
 
 def _unpacked(progress: Progress) -> Path:
