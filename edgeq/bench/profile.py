@@ -150,14 +150,17 @@ def _calls(program: bytes) -> list[str]:
         from executorch.exir import schema
         from executorch.exir._serialize._program import deserialize_pte_binary
 
-        plan = deserialize_pte_binary(program).program.execution_plan[0]
+        from edgeq.compile.tiles import called
+
+        file = deserialize_pte_binary(program).program
+        plan = file.execution_plan[0]
     names = []
     for instruction in (i for chain in plan.chains for i in chain.instructions):
         call = instruction.instr_args
         if isinstance(call, schema.KernelCall):
             names.append(plan.operators[call.op_index].name)
         elif isinstance(call, schema.DelegateCall):
-            names.append(f"{plan.delegates[call.delegate_index].id} (rest)")
+            names.append(called(file, plan, call))
     return names
 
 

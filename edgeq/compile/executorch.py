@@ -23,12 +23,12 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return   the program's bytes
     raises   CompileError naming what torch.export or ExecuTorch refused
     """
-    return slim(export(model, example))
+    return slim(export(model, example), tiles=True)
 
 
 def lower_methods(methods: Methods) -> bytes:
     """As `lower`, for several methods in one program; buffers of one name that a method writes are shared by all."""
-    return slim(_export(methods, delegate=True))
+    return slim(_export(methods, delegate=True), tiles=True)
 
 
 def export(model: nn.Module, example: tuple[Tensor, ...], *, delegate: bool = True) -> bytes:

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .tiles import keep_tiles
+
 ALIGNMENT = 16
 
 
-def slim(pte: bytes, before: Callable[[Any], None] | None = None) -> bytes:
+def slim(pte: bytes, before: Callable[[Any], None] | None = None, *, tiles: bool = False) -> bytes:
     """The same program in fewer bytes; a program with control flow is returned as it is.
 
     before  called with each method's plan (ExecuTorch's schema object), to change it in place first
+    tiles   products keep what they make of their weights (`keep_tiles`)
     """
     from executorch.exir import schema
     from executorch.exir._serialize._program import deserialize_pte_binary, serialize_pte_binary
@@ -30,6 +33,8 @@ def slim(pte: bytes, before: Callable[[Any], None] | None = None) -> bytes:
             return bytes(pte)
         if before:
             before(plan)
+        if tiles:
+            keep_tiles(file.program, plan)
         _renumber(plan, [i.instr_args for i in instructions], schema)
         plan.container_meta_type = schema.ContainerMetadata(encoded_inp_str="", encoded_out_str="")
         for chain in plan.chains:

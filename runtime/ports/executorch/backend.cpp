@@ -38,11 +38,11 @@ public:
   Result<DelegateHandle *> init(BackendInitContext &context, FreeableBuffer *processed,
                                 ArrayRef<CompileSpec>) const override {
     char name[kLongestName + 1] = {};
-    if (processed->size() > kLongestName || processed->size() < sizeof kPrefix) return unknown("");
+    if (processed->size() > kLongestName || processed->size() < sizeof kPrefix) return unknown();
     std::memcpy(name, processed->data(), processed->size());
-    if (std::strncmp(name, kPrefix, sizeof kPrefix - 1) != 0) return unknown(name);
+    if (std::strncmp(name, kPrefix, sizeof kPrefix - 1) != 0) return unknown();
     auto run = executorch::runtime::get_op_function_from_registry(name);
-    if (!run.ok()) return unknown(name);
+    if (!run.ok()) return unknown();
     processed->Free();
     auto *place = context.get_runtime_allocator()->allocateInstance<Place>();
     if (!place) return Error::MemoryAllocationFailed;
@@ -63,8 +63,8 @@ public:
   }
 
 private:
-  static Error unknown(const char *name) {
-    ET_LOG(Error, "EdgeqBackend: \"%s\" is no operator of EdgeQ", name);
+  static Error unknown() { // without the name: it may be anything
+    ET_LOG(Error, "EdgeqBackend: a program calls what is no operator of EdgeQ");
     return Error::DelegateInvalidCompatibility;
   }
 };
