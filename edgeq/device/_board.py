@@ -118,11 +118,11 @@ def examine(shell: Shell) -> Facts:
         name=name,
         libc="bionic" if android else told["libc"],
         android=android,
-        memory_bytes=int(told["memory"] or 0) * 1024,
+        memory_bytes=(_number(told["memory"]) or 0) * 1024,
         features=tuple(told["features"].split()),
         governor=told["governor"],
         zones=tuple(told["zones"].split()),
-        max_hz=tuple(1000 * int(khz) for khz in told["fastest"].split() if khz.isdecimal()),
+        max_hz=tuple(1000 * khz for khz in _numbers(told["fastest"])),
         cache=told["cache"] or (f"{told['home']}/.cache" if told["home"] else "/tmp"),
     )
 
@@ -130,17 +130,17 @@ def examine(shell: Shell) -> Facts:
 def condition(shell: Shell) -> Condition:
     """Temperature, clock and battery now."""
     told = _ask(shell, _CONDITION)
-    zones = [int(milli) / 1000 for milli in told["zones"].split() if re.fullmatch(r"-?\d+", milli)]
-    clocks = [int(khz) * 1000 for khz in told["clocks"].split() if khz.isdecimal()]
-    tenths, level = told.get("battery.temperature", ""), told.get("battery.level", "")
-    battery_c = int(tenths) / 10 if re.fullmatch(r"-?\d+", tenths) else None
+    zones = [milli / 1000 for milli in _numbers(told["zones"])]
+    clocks = [khz * 1000 for khz in _numbers(told["clocks"])]
+    tenths = _number(told.get("battery.temperature", ""))
+    battery_c = None if tenths is None else tenths / 10
     state = told.get("battery.charge") or told.get("battery.status") or ""
     return Condition(
         temperature_c=battery_c if battery_c is not None else max(zones, default=None),
         frequency_hz=max(clocks, default=None),
         governor=told["governor"],
         zones_c=tuple(zones),
-        battery_percent=int(level) if level.isdecimal() else None,
+        battery_percent=_number(told.get("battery.level", "")),
         charging=state in _CHARGING if state else None,
     )
 
@@ -240,6 +240,15 @@ def _try(shell: Shell, command: str) -> None:
         shell.run(command)
     except DeviceError:
         return
+
+
+def _number(text: str) -> int | None:
+    """A whole number of twelve digits at most, as a device wrote it; None for anything else."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,12}", text) else None
+
+
+def _numbers(text: str) -> list[int]:
+    return [number for word in text.split() if (number := _number(word)) is not None]
 
 
 def _q(text: str) -> str:
