@@ -142,6 +142,15 @@ static void next_fold(eq_tune *t) {
   t->saved->rate_halvings = t->saved->restores = t->saved->dropped_in_row = 0;
 }
 
+/* Never at a higher loss than the base's. Right more often is better, then less loss; but what follows a solve has to
+ * lower the loss, and may cost no hit. */
+static bool improves(const eq_tune *t, eq_tune_score now, eq_tune_score best) {
+  if (t->set.method == EQ_TUNE_AUTO && t->saved->leg == EQ_LEG_NOISE)
+    return now.loss < best.loss && now.metric >= t->saved->first_metric;
+  if (!(now.loss <= eq_tune_score_of(&t->saved->base_held).loss)) return false;
+  return now.metric > best.metric || (now.metric == best.metric && now.loss < best.loss);
+}
+
 static void judge(eq_tune *t) {
   eq_tune_saved *v = t->saved;
   v->now = t->evaluation;
@@ -150,12 +159,11 @@ static void judge(eq_tune *t) {
     next_fold(t);
   else {
     const eq_tune_score now = eq_tune_score_of(&v->now), best = eq_tune_score_of(&v->best);
-    const bool strict = t->set.method == EQ_TUNE_AUTO; /* what follows a solve may cost no accuracy */
     const float tolerance = t->set.tolerance * eq_abs(eq_tune_score_of(&v->base_held).loss);
     if (!best.samples) {
       v->first_metric = now.metric;
       keep_best(t);
-    } else if (now.loss < best.loss && (!strict || now.metric >= v->first_metric)) {
+    } else if (improves(t, now, best)) {
       keep_best(t);
       v->bad = v->stale = 0;
     } else {
