@@ -153,9 +153,13 @@ class Learner:
         self.model = tuned.tune_model(tuning, classes)
         data = TuneData(samples.id, len(samples), samples.labels)
         changes = dict(wishes.changes)
-        if classes is not None and classes > tuning.layout.classes:
-            changes["base_classes"] = tuning.layout.classes
-        self.tuner = Tuner(self.model, data, replace(wishes, changes=changes).settings())
+        flags = set(wishes.flags)
+        if classes is not None and classes > (known := tuning.layout.classes):
+            changes["base_classes"] = known
+            if samples.labels is not None and not set(range(known)) <= set(samples.labels.tolist()):
+                flags.add("no_stats")  # the statistics of new classes alone are not those of the device's world
+        chosen = replace(wishes, changes=changes, flags=tuple(sorted(flags)))
+        self.tuner = Tuner(self.model, data, chosen.settings())
         self.points: list[Point] = []
         self._forward, self._seconds = forward, wishes.seconds
 
