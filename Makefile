@@ -6,7 +6,7 @@ NATIVE := $(shell find runtime CMakeLists.txt -name '*.[ch]' -o -name '*.cpp' -o
 C_FILES := $(filter %.c %.h %.cpp,$(NATIVE))
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test test-long test-all check format sanitize fuzz-agent fuzz-micro fuzz-proto bench android clean system-packages
+.PHONY: help demo test test-long test-all check format sanitize fuzz-agent fuzz-litert fuzz-micro fuzz-proto bench android clean system-packages
 
 help:
 	@echo 'make demo       set up and deploy the bundled model to this machine'
@@ -19,6 +19,7 @@ help:
 	@echo 'make fuzz-micro, make fuzz-proto   5 million hostile programs, or frames (FUZZ=N for others)'
 	@echo 'make android    libedgeq.so for Android and its AAR, without the NDK'
 	@echo 'make wasm       the JavaScript package with its WebAssembly modules, in build/wasm'
+	@echo 'make fuzz-litert  a million hostile nodes against the delegate of LiteRT and TFLite (FUZZ_LITERT=N for others)'
 	@echo 'make bench      performance beside peers'
 
 # ---- environment: dependencies once per change of pyproject.toml, the package once per change of native code
@@ -107,6 +108,16 @@ android: $(VENV)/.dependencies
 wasm: $(VENV)/.installed
 	command -v wasm-ld >/dev/null || sh tools/system_packages.sh clang lld
 	$(BIN)/python tools/wasm_package.py build/wasm
+
+# Hostile nodes against the delegate of LiteRT and TFLite.
+FUZZ_LITERT ?= 1000000
+LITERT := $(filter-out %/compiled_model.c,$(wildcard runtime/ports/litert/*.c))
+
+fuzz-litert: $(VENV)/.dependencies
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S runtime -B build/sanitize -G Ninja -DEDGEQ_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize --target edgeq_core
+	$(FUZZ_CC) -D_POSIX_C_SOURCE=200809L tests/litert/fuzz_delegate.c $(LITERT) build/sanitize/libedgeq_core.a -lpthread -o build/fuzz_litert
+	ASAN_OPTIONS=allocator_may_return_null=1 build/fuzz_litert tests/litert/corpus/nodes.bin $(FUZZ_LITERT) 41
 
 bench: $(VENV)/.development
 	$(BIN)/python -m benchmarks all

@@ -582,9 +582,11 @@ def copy(low: Lowering, node: Node) -> Live:
 
 
 def zeros(low: Lowering, node: Node) -> Live:
-    like = node.meta["val"]
-    known = low.live(torch.zeros(like.shape, dtype=like.dtype))
-    return _reshaped(low, known, known.shape, node.name)
+    """max(min(x, 0), 0): a compiled model does not run twice when one of its results is a constant."""
+    held, none = low.live(node.args[0]), low.live(torch.zeros((), dtype=node.meta["val"].dtype))
+    below = low.new(f"{node.name}/below", node.meta["val"])
+    low.graph.operator(Op.MINIMUM, [held.index, none.index], [below.index], schema.MaximumMinimumOptionsT())
+    return low.emit(node, Op.MAXIMUM, [below.index, none.index], schema.MaximumMinimumOptionsT())
 
 
 def index_copy(low: Lowering, node: Node) -> Live:

@@ -145,11 +145,10 @@ void eql_finish(eql_call *c, eq_status status) {
   if (status != EQ_OK) eql_fail(c, eq_status_text(status));
 }
 
-void eql_tileable(eql_call *c, const eql_tensor *w, uint32_t o, uint32_t k) {
-  if (c->compute || c->untiled || !w->known || c->fault) return;
-  c->tileable.o = o;
-  c->tileable.k = k;
-  c->tileable.w = eql_data(w);
+void *eql_tiles_to_make(eql_call *c, const eql_tensor *w, size_t bytes) {
+  if (c->compute || c->untiled || !w->known || c->fault) return NULL;
+  c->tile_bytes = bytes;
+  return c->tiles_to_make;
 }
 
 const eq_threads *eql_threads(const eql_call *c, uint64_t multiply_adds) {

@@ -46,10 +46,8 @@ typedef struct eql_call {
   size_t scratch_bytes; /* what the operator wants */
   void *scratch;        /* 64-byte aligned */
   const void *tiles;    /* the weights, tiled when the model was prepared, or NULL */
-  struct {
-    uint32_t o, k;
-    const uint8_t *w;
-  } tileable; /* set by operators whose constant weights can be tiled; o 0: none */
+  size_t tile_bytes;    /* what the operator would tile them into, 0: nothing */
+  void *tiles_to_make;  /* 64-byte aligned, while the model is prepared for the second time; else NULL */
 } eql_call;
 
 typedef void (*eql_operator)(eql_call *c);
@@ -89,8 +87,8 @@ bool eql_ready_plain(eql_call *c); /* for operators without scratch */
 /* Ends the call with the core's verdict. */
 void eql_finish(eql_call *c, eq_status status);
 
-/* Constant weights w [o][row_bytes(k)] of signs may come tiled in a later call. */
-void eql_tileable(eql_call *c, const eql_tensor *w, uint32_t o, uint32_t k);
+/* Where to put tiles of the constant weights w, of that many bytes; NULL: not now. */
+void *eql_tiles_to_make(eql_call *c, const eql_tensor *w, size_t bytes);
 /* The team for that much work, NULL: not worth sharing. */
 const eq_threads *eql_threads(const eql_call *c, uint64_t multiply_adds);
 

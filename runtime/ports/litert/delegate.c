@@ -237,4 +237,9 @@ EXPORT tf_delegate *tflite_plugin_create_delegate(const char *const *keys, const
   return &d->face;
 }
 
+EXPORT const char *edgeq_litert_operator(size_t index) {
+  const eql_entry *entry = eql_entry_at(index);
+  return entry ? entry->name : NULL;
+}
+
 EXPORT const char *edgeq_litert_isa(void) { return eq_isa_name(eq_isa_current()); }

@@ -12,6 +12,8 @@
 #ifndef EDGEQ_LITERT_H
 #define EDGEQ_LITERT_H
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -28,6 +30,8 @@ void edgeq_litert_close(edgeq_litert *edgeq);
 /* LiteRT does not look at what an operator returns. An operator that cannot do its work fills its results with 0xff
  * bytes (NaN) and leaves a line here, until it is asked for; NULL: all went well. */
 const char *edgeq_litert_why(edgeq_litert *edgeq);
+/* Custom codes of the operators, in order; NULL after the last. */
+const char *edgeq_litert_operator(size_t index);
 /* The instruction set in use. */
 const char *edgeq_litert_isa(void);
 

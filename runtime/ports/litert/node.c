@@ -21,14 +21,16 @@ static bool grow(void **memory, size_t *have, size_t size) {
 
 bool eql_node_prepare(eql_node *node, eql_operator run, eql_call *c) {
   c->compute = false;
+  const eql_call before = *c;
   run(c);
+  if (!c->fault && c->tile_bytes) {
+    if (!grow(&node->tiles, &node->tile_bytes, c->tile_bytes)) return eql_fail(c, "no memory for tiled weights");
+    *c = before;
+    c->tiles_to_make = node->tiles;
+    run(c);
+  }
   if (c->fault) return false;
-  if (!grow(&node->scratch, &node->scratch_bytes, c->scratch_bytes)) return eql_fail(c, "no memory for scratch");
-  const size_t tile_bytes = c->tileable.o ? eq_tiles_b1_bytes(c->tileable.o, c->tileable.k) : 0;
-  if (tile_bytes == 0) return true;
-  if (!grow(&node->tiles, &node->tile_bytes, tile_bytes)) return eql_fail(c, "no memory for tiled weights");
-  eql_finish(c, eq_tiles_b1(c->tileable.o, c->tileable.k, c->tileable.w, node->tiles));
-  return !c->fault;
+  return grow(&node->scratch, &node->scratch_bytes, c->scratch_bytes) || eql_fail(c, "no memory for scratch");
 }
 
 bool eql_node_run(const eql_node *node, eql_operator run, eql_call *c) {

@@ -45,8 +45,9 @@ eq_quant eql_take_quant(eql_call *c, uint32_t channels);
  * up to 63 channels more. */
 uint32_t eql_peek_channels(const eql_call *c);
 
-/* Reads w, scale, zero and group of 4-bit weights in groups along k (0: the integer that follows) and their rows. */
-bool eql_take_weights_i4(eql_call *c, uint32_t k, uint32_t *rows, eq_weights_i4 *weights);
+/* Reads w (whose codes they are), scale, zero and group of 4-bit weights in groups along k (0: the integer that
+ * follows) and their rows. True: all of them are constants, or the call computes. */
+bool eql_take_weights_i4(eql_call *c, uint32_t k, uint32_t *rows, eq_weights_i4 *weights, const eql_tensor **w);
 
 /* The wanted of map, bits or ternary planes, mean and codes of an image's output. */
 void eql_take_image_outs(eql_call *c, const eq_conv2d *op, uint32_t want, eq_epilogue *e);

@@ -95,5 +95,36 @@ static void attention_i8(eql_call *c) {
   if (eql_ready(c, bytes)) eql_finish(c, eq_attention_i8(&op, &x, &p, out, threads, c->scratch, bytes));
 }
 
-const eql_entry eql_attention_operators[] = {
-    {"edgeq.attention_b1", attention_b1}, {"edgeq.attention_i8", attention_i8}, {NULL, NULL}};
+/* attention_f32(Tensor qkv, int heads, float step, Tensor? mask)
+ *   qkv float [batch][tokens][3 * channels]: query, key and value of a token; mask u8 [batch][tokens] */
+static void attention_f32(eql_call *c) {
+  const eql_tensor *qkv = eql_take(c, EQL_F32, "qkv must be float");
+  const uint32_t heads = eql_integer(c, EQL_MOST, "heads must be positive");
+  const float step = eql_number(c, "step must be a float");
+  const eql_tensor *mask = eql_take_optional(c, EQL_U8, "mask must be u8 or None");
+  if (!eql_require(c, qkv->rank == 3 && heads > 0 && qkv->size[2] % (3 * (uint64_t)heads) == 0,
+                   "qkv must be [batch][tokens][3 * channels], heads must divide channels"))
+    return;
+  const uint32_t batch = qkv->size[0], tokens = qkv->size[1], channels = qkv->size[2] / 3;
+  eql_require(c, !mask || mask->count == (uint64_t)batch * tokens, "mask must be [batch][tokens]");
+  const eq_attention op = {.batch = batch,
+                           .heads = heads,
+                           .d = channels / heads,
+                           .queries = tokens,
+                           .keys = tokens,
+                           .used = tokens,
+                           .mask = eql_data(mask)};
+  float *out = eql_out(c, EQL_F32, 3, (const uint32_t[]){batch, tokens, channels});
+  if (c->fault) return;
+  const float *q = eql_floats(qkv);
+  const size_t next = qkv->known ? channels : 0;
+  const eq_attention_floats x = {q, q + next, q + 2 * next, (size_t)3 * channels, (size_t)3 * channels, step};
+  const eq_threads *threads = eql_threads(c, (uint64_t)2 * batch * tokens * tokens * channels);
+  const size_t bytes = eq_attention_f32_scratch(&op, threads);
+  if (eql_ready(c, bytes)) eql_finish(c, eq_attention_f32(&op, &x, out, threads, c->scratch, bytes));
+}
+
+const eql_entry eql_attention_operators[] = {{"edgeq.attention_b1", attention_b1},
+                                             {"edgeq.attention_i8", attention_i8},
+                                             {"edgeq.attention_f32", attention_f32},
+                                             {NULL, NULL}};

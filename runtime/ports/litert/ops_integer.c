@@ -148,7 +148,9 @@ static void linear_i4i8(eql_call *c) {
   const eql_tensor *x = eql_take(c, EQL_I8, "x must be int8");
   eq_weights_i4 weights;
   uint32_t o;
-  if (!eql_take_weights_i4(c, eql_last(x), &o, &weights)) return;
+  const eql_tensor *w = NULL;
+  const bool known = eql_take_weights_i4(c, eql_last(x), &o, &weights, &w);
+  if (c->fault) return;
   const eql_tensor *block_step = eql_take_optional(c, EQL_F32, "block_step must be float or None");
   const eq_linear op = {eql_rows(x), eql_last(x), o};
   const uint64_t blocks = ((uint64_t)op.k + EQ_CODES_BLOCK - 1) / EQ_CODES_BLOCK;
@@ -158,9 +160,17 @@ static void linear_i4i8(eql_call *c) {
   eql_take_row_outs(c, x, 0, op.o, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
   if (c->fault) return;
   const eq_threads *threads = eql_threads(c, (uint64_t)op.m * op.o * op.k);
-  const size_t bytes = eq_linear_i4i8_scratch(&op, &weights, &e, threads);
-  if (eql_ready(c, bytes))
-    eql_finish(c, eq_linear_i4i8(&op, eql_data(x), eql_floats(block_step), &weights, &e, threads, c->scratch, bytes));
+  void *made = known ? eql_tiles_to_make(c, w, eq_tiles_i4_bytes(op.o, op.k, &weights)) : NULL;
+  if (made) eql_finish(c, eq_tiles_i4(op.o, op.k, &weights, made));
+  const void *tiles = c->compute ? c->tiles : made;
+  const size_t bytes = c->fault ? 0
+                       : tiles  ? eq_linear_i4i8_tiled_scratch(&op, tiles, &e, threads)
+                                : eq_linear_i4i8_scratch(&op, &weights, &e, threads);
+  if (!eql_ready(c, bytes)) return;
+  const int8_t *codes = eql_data(x);
+  const float *steps = eql_floats(block_step);
+  eql_finish(c, tiles ? eq_linear_i4i8_tiled(&op, codes, steps, tiles, &e, threads, c->scratch, bytes)
+                      : eq_linear_i4i8(&op, codes, steps, &weights, &e, threads, c->scratch, bytes));
 }
 
 const eql_entry eql_integer_operators[] = {{"edgeq.quantise_i8", quantise_i8},

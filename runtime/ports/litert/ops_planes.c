@@ -47,7 +47,8 @@ static void linear(eql_call *c, const product *p) {
   if (c->fault) return;
   const eq_threads *threads = eql_threads(c, (uint64_t)op.m * op.o * k / 64);
   const size_t bytes = p->scratch(&op, &e, threads);
-  if (p->run_tiled) eql_tileable(c, w, op.o, k);
+  void *tiles = p->run_tiled ? eql_tiles_to_make(c, w, eq_tiles_b1_bytes(op.o, k)) : NULL;
+  if (tiles) eql_finish(c, eq_tiles_b1(op.o, k, eql_data(w), tiles));
   if (!eql_ready(c, bytes)) return;
   eql_finish(c, c->tiles && p->run_tiled ? p->run_tiled(&op, eql_data(x), c->tiles, &e, threads, c->scratch, bytes)
                                          : p->run(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));

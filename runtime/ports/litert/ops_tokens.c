@@ -38,7 +38,7 @@ static void embedding_i8(eql_call *c) {
   if (eql_ready_plain(c)) eql_finish(c, eq_embedding_i8(&op, eql_data(w), eql_floats(scale), out));
 }
 
-bool eql_take_weights_i4(eql_call *c, uint32_t k, uint32_t *rows, eq_weights_i4 *weights) {
+bool eql_take_weights_i4(eql_call *c, uint32_t k, uint32_t *rows, eq_weights_i4 *weights, const eql_tensor **codes) {
   const eql_tensor *w = eql_take(c, EQL_U8, "w must be u8"), *scale = eql_take(c, EQL_F16, "scale must be half"),
                    *zero = eql_take_any(c, "zero must be u8, half or None");
   const uint32_t group = eql_integer(c, EQL_MOST, "group must be positive");
@@ -48,6 +48,7 @@ bool eql_take_weights_i4(eql_call *c, uint32_t k, uint32_t *rows, eq_weights_i4 
     return false;
   const uint32_t groups = (uint32_t)(((uint64_t)k + group - 1) / group);
   const bool fractional = zero && zero->type == EQL_F16;
+  *codes = w;
   *rows = w->size[0];
   *weights = (eq_weights_i4){.codes = eql_data(w),
                              .scale = eql_data(scale),
@@ -56,13 +57,14 @@ bool eql_take_weights_i4(eql_call *c, uint32_t k, uint32_t *rows, eq_weights_i4 
                                                        : EQ_ZERO_U4,
                              .zero = eql_data(zero),
                              .group = group};
-  return eql_require(c, scale->rank == 2 && scale->size[0] == *rows && scale->size[1] == groups,
-                     "scale must be [rows][groups]") &&
-         eql_require(c,
-                     !zero || c->untyped ||
-                         ((fractional || zero->type == EQL_U8) && zero->rank == 2 && zero->size[0] == *rows &&
-                          zero->size[1] == (fractional ? groups : (groups + 1) / 2)),
-                     "zero must be u8 [rows][(groups + 1) / 2], half [rows][groups] or None");
+  eql_require(c, scale->rank == 2 && scale->size[0] == *rows && scale->size[1] == groups,
+              "scale must be [rows][groups]");
+  eql_require(c,
+              !zero || c->untyped ||
+                  ((fractional || zero->type == EQL_U8) && zero->rank == 2 && zero->size[0] == *rows &&
+                   zero->size[1] == (fractional ? groups : (groups + 1) / 2)),
+              "zero must be u8 [rows][(groups + 1) / 2], half [rows][groups] or None");
+  return !c->fault && w->known && scale->known && (!zero || zero->known);
 }
 
 /* embedding_i4(Tensor ids, Tensor w, Tensor scale, Tensor? zero, int group, int k)
@@ -71,7 +73,9 @@ static void embedding_i4(eql_call *c) {
   const eql_tensor *ids = eql_take(c, EQL_I64, "ids must be int64");
   eq_weights_i4 weights;
   uint32_t rows;
-  if (!eql_take_weights_i4(c, 0, &rows, &weights)) return;
+  const eql_tensor *w;
+  eql_take_weights_i4(c, 0, &rows, &weights, &w);
+  if (c->fault) return;
   const eq_lookup op = {eql_data(ids), ids->count, rows, eql_integer(c, EQL_MOST / 4, "k must be positive")};
   float *out = take_vectors(c, ids, op.k);
   if (eql_ready_plain(c)) eql_finish(c, eq_embedding_i4(&op, &weights, out));
