@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,12 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return slim(export(model, example), tiles=True)
 
 
-def lower_methods(methods: Methods) -> bytes:
-    """As `lower`, for several methods in one program; buffers of one name that a method writes are shared by all."""
-    return slim(_export(methods, delegate=True), tiles=True)
+def lower_methods(methods: Methods, *, plain: Collection[str] = ()) -> bytes:
+    """As `lower`, for several methods in one program; buffers of one name that a method writes are shared by all.
+
+    plain  methods that keep XNNPACK out: their float steps are many and small, and each delegate has its price
+    """
+    return slim(_export(methods, delegate=True, plain=plain), tiles=True)
 
 
 def export(model: nn.Module, example: tuple[Tensor, ...], *, delegate: bool = True) -> bytes:
@@ -36,7 +39,7 @@ def export(model: nn.Module, example: tuple[Tensor, ...], *, delegate: bool = Tr
     return _export({"forward": (model, example)}, delegate=delegate)
 
 
-def _export(methods: Methods, *, delegate: bool) -> bytes:
+def _export(methods: Methods, *, delegate: bool, plain: Collection[str] = ()) -> bytes:
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
@@ -50,7 +53,7 @@ def _export(methods: Methods, *, delegate: bool) -> bytes:
                 name: torch.export.export(fused(model, example), example, strict=False)
                 for name, (model, example) in methods.items()
             }
-            partitioner = {name: [XnnpackPartitioner()] if delegate else [] for name in methods}
+            partitioner = {name: [XnnpackPartitioner()] if delegate and name not in plain else [] for name in methods}
             program = to_edge_transform_and_lower(exported, partitioner=partitioner).to_executorch(config)
         except Exception as error:  # the exporters raise every kind there is
             model = next(iter(methods.values()))[0]

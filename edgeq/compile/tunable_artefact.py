@@ -97,7 +97,7 @@ def build_tunable(
     tuning = Tuning(weights, layout, weight.numpy(), bias.numpy(), channels, measured)
     sigma = None if measured is None else measured.sigma
     second = tunable.tunable_method(model, example, layout, sigma, classes=classes)
-    data = executorch.lower_methods({**methods, METHOD: second})
+    data = executorch.lower_methods({**methods, METHOD: second}, plain={METHOD})
     head = tuning.numbers()
     artefacts._write(file.with_suffix(HEAD_SUFFIX), head)
     manifest = {

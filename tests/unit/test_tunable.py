@@ -7,7 +7,7 @@ from tiny_tunable import CLASSES, SHAPE, poke_network, shift_network, task, tuni
 
 from edgeq._errors import FormatError, UnsupportedError, UsageError
 from edgeq.compile import executorch, host
-from edgeq.compile.layout import PARTS, Base, Layout, parse_parts
+from edgeq.compile.layout import METHOD, PARTS, Base, Layout, parse_parts
 from edgeq.compile.tunable import base_head, layout_of, tunable_method
 from edgeq.compile.tuning_base import measure_base, triangle_of
 from edgeq.nn.tuning import quarters
@@ -143,7 +143,7 @@ def test_the_program_holds_its_weights_once_and_gives_eager_bits(x):
     layout = layout_of(model, example, PARTS)
     module, inputs = tunable_method(model, example, layout, None)
     alone = executorch.lower(model, example)
-    both = executorch.lower_methods({"forward": (model, example), "forward_tune": (module, inputs)})
+    both = executorch.lower_methods({"forward": (model, example), METHOD: (module, inputs)}, plain={METHOD})
     codes = model.blocks[1].second.weight.numpy().tobytes()
     assert both.count(codes) == alone.count(codes) == 1
     w, b = base_head(model)
