@@ -11,6 +11,8 @@ from edgeq._errors import UsageError
 
 from .records import Found
 
+_SHORTEST = 3  # characters of a word
+
 
 def named() -> dict[str, str]:
     """Name to URL, from `devices.toml` in the EdgeQ home:
@@ -49,7 +51,7 @@ def resolve(text: str, schemes: Sequence[str], discover: Callable[[str], list[Fo
     if scheme and is_scheme:
         within = [found for found in discover(scheme[1]) if found.url.startswith(f"{scheme[1]}:")]
     else:
-        within = [found for found in discover("") if _fits(found, text)]
+        within = [found for found in discover("") if _fits(found, text)] if len(text) >= _SHORTEST else []
     ready = [found for found in within if found.state == "ready"] or within
     if len(ready) == 1:
         return ready[0].url
@@ -62,4 +64,5 @@ def resolve(text: str, schemes: Sequence[str], discover: Callable[[str], list[Fo
 
 
 def _fits(found: Found, text: str) -> bool:
-    return text.casefold() in f"{found.name} {found.url} {found.detail}".casefold()
+    """Part of its name, URL or detail; this machine only goes by its own word."""
+    return found.url != "local" and text.casefold() in f"{found.name} {found.url} {found.detail}".casefold()

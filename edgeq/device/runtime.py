@@ -33,6 +33,7 @@ _PREFIX = "aarch64-linux-gnu"
 _SYSROOT = Path(f"/usr/{_PREFIX}/lib")  # of Debian's cross compiler
 _NOT_IN_AGENTS = tuple(f"ports/{port}/" for port in ("boards", "cortex_m", "embed", "jni", "mcu", "python", "rv32"))
 _SUFFIXES = {".c", ".h", ".cpp", ".def", ".inc", ".cmake"}
+_LOADERS = ("/lib64", "/lib")
 _BUILD_S = 3600.0
 Progress = Callable[[str], None]
 
@@ -77,9 +78,9 @@ def runtime_for(arch: str, progress: Progress = lambda stage: None) -> Runtime:
 def _native_files() -> dict[str, Path]:
     """The installed agent and what the loader of this machine finds for it."""
     agent = _paths.native(AGENT, "EDGEQ_AGENT")
-    loader = next(iter(Path("/lib64").glob("ld-linux-*.so.*")), None) or next(
-        iter(Path("/lib").glob("ld-linux-*.so.*"))
-    )
+    loader = next((file for folder in _LOADERS for file in Path(folder).glob("ld-linux-*.so.*")), None)
+    if loader is None:
+        raise UnsupportedError(f"no glibc loader in {' or '.join(_LOADERS)}: the agent of this machine cannot be sent")
     told = subprocess.run([str(loader), "--list", str(agent)], capture_output=True, text=True, timeout=60)
     found = dict(re.findall(r"^\s*(\S+) => (\S+) \(0x", told.stdout, re.MULTILINE))
     if told.returncode or not found:

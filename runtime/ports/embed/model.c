@@ -54,16 +54,12 @@ void eq_model_close(eq_model *model) {
 
 uint32_t eq_model_inputs(const eq_model *model) {
   const eqm_model *m = opened(model);
-  uint32_t count = 0;
-  while (m && eqm_input(&m->method, count)) count++;
-  return count;
+  return m ? eqm_input_count(&m->method) : 0;
 }
 
 uint32_t eq_model_outputs(const eq_model *model) {
   const eqm_model *m = opened(model);
-  uint32_t count = 0;
-  while (m && eqm_output(&m->method, count)) count++;
-  return count;
+  return m ? eqm_output_count(&m->method) : 0;
 }
 
 static eq_model_status show(const eqm_value *value, eq_tensor_view *view) {
