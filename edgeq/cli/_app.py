@@ -10,12 +10,15 @@ from edgeq.cli import (
     bench,
     compare,
     dashboard,
+    delta,
     deploy,
     devices,
     doctor,
     energy,
     export,
     export_c,
+    export_web,
+    finetune,
     flash,
     import_checkpoint,
     keygen,
@@ -47,6 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(delta.app, name="delta")
 for verb in (
     pull,
     push,
@@ -64,6 +68,7 @@ for verb in (
     energy,
     dashboard,
     eval_verb,
+    finetune,
     profile,
     devices,
     flash,
@@ -72,6 +77,7 @@ for verb in (
     app.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EPILOG)(verb.command)
 
 app.command(name="export-c", epilog=export_c.EPILOG)(export_c.command)
+app.command(name="export-web", epilog=export_web.EPILOG)(export_web.command)
 app.command(name="import", epilog=import_checkpoint.EPILOG)(import_checkpoint.command)  # no module can be called so
 
 
