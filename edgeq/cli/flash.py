@@ -23,6 +23,9 @@ def command(
         str, typer.Option("--runner", help="pyocd, openocd, esptool, stlink or dfu; default: the board's first.")
     ] = "",
     port: Annotated[str, typer.Option("--port", help="Which probe (its serial number), or esptool's port.")] = "",
+    features: Annotated[
+        list[str] | None, typer.Option("--with", metavar="NAME", help="mlperf: answer the MLPerf Tiny runner too.")
+    ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="Erase the whole flash first, models too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, print the commands, and do nothing.")] = False,
     json: Json = False,
@@ -32,7 +35,8 @@ def command(
 
     chosen = firmware.find(board)
     remark(f"{chosen.title}: {chosen.state}")
-    commands = flash.flash(chosen, runner, port=port, erase=erase, run=None if dry_run else flash.execute)
+    run = None if dry_run else flash.execute
+    commands = flash.flash(chosen, runner, port=port, features=tuple(features or ()), erase=erase, run=run)
     if json:
         print_json({"board": chosen.name, "state": chosen.state, "commands": commands, "done": not dry_run})
     elif dry_run:

@@ -136,11 +136,13 @@ def build(board: Board, *, operators: tuple[str, ...] = (), features: tuple[str,
 
     operators  those of the models that it will run (`edgeq.compile.micro.operators`), and no other kernels; (): all
     features   of FEATURES
-    raises     UnsupportedError without its compiler, CompileError with the compiler's first words, StoreError when
-               nothing can be kept
+    raises     UsageError for another feature, UnsupportedError without its compiler, CompileError with the compiler's
+               first words, StoreError when nothing can be kept
     """
     from edgeq.compile import optable
 
+    if unknown := set(features) - FEATURES.keys():
+        raise UsageError(f"firmware has no feature {', '.join(sorted(unknown))}; there are: {', '.join(FEATURES)}")
     made_for = core(board.core)
     table = optable.source(operators) if operators else None
     files = sources(board, features)

@@ -59,11 +59,18 @@ RUNNERS: dict[str, tuple[Runner, str]] = {  # how to call it, what image it take
 
 
 def flash(
-    board: Board, runner: str = "", *, port: str = "", erase: bool = False, run: Callable[[Words], None] | None = None
+    board: Board,
+    runner: str = "",
+    *,
+    port: str = "",
+    features: tuple[str, ...] = (),
+    erase: bool = False,
+    run: Callable[[Words], None] | None = None,
 ) -> list[Words]:
     """Build the firmware of a board and put it there.
 
     runner   one of the board's; its first one where it is not given
+    features what the firmware has by choice: names of firmware.FEATURES
     port     serial number of the probe, or esptool's port, where there are several
     erase    the whole flash first
     run      carries out one command; None: only tell them
@@ -77,7 +84,7 @@ def flash(
         raise UsageError(f'{board.name}: no runner "{runner}"; there are: {known}')
     how, kind = RUNNERS[runner]
     facts = board.runners[runner]
-    elf = firmware.build(board)
+    elf = firmware.build(board, features=features)
     commands = []
     image = elf
     if kind != "elf":

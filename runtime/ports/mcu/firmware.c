@@ -3,6 +3,10 @@
 #include "engine.h"
 #include "memory.h"
 
+#ifdef EQ_WITH_MLPERF
+#include "proto/mlperf.h"
+#endif
+
 enum { PAYLOAD = 4096, QUIET = 2 /* waits in the middle of a frame until it is given up */ };
 
 static slots programs;
@@ -41,6 +45,27 @@ static void send(void *context, const uint8_t *bytes, size_t count) {
   board_send(bytes, count);
 }
 
+#ifdef EQ_WITH_MLPERF
+static uint64_t now_us(void *context) {
+  static uint64_t ticks;
+  static uint32_t last;
+  (void)context;
+  const uint32_t now = board_cycles();
+  ticks += (uint64_t)(now - last) * board.ns_256 >> 8;
+  last = now;
+  return ticks / 1000;
+}
+
+static uint8_t *spare(void *context, size_t *bytes) {
+  (void)context;
+  *bytes = (size_t)(runner.free_end - runner.free_at);
+  return runner.free_at;
+}
+
+static const eq_mlperf_port dialect_port = {&store, &machine, send, now_us, spare, NULL};
+static eq_mlperf dialect;
+#endif
+
 int main(void) {
   static uint8_t request[PAYLOAD + EQ_FRAME_EXTRA], answer[PAYLOAD + EQ_FRAME_EXTRA];
   static eq_agent agent;
@@ -53,11 +78,20 @@ int main(void) {
   device.memory_bytes = (size_t)(stack_limit - free_start);
   device.code_bytes = (size_t)(flash_end - flash_start);
   eq_agent_init(&agent, &store, &machine, &device, send, NULL, request, answer, PAYLOAD);
+#ifdef EQ_WITH_MLPERF
+  eq_mlperf_init(&dialect, &dialect_port);
+#endif
   for (int quiet = 0;;) {
     uint8_t byte;
     board_feed();
     if (board_receive(&byte)) {
+#ifdef EQ_WITH_MLPERF
+      const bool framed = eq_agent_pending(&agent);
       eq_agent_feed(&agent, &byte, 1);
+      if (!framed && !eq_agent_pending(&agent)) eq_mlperf_feed(&dialect, byte);
+#else
+      eq_agent_feed(&agent, &byte, 1);
+#endif
       quiet = 0;
     } else if (!board_wait() && ++quiet >= QUIET) {
       eq_agent_idle(&agent);
