@@ -16,6 +16,7 @@ EPILOG = examples(
     "edgeq compile pokebnn-fashion",
     "edgeq compile ./my-package --target executorch -o net.pte",
     "edgeq compile pokebnn-fashion --target micro:nrf52840",
+    "edgeq compile pokebnn-fashion --target litert -o net.tflite",
     "edgeq compile denseshift-kws --tunable head,scales,taps -o kws.pte",
 )
 
@@ -28,6 +29,7 @@ def command(
         str | None,
         typer.Option("--tunable", metavar="PARTS", help="With a method forward_tune: of head,scales,taps; or all."),
     ] = None,
+    stock: Annotated[bool, typer.Option("--stock", help="For litert: no custom operators.")] = False,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
 ) -> None:
@@ -40,7 +42,7 @@ def command(
     with Progress() as progress:
         package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
         if tunable is None:
-            artefact = build(package, target, progress=progress)
+            artefact = build(package, f"{target}:stock" if stock else target, progress=progress)
         else:
             parts = "" if tunable == "all" else tunable
             artefact, tuning = build_tunable(package, parts, target=target, progress=progress)

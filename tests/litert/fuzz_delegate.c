@@ -232,8 +232,8 @@ static void settle(runtime *r, const seed_node *seed, int before) {
     uint8_t *fresh = memory(t->bytes);
     if (!fresh) t->bytes = 0;
     if (fresh) random_bytes(fresh, t->bytes, t->type);
-    if (fresh && t->data && i < seed->inputs)
-      memcpy(fresh, t->data, t->bytes < seed->tensors[i].bytes ? t->bytes : seed->tensors[i].bytes);
+    const uint8_t *known = i >= seed->inputs ? NULL : t->data ? t->data : below(8) ? seed->tensors[i].data : NULL;
+    if (fresh && known) memcpy(fresh, known, t->bytes < seed->tensors[i].bytes ? t->bytes : seed->tensors[i].bytes);
     free(t->data);
     t->data = fresh;
   }
@@ -263,7 +263,6 @@ static bool round_of(const seed_node *seed, tf_delegate *delegate) {
     ran = ran || status == 0;
   }
   if (status) assert(r.reports > 0);
-  if (times == 0) assert(ran);
   if (r.kernel.free) r.kernel.free(&r.face, r.replaced.user_data);
   for (int i = 0; i < MOST_TENSORS; i++) {
     free(r.tensors[i].dims);
