@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy import F, Memory, Toy, tuned
+from toy import F, Memory, Toy, packed_triangle, tuned
 
 from edgeq._native import tune
+from edgeq._native.tune_types import TuneData
 
 CHANNELS = 34
 RIDGES, WEIGHTS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), (0.0, 3.0, 30.0)
@@ -131,8 +132,6 @@ def test_a_new_class_without_forgetting(toy):
     z, y0 = old.features[keep], old.base_labels[keep]
     target = np.eye(5)[y0] - 1 / 4
     target[:, 4] = 0
-    from toy import packed_triangle
-
     weight, bias = old.head[0].copy(), old.head[1].copy()
     weight[4], bias[4] = 0, -20
     head = {"head_weight": weight, "head_bias": bias}
@@ -279,8 +278,6 @@ def test_any_score_may_be_learned_from(toy, method):
 def test_regression(toy):
     x, _ = toy.sample(100, 1, "turn")
     targets = (x[:, :5] * 0.5).astype(F)
-    from edgeq._native.tune_types import TuneData
-
     store = Memory()
     data = TuneData(bytes(32), 100, targets=targets)
     tuner = tune.Tuner(toy.model(base_triangle=None), data, tune.settings("solve", loss="squares"))

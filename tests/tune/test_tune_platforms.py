@@ -69,7 +69,7 @@ def states(folder, objects) -> str:
 @pytest.mark.parametrize("lose", [[], ["lose"]], ids=["torn", "unflushed-lost"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cut_run_goes_on_to_the_same_bytes(faults, method, lose):
-    assert " cuts in " in said(faults, str(METHODS.index(method)), "61", *lose)
+    assert " cuts in " in said(faults, str(METHODS.index(method)), "151", *lose)
 
 
 @pytest.mark.long
