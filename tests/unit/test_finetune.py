@@ -1,6 +1,7 @@
 """Fine-tuning on the host's side: samples, journal, runs that are cut, deltas and what they are bound to."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from tiny_tunable import CLASSES, Eager, shift_network, task, tuning_of
 
-from edgeq import deltas, keys
+from edgeq import cli, deltas, keys
 from edgeq._errors import FormatError, IntegrityError, NotFoundError, UsageError
 from edgeq._native.tune import head_logits, read_delta
 from edgeq.bench.tuned import tune_model, widened
@@ -211,3 +212,38 @@ def test_the_base_is_not_touched(model, tuning, shifted, tmp_path):
     before = digest()
     learn(model, tuning, shifted, Wishes("t1", changes={"steps": 3, "batch": 8}), Journal(tmp_path / "run"))
     assert digest() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["finetune"], 2, "finetune needs MODEL and --data"),
+        (["finetune", "denseshift-kws"], 2, "finetune needs MODEL and --data"),
+        (["finetune", "denseshift-kws", "--data", "no.npz", "--set", "steps"], 2, "expected NAME=NUMBER"),
+        (["finetune", "denseshift-kws", "--data", "no.npz", "--method", "sgd"], 2, 'method "sgd" is not known'),
+        (["finetune", "denseshift-kws", "--data", "no.npz"], 3, "no.npz: no such file"),
+        (["finetune", "--rollback", "7"], 8, "results"),
+        (["delta", "apply", "denseshift-kws", "ab12"], 3, "none of denseshift-kws here"),
+        (["delta", "verify", "denseshift-kws", "ab12"], 3, "none of denseshift-kws here"),
+        (["eval", "denseshift-kws", "--delta", "ab12"], 3, "none of denseshift-kws here"),
+        (["compile", "denseshift-kws", "--tunable", "weights"], 2, 'part "weights" is not known'),
+        (["compile", "denseshift-kws", "--tunable", "all", "--target", "micro"], 7, "for executorch so far"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(capsys, words, code, text):
+    assert cli.run(words) == code
+    told = capsys.readouterr().err.strip().splitlines()
+    assert text in told[-1]
+
+
+def test_deltas_on_the_command_line(kept, capsys, tmp_path):
+    assert cli.run(["delta", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["id"] == kept.id
+    assert cli.run(["delta", "apply", "tiny", kept.id[:4]]) == 0
+    assert cli.run(["delta", "list", "tiny"]) == 0
+    assert "yes" in capsys.readouterr().out
+    assert cli.run(["delta", "export", "tiny", kept.id, "-o", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["size_bytes"] == kept.size_bytes
+    assert cli.run(["delta", "rollback", "tiny"]) == 0
+    assert f"delta {kept.id} rolled back" in capsys.readouterr().out
+    assert cli.run(["delta", "apply", "other", str(tmp_path / "out")]) == 2
