@@ -30,8 +30,8 @@ static uint64_t rounded(uint64_t at) { return (at + EQM_ALIGNMENT - 1) / EQM_ALI
 /* Lets memory reach to `end`; false: the limit, or the host. */
 static bool reach(uint64_t end) {
   const uint64_t have = (uint64_t)__builtin_wasm_memory_size(MEMORY) * PAGE;
-  if (end <= have) return true;
   if (end > limit) return false;
+  if (end <= have) return true;
   return __builtin_wasm_memory_grow(MEMORY, (uint32_t)((end - have + PAGE - 1) / PAGE)) != SIZE_MAX;
 }
 

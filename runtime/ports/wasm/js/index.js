@@ -76,15 +76,20 @@ export class Model {
       throw new InputError('INPUT_COUNT', `the model takes ${this.#inputs.length} inputs, got ${inputs.length}`);
     this.#inputs.forEach((tensor, i) => checkInput(tensor, inputs[i], i));
     this.#inputs.forEach((tensor, i) => view(this.#exports, tensor).set(inputs[i]));
-    let status;
-    try {
-      status = this.#exports.eqw_run();
-    } catch (error) {
-      this.#stopped = true;
-      throw new ModuleError('STOPPED', `the model stopped: ${error.message}; load it again`);
-    }
+    this.#stopped = true; // unless it comes back
+    const status = guarded(this.#exports.eqw_run);
+    this.#stopped = false;
     if (status !== 0) throw new ProgramError(CODES[status] ?? 'UNKNOWN', text(this.#exports, status));
     return this.#outputs.map((tensor) => view(this.#exports, tensor).slice());
+  }
+}
+
+/** Calls into the module; a trap becomes an error of ours. */
+function guarded(call, ...args) {
+  try {
+    return call(...args);
+  } catch (error) {
+    throw new ModuleError('STOPPED', `the model stopped: ${error.message}; load it again`);
   }
 }
 
@@ -170,7 +175,7 @@ async function load(pte, { simd = hasSimd(), wasm = null, mostMemoryBytes = MOST
   if (at === 0)
     throw new ProgramError('NO_MEMORY', `a program of ${bytes.length} bytes does not fit the ${mostMemoryBytes} that it may take`);
   new Uint8Array(exports.memory.buffer, at, bytes.length).set(bytes);
-  const status = exports.eqw_load();
+  const status = guarded(exports.eqw_load);
   if (status !== 0) {
     const code = CODES[status] ?? 'UNKNOWN';
     const more = code === 'NO_MEMORY' ? `: it takes ${exports.eqw_memory() >>> 0} bytes, it may ${mostMemoryBytes} in all` : '';

@@ -1,0 +1,146 @@
+"""The exported page in the system's browser: a picture or a recording is dropped, the class and the bits are right.
+
+Screenshots go to the folder EDGEQ_SCREENSHOTS, where somebody looks at them.
+"""
+
+import base64
+import io
+import os
+import shutil
+import struct
+import wave
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgeq import data, hub
+from edgeq.compile import host
+from edgeq.datasets import features
+
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader")
+WAIT_MS = 180_000
+SHOTS = os.environ.get("EDGEQ_SCREENSHOTS")  # now: the tests begin without EDGEQ_* variables
+DROP = """([name, type, content]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name, { type }));
+  document.getElementById('drop').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The system's browser."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS), timeout=WAIT_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium):
+    """Open a model's page from the disk; whatever its scripts raise, and any request to elsewhere, is an error here."""
+    contexts, wrong = [], []
+
+    def open_page(model, *, width=1000, theme="light"):
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 760}, color_scheme=theme))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda asked: asked.url.startswith(("file:", "data:", "blob:")) or wrong.append(asked.url))
+        page.goto((model.folder / "index.html").as_uri())
+        page.wait_for_function("document.body.dataset.ready || document.getElementById('error').textContent")
+        assert page.inner_text("#error") == ""
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def png(gray):
+    """A picture file of (h, w) bytes."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = gray.shape
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in gray)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def drop(page, name, kind, content):
+    page.evaluate("document.getElementById('answer').textContent = ''")
+    page.evaluate(DROP, [name, kind, base64.b64encode(content).decode()])
+    page.wait_for_function(
+        "document.getElementById('answer').textContent || document.getElementById('error').textContent"
+    )
+
+
+def logits(page, labels):
+    items = "[...document.querySelectorAll('#classes li')].map(({ dataset }) => [dataset.label, +dataset.logit])"
+    told = dict(page.evaluate(items))
+    return np.array([told[label] for label in labels], np.float32)
+
+
+def shoot(page, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", animations="disabled", timeout=WAIT_MS)
+
+
+def test_a_dropped_picture_gets_its_class_with_the_bits_of_executorch(web_model, opened):
+    model = web_model("pokebnn-fashion")
+    page = opened(model)
+    for i in range(3):
+        drop(page, f"{i}.png", "image/png", png(model.x[i].reshape(28, 28)))
+        assert page.inner_text("#answer") == model.labels[model.outputs[i].argmax()]
+        assert logits(page, model.labels).tobytes() == model.outputs[i].tobytes()
+    assert "ms" in page.inner_text("#latency")
+    assert page.inner_text("#size") == f"{model.program.stat().st_size / 1000:.0f} kB"
+    shoot(page, "web-picture")
+    drop(page, "words.png", "image/png", b"no picture")
+    assert page.inner_text("#error").startswith("words.png: ")
+
+
+def test_a_drawing_is_classified_on_a_phone_too(web_model, opened):
+    page = opened(web_model("pokebnn-fashion"), width=390, theme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    box = page.locator("#pad").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    for x, y in ((200, 60), (200, 220), (60, 220), (60, 60), (130, 140)):
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=8)
+    page.mouse.up()
+    page.wait_for_selector("#classes li")
+    assert page.inner_text("#answer") in web_model("pokebnn-fashion").labels
+    shoot(page, "web-drawing")
+    page.get_by_role("button", name="Clear").click()
+    assert page.inner_text("#answer") == ""
+
+
+def test_a_dropped_recording_gets_the_answer_of_executorch(web_model, opened):
+    model = web_model("denseshift-kws")
+    t = np.arange(6500) / features.RATE_HZ
+    sound = np.rint(9000 * np.sin(2 * np.pi * (150 + 700 * t) * t) * np.exp(-2 * t)).astype(np.int16)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((1, 2, features.RATE_HZ, 0, "NONE", ""))
+        out.writeframes(sound.tobytes())
+    config = hub.pull("denseshift-kws").config()
+    codes = data.as_bytes(features.log_mel(features.window(sound)[None]), config)
+    expected = host.run(model.program.read_bytes(), (torch.from_numpy(data.preprocess(codes, config)),))[0].numpy()[0]
+    page = opened(model)
+    drop(page, "word.wav", "audio/wav", file.getvalue())
+    assert page.inner_text("#error") == ""
+    assert page.inner_text("#answer") == model.labels[expected.argmax()]
+    assert logits(page, model.labels).tobytes() == expected.tobytes()
+    shoot(page, "web-recording")
