@@ -31,6 +31,11 @@ def test_a_taken_port_is_a_wrong_call(testing, capsys):
     assert f"port {port}: " in capsys.readouterr().err
 
 
+def test_other_machines_may_look_but_start_nothing(testing, capsys):
+    assert cli.run(["dashboard", "--port", "0", "--host", "0.0.0.0"]) == 2
+    assert "share them --read-only" in capsys.readouterr().err
+
+
 def test_a_server_that_dies_at_once_is_reported(monkeypatch, testing):
     monkeypatch.setitem(server._FLAGS, "no.such.option", "1")
     with pytest.raises(server.UnsupportedError, match="ended with code"), server.serve(0):
