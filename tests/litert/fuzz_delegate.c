@@ -115,7 +115,7 @@ static int odd_number(int now) {
                             255, 256, 65535, 65536, 1 << 24, INT32_MAX, INT32_MIN, 1 << 30};
   switch (below(4)) {
   case 0: return odd[below(sizeof odd / sizeof *odd)];
-  case 1: return now + (int)below(5) - 2;
+  case 1: return (int)((uint32_t)now + below(5) - 2u);
   case 2: return (int)((uint32_t)now ^ 1u << below(32));
   default: return (int)below(40);
   }
@@ -126,21 +126,20 @@ static void fit(tf_tensor *t) { /* the runtime's own promise: so many bytes are 
   t->bytes = bytes > LARGEST ? below(64) : bytes;
 }
 
-static void damage(runtime *r) {
+static void damage(runtime *r, const seed_node *seed) {
   const int count = r->node.inputs->size;
   const int which = count > 0 ? r->node.inputs->data[below((uint32_t)count)] : 0;
   tf_tensor *t = &r->tensors[which >= 0 && which < MOST_TENSORS ? which : 0];
-  tf_tensor *params = &r->tensors[count > 0 ? count - 1 : 0];
   switch (below(12)) {
   case 0:
   case 1:
   case 2:
-  case 3: /* a word of params */
-    if (params->data && params->bytes >= 4) {
-      int32_t *word = (int32_t *)params->data + below((uint32_t)params->bytes / 4);
-      *word = odd_number(*word);
-    }
+  case 3: { /* a word of params */
+    const int last = seed->inputs - 1;
+    int32_t *word = (int32_t *)r->tensors[last].data + below(seed->tensors[last].bytes / 4);
+    *word = odd_number(*word);
     break;
+  }
   case 4:
   case 5:
     if (t->dims->size > 0) {
@@ -243,7 +242,7 @@ static bool round_of(const seed_node *seed, tf_delegate *delegate) {
   static runtime r;
   build(&r, seed);
   const uint32_t times = below(5);
-  for (uint32_t i = 0; i < times; i++) damage(&r);
+  for (uint32_t i = 0; i < times; i++) damage(&r, seed);
   settle(&r, seed, 1);
   bool ran = false;
   assert(delegate->prepare(&r.face, delegate) == 0);
