@@ -250,6 +250,7 @@ void eq_tune_steps_replay(eq_tune *t, uint16_t gain) {
 static void apply(eq_tune *t) {
   eq_tune_saved *v = t->saved;
   bool last = false;
+  if (!eq_all_finite(t->gradient, t->shape.adam_values)) t->bad_step = true;
   if (t->bad_step) {
     v->dropped++;
     slow_down(t);

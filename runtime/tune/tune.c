@@ -155,7 +155,12 @@ static void stage(eq_tune *t) {
     break;
   case S_STEPS: eq_tune_steps_advance(t); break;
   case S_DECIDE: decide(t); break;
-  case S_COMMIT: eq_tune_io_start(t, IO_COMMIT); break;
+  case S_COMMIT:
+    if (eq_all_finite(t->values, t->shape.values) && eq_all_finite(t->tap, t->shape.tap_values))
+      eq_tune_io_start(t, IO_COMMIT);
+    else
+      eq_tune_fail(t, EQ_TUNE_NOT_FINITE);
+    break;
   case S_FINISHED: end(t, (eq_tune_outcome)t->saved->outcome, (eq_tune_status)t->saved->status); break;
   }
 }

@@ -121,7 +121,7 @@ static float flipped(const eq_tune_latent *latent, float code, float push) {
 
 static bool can_move(const eq_tune_latent *latent, float code, float push) {
   const float to = flipped(latent, code, push);
-  return push != 0.0f && to >= (float)latent->low && to <= (float)latent->high;
+  return push != 0.0f && eq_finite(push) && to >= (float)latent->low && to <= (float)latent->high;
 }
 
 /* The largest `share` of the pushes move their codes one level; counted by 1024 levels of their size. */

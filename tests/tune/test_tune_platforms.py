@@ -79,6 +79,15 @@ def test_a_cut_after_every_byte(fast_faults, method, lose):
     assert " cuts in " in said(fast_faults, str(METHODS.index(method)), "1", *lose)
 
 
+@pytest.mark.parametrize("method", ["auto", "head", "t0", "t2", "zeroqat"])
+def test_snapshots_that_somebody_made_up(folder, objects, method):
+    """Every checksum right, the contents anything: refused, or a run like another; under ASan and UBSan."""
+    program = folder / "forge"
+    if not program.exists():
+        build("gcc", program, *SANITIZERS, HERE / "forge.c", *objects)
+    assert "failed" in said(program, str(METHODS.index(method)), "200")
+
+
 @pytest.fixture(scope="session")
 def live(folder, objects) -> Path:
     return build("gcc", folder / "live", *SANITIZERS, HERE / "live.c", *objects)
