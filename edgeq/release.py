@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from edgeq import models
-from edgeq._errors import FormatError, UnsupportedError
+from edgeq._errors import CompileError, FormatError, UnsupportedError
 from edgeq._weights import write_tensors
 from edgeq.about import describe
 from edgeq.card import Card, render
+from edgeq.compile import micro
 from edgeq.package import CARD, CONFIG, WEIGHTS, Manifest, Metric, write_package
 from edgeq.train import Trained, tasks
 from edgeq.train.recipe import Recipe
@@ -40,13 +41,25 @@ def packed_files(trained: Trained, samples: Tensor | None = None) -> tuple[dict[
         "scheme": models.scheme(recipe.family, recipe.model),
         "network": asdict(recipe.model),
         **describe(trained, network),
-        "targets": ["executorch"],
     }
+    config["targets"] = targets(config, network)
     if samples is not None:
         config["calibration"] = {"dataset": recipe.data.name, "split": "validation", "items": len(samples)}
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     files = {CONFIG: json.dumps(config, indent=1).encode(), WEIGHTS: write_tensors(tensors)}
     return config, files
+
+
+def targets(config: Mapping[str, Any], network: nn.Module) -> list[str]:
+    """What a packed network compiles for: "executorch", and "micro" where it keeps to the micro profile."""
+    methods = models.methods(config, network)
+    if list(methods) != ["forward"]:
+        return ["executorch"]
+    try:
+        micro.lower(*methods["forward"])
+    except CompileError:
+        return ["executorch"]
+    return ["executorch", "micro"]
 
 
 def pack(trained: Trained, samples: Tensor | None = None) -> tuple[nn.Module, Tensor | None]:

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from edgeq import _paths
+from edgeq.compile import micro
 from edgeq.device import firmware
 
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror")
@@ -21,7 +22,12 @@ SILICON = {
     "nrf5340",
     "esp32c3",
 }
-GATE_BYTES = 12_700  # reader, interpreter, protocol, slots and agent, with what they take of libgcc
+GATE_BYTES = 10 * 1024  # reader, interpreter, protocol, slots and agent, with what they take of libgcc
+MODEL_GATE_BYTES = 28 * 1024  # firmware with pokebnn-fashion's own operators and kernels
+CALLS = (  # what operators call: nobody does in the test of size
+    *("eqm_tensor", "eqm_optional_tensor", "eqm_integer", "eqm_list", "eqm_item", "eqm_out", "eqm_out_like"),
+    *("eqm_no_out", "eqm_ready", "eqm_checked_next", "eqm_refuse_unless"),
+)
 BOARDS = sorted(SILICON | {"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "rv32", "rv32-zbb"})
 
 
@@ -99,13 +105,34 @@ def test_size_of_reader_interpreter_protocol_and_agent_on_cortex_m4(tmp_path):
     table = tmp_path / "no_operators.c"
     table.write_text(
         '#include "micro/micro.h"\n#include "ports/mcu/board.h"\n'
-        "const eqm_operator eqm_operators[1];\nconst uint32_t eqm_operator_count = 0;\nconst board_info board;\n"
+        "const eqm_operator eqm_operators[1];\nconst uint32_t eqm_operator_count = 0;\n"
+        "const board_info board = {.page = 4096, .ns_256 = 256};\n"
     )
+    objects = []
+    for source in (*sources, table):
+        objects.append(tmp_path / f"{source.parent.name}_{source.stem}.o")
+        flags = firmware.extra(source)
+        subprocess.run([*firmware.command(board), *flags, "-c", source, "-o", objects[-1]], check=True, cwd=tmp_path)
     elf = tmp_path / "agent.elf"
-    link = ["-nostdlib", "-Wl,--gc-sections,-e,main,--unresolved-symbols=ignore-all", "-lgcc", "-o", elf]
-    subprocess.run([*firmware.command(board), *sources, table, *link], check=True, capture_output=True, cwd=tmp_path)
+    keep = [f"-Wl,-u,{name}" for name in CALLS]
+    link = ["-nostdlib", "-Wl,--gc-sections,-e,main,--unresolved-symbols=ignore-all", *keep, "-lgcc", "-o", elf]
+    one = firmware.extra(runtime / "proto/agent.c")
+    subprocess.run([*firmware.command(board), *one, *objects, *link], check=True, capture_output=True, cwd=tmp_path)
     listing = subprocess.run(["arm-none-eabi-size", elf], check=True, capture_output=True, text=True).stdout
     text, data, _ = map(int, listing.splitlines()[1].split()[:3])
     print(f"\nCortex-M4, -Os: reader, interpreter, protocol, slots and agent {text} bytes")
     assert data == 0
     assert text <= GATE_BYTES
+
+
+@pytest.mark.skipif(
+    not shutil.which("arm-none-eabi-gcc"), reason="size on Cortex-M4 is not tested: no arm-none-eabi-gcc"
+)
+def test_size_of_firmware_with_the_operators_of_one_model(network):
+    elf = firmware.build(
+        firmware.find("cortex-m4"), operators=micro.operators(network("pokebnn-fashion").path.read_bytes())
+    )
+    listing = subprocess.run(["arm-none-eabi-size", elf], check=True, capture_output=True, text=True).stdout
+    text, data, _ = map(int, listing.splitlines()[1].split()[:3])
+    print(f"\nCortex-M4: everything for pokebnn-fashion but its program {text + data} bytes")
+    assert text + data <= MODEL_GATE_BYTES

@@ -11,7 +11,10 @@ from edgeq.cli._options import Json, examples
 from edgeq.cli._output import print_json, remark
 
 EPILOG = examples(
-    "edgeq flash --board nrf52840", "edgeq flash --board stm32f407vg --runner stlink", "edgeq flash -b rp2350 --dry-run"
+    "edgeq flash --board nrf52840",
+    "edgeq flash --board stm32f407vg --runner stlink",
+    "edgeq flash -b rp2350 --dry-run",
+    "edgeq flash -b nrf52840 --model pokebnn-fashion",
 )
 
 
@@ -23,6 +26,10 @@ def command(
         str, typer.Option("--runner", help="pyocd, openocd, esptool, stlink or dfu; default: the board's first.")
     ] = "",
     port: Annotated[str, typer.Option("--port", help="Which probe (its serial number), or esptool's port.")] = "",
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="MODEL", help="Only the kernels of this model; may be repeated. Default: all."),
+    ] = None,
     features: Annotated[
         list[str] | None, typer.Option("--with", metavar="NAME", help="mlperf: answer the MLPerf Tiny runner too.")
     ] = None,
@@ -36,7 +43,9 @@ def command(
     chosen = firmware.find(board)
     remark(f"{chosen.title}: {chosen.state}")
     run = None if dry_run else flash.execute
-    commands = flash.flash(chosen, runner, port=port, features=tuple(features or ()), erase=erase, run=run)
+    commands = flash.flash(
+        chosen, runner, port=port, operators=_called(models or []), features=tuple(features or ()), erase=erase, run=run
+    )
     if json:
         print_json({"board": chosen.name, "state": chosen.state, "commands": commands, "done": not dry_run})
     elif dry_run:
@@ -44,3 +53,14 @@ def command(
             print(shlex.join(words))
     else:
         print(f"{chosen.name} is flashed; connect: edgeq devices --probe")
+
+
+def _called(models: list[str]) -> tuple[str, ...]:
+    """The operators that the compiled models call, sorted."""
+    if not models:
+        return ()
+    from edgeq import hub
+    from edgeq.compile import build, micro
+
+    programs = [build(hub.pull(model), "micro").path.read_bytes() for model in models]
+    return tuple(sorted({operator for program in programs for operator in micro.operators(program)}))

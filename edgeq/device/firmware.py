@@ -37,7 +37,10 @@ _FLAGS = (
 _PROTO = ("wire", "frame", "sha256", "agent", "agent_store", "agent_engine")
 _LINK = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
 # All but kernels and board: smaller when optimised as one. memory.c, which gcc itself calls, stays apart.
-_SMALL = ("-flto", "-fno-inline-functions-called-once", "-fno-jump-tables")
+_SMALL = (
+    *("-flto", "-fno-inline-functions-called-once", "-fno-jump-tables"),
+    *("-fno-move-loop-invariants", "-fno-if-conversion"),
+)
 _FAST = ("-O2",)
 FEATURES = {"mlperf": ("proto/mlperf.c",)}  # what firmware has by choice: -DEQ_WITH_MLPERF and these files
 
@@ -170,9 +173,12 @@ def build(board: Board, *, operators: tuple[str, ...] = (), features: tuple[str,
 
 
 def extra(source: Path) -> tuple[str, ...]:
-    """Flags of one source file besides those of `command`: kernels fast, the rest small."""
+    """Flags of one source file besides those of `command`: kernels fast, the rest small.
+
+    Linear layers stay as they are: few of a network's instructions, and 1.4 KB of code.
+    """
     if source.parent.parent.name == "kernels":
-        return _FAST
+        return _FAST if source.name != "linear_f32.c" else ()
     return _SMALL if source.parent.name in ("proto", "micro", "mcu") and source.name != "memory.c" else ()
 
 

@@ -63,6 +63,7 @@ def flash(
     runner: str = "",
     *,
     port: str = "",
+    operators: tuple[str, ...] = (),
     features: tuple[str, ...] = (),
     erase: bool = False,
     run: Callable[[Words], None] | None = None,
@@ -70,6 +71,7 @@ def flash(
     """Build the firmware of a board and put it there.
 
     runner   one of the board's; its first one where it is not given
+    operators those of the models that it will run, and no other kernels; (): all
     features what the firmware has by choice: names of firmware.FEATURES
     port     serial number of the probe, or esptool's port, where there are several
     erase    the whole flash first
@@ -84,7 +86,7 @@ def flash(
         raise UsageError(f'{board.name}: no runner "{runner}"; there are: {known}')
     how, kind = RUNNERS[runner]
     facts = board.runners[runner]
-    elf = firmware.build(board, features=features)
+    elf = firmware.build(board, operators=operators, features=features)
     commands = []
     image = elf
     if kind != "elf":

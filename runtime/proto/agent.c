@@ -9,7 +9,7 @@ bool eq_fail_at(eq_failure *failure, eq_code code, size_t number) {
 
 static void give_failure(eq_writer *w, const eq_failure *failure) {
   eq_give_le(w, failure->code, 2);
-  eq_give_text(w, "");
+  eq_give_le(w, 0, 1); /* no text */
   eq_give_le(w, failure->number, 4);
 }
 #else

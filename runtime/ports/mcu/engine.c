@@ -2,6 +2,7 @@
 
 #include "board.h"
 #include "memory.h"
+#include "micro/reader.h"
 
 static uint64_t ticks_since(uint32_t start) { return (uint64_t)(board_cycles() - start) * board.ns_256 >> 8; }
 
@@ -78,8 +79,8 @@ bool engine_describe(void *context, uint16_t net, eq_net *out, eq_failure *failu
   for (int i = 0; i < EQM_ARENAS; i++) out->planned_bytes += e->method.arena_bytes[i];
   out->program_bytes = slots_program_bytes(e->slot);
   out->before_bytes = e->before_bytes;
-  out->tensors[0] = (uint16_t)eqm_input_count(&e->method);
-  out->tensors[1] = (uint16_t)eqm_output_count(&e->method);
+  out->tensors[0] = (uint16_t)eqm_count(&e->method.reader, e->method.inputs);
+  out->tensors[1] = (uint16_t)eqm_count(&e->method.reader, e->method.outputs);
   return true;
 }
 

@@ -178,7 +178,6 @@ void slots_close(void *context, bool drop) {
 }
 
 /* ---- what is there */
-static bool missing(eq_failure *failure) { return eq_fail(failure, EQ_CODE_NOT_FOUND, ""); }
 
 /* Program number index, an older one of the same name left out. */
 const eq_entry *slots_entry(void *context, unsigned index) {
@@ -194,7 +193,7 @@ const eq_entry *slots_entry(void *context, unsigned index) {
 bool slots_erase(void *context, const char *name, eq_failure *failure) {
   (void)context;
   uint8_t *newest = slots_newest(name);
-  if (!newest) return missing(failure);
+  if (!newest) return eq_fail(failure, EQ_CODE_NOT_FOUND, "");
   /* the older one of the name first, so that it does not come back */
   uint8_t *older = other(newest);
   if (update_of(older) && same_text(record_of(older)->entry.name, name) && !set(older, DEAD, 0)) return worn(failure);
