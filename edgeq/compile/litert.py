@@ -30,7 +30,7 @@ from edgeq._errors import CompileError, UnsupportedError
 from .executorch import Methods, fused
 
 try:
-    from . import tflite_layers
+    from . import tflite_layers, tflite_stock
     from .tflite_file import Subgraph, TfliteFile
     from .tflite_layers import Live, Lowering, Value
 except ModuleNotFoundError as missing:
@@ -176,7 +176,8 @@ class _Method(Lowering):
         target: Any = node.target
         name = f"edgeq.{target._opname}"
         if self._stock:
-            raise CompileError(f"node {node.name}: {name} cannot be expressed by builtin operators; leave --stock out")
+            self.values[node] = tflite_stock.lower(self, node)
+            return
         schema = target._schema.arguments
         given = list(node.args) + [node.kwargs.get(a.name, a.default_value) for a in schema[len(node.args) :]]
         tensors: list[int] = []

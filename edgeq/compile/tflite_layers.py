@@ -89,7 +89,7 @@ class Lowering:
     def output(self, value: Value) -> Live:
         """A result of the method: computed, in PyTorch's layout."""
         live = self.live(value)
-        return _reshaped(self, live, live.shape, f"{live.name}/output") if isinstance(value, Tensor) else live
+        return self.reshaped(live, live.shape, f"{live.name}/output") if isinstance(value, Tensor) else live
 
     def ints(self, values: Sequence[int]) -> int:
         return self.graph.constant("integers", np.array(values, np.int32))
@@ -110,6 +110,31 @@ class Lowering:
             version = max(version, _FIRST_64_BIT.get(builtin, version))
         self.graph.operator(builtin, inputs, [result.index], options, version=version)
         return result
+
+    def step(
+        self, name: str, like: Tensor, builtin: int, inputs: Sequence[int], options: Any, *, version: int = 1
+    ) -> Live:
+        """An operator whose result has that shape and type."""
+        result = self.new(name, like)
+        self.graph.operator(builtin, inputs, [result.index], options, version=version)
+        return result
+
+    def reshaped(self, live: Live, shape: Sequence[int], name: str) -> Live:
+        options = schema.ReshapeOptionsT()
+        options.newShape = [int(extent) for extent in shape]
+        index = self.graph.tensor(name, shape, _dtype(live.dtype))
+        self.graph.operator(Op.RESHAPE, [live.index, self.ints(options.newShape)], [index], options)
+        return Live(index, name, tuple(options.newShape), live.dtype)
+
+    def cut(self, x: Live, axis: int, start: int, size: int, name: str) -> Live:
+        """`size` items of an axis from `start` on."""
+        begin = [start if d == axis else 0 for d in range(len(x.shape))]
+        shape = tuple(size if d == axis else extent for d, extent in enumerate(x.shape))
+        if shape == x.shape:
+            return x
+        index = self.graph.tensor(name, shape, _dtype(x.dtype))
+        self.graph.operator(Op.SLICE, [x.index, self.ints(begin), self.ints(shape)], [index], schema.SliceOptionsT())
+        return Live(index, name, shape, x.dtype)
 
     def _constant(self, value: Tensor, *, nhwc: bool) -> Live:
         shape = tuple(value.shape)
@@ -142,14 +167,6 @@ def _argument(node: Node, number: int, name: str, default: Any = None) -> Any:
 
 def _axis(axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
-
-
-def _reshaped(low: Lowering, live: Live, shape: Sequence[int], name: str) -> Live:
-    options = schema.ReshapeOptionsT()
-    options.newShape = [int(extent) for extent in shape]
-    index = low.graph.tensor(name, shape, _dtype(live.dtype))
-    low.graph.operator(Op.RESHAPE, [live.index, low.ints(options.newShape)], [index], options)
-    return Live(index, name, tuple(options.newShape), live.dtype)
 
 
 # ---- elements
@@ -265,6 +282,12 @@ def _part(low: Lowering, node: Node) -> Value:
     return part
 
 
+@_layer(aten.ones_like.default, aten.zeros_like.default)
+def _filled(low: Lowering, node: Node) -> Value:
+    like: Tensor = node.meta["val"]
+    return torch.full(like.shape, int(node.target is aten.ones_like.default), dtype=like.dtype)
+
+
 # ---- shapes
 
 
@@ -279,7 +302,7 @@ def _part(low: Lowering, node: Node) -> Value:
     aten._unsafe_view.default,
 )
 def _reshape(low: Lowering, node: Node) -> Live:
-    return _reshaped(low, low.live(node.args[0]), node.meta["val"].shape, node.name)
+    return low.reshaped(low.live(node.args[0]), node.meta["val"].shape, node.name)
 
 
 @_layer(aten.permute.default)
@@ -315,15 +338,15 @@ def _slice(low: Lowering, node: Node) -> Value:
     start = _argument(node, 2, "start") or 0
     if _argument(node, 4, "step", 1) != 1:
         raise CompileError(f"node {node.name}: slices with a step are not expressed; take the items one by one")
-    return _cut(low, x, axis, start % x.shape[axis] if start < 0 else start, node.meta["val"].shape[axis], node.name)
+    return low.cut(x, axis, start % x.shape[axis] if start < 0 else start, node.meta["val"].shape[axis], node.name)
 
 
 @_layer(aten.select.int)
 def _select(low: Lowering, node: Node) -> Live:
     x = low.live(node.args[0])
     axis = _axis(int(node.args[1]), len(x.shape))  # type: ignore[arg-type]
-    cut = _cut(low, x, axis, int(node.args[2]) % x.shape[axis], 1, f"{node.name}/cut")  # type: ignore[arg-type]
-    return _reshaped(low, cut, node.meta["val"].shape, node.name)
+    cut = low.cut(x, axis, int(node.args[2]) % x.shape[axis], 1, f"{node.name}/cut")  # type: ignore[arg-type]
+    return low.reshaped(cut, node.meta["val"].shape, node.name)
 
 
 @_layer(aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default)
@@ -332,19 +355,9 @@ def _split(low: Lowering, node: Node) -> Value:
     axis = _axis(_argument(node, 2, "dim", 0), len(x.shape))
     starts = [sum(part.shape[axis] for part in parts[:i]) for i in range(len(parts))]
     return tuple(
-        _cut(low, x, axis, start, part.shape[axis], f"{node.name}/{i}")
+        low.cut(x, axis, start, part.shape[axis], f"{node.name}/{i}")
         for i, (start, part) in enumerate(zip(starts, parts, strict=True))
     )
-
-
-def _cut(low: Lowering, x: Live, axis: int, start: int, size: int, name: str) -> Live:
-    begin = [start if d == axis else 0 for d in range(len(x.shape))]
-    shape = tuple(size if d == axis else extent for d, extent in enumerate(x.shape))
-    if shape == x.shape:
-        return x
-    index = low.graph.tensor(name, shape, _dtype(x.dtype))
-    low.graph.operator(Op.SLICE, [x.index, low.ints(begin), low.ints(shape)], [index], schema.SliceOptionsT())
-    return Live(index, name, shape, x.dtype)
 
 
 @_layer(aten.cat.default)
@@ -354,6 +367,14 @@ def _cat(low: Lowering, node: Node) -> Live:
     options = schema.ConcatenationOptionsT()
     options.axis = _axis(_argument(node, 1, "dim", 0), len(lives[0].shape))
     return low.emit(node, Op.CONCATENATION, [live.index for live in lives], options)
+
+
+@_layer(aten.stack.default)
+def _stack(low: Lowering, node: Node) -> Live:
+    parts: Any = node.args[0]
+    options = schema.PackOptionsT()
+    options.valuesCount, options.axis = len(parts), _axis(_argument(node, 1, "dim", 0), len(node.meta["val"].shape))
+    return low.emit(node, Op.PACK, [low.live(part).index for part in parts], options)
 
 
 @_layer(aten.embedding.default)
@@ -423,28 +444,27 @@ def _matmul(low: Lowering, node: Node) -> Live:
 
 @_layer(aten.scaled_dot_product_attention.default)
 def _attention(low: Lowering, node: Node) -> Live:
-    """softmax(q k^T * scale + mask) v, the scale on q."""
-    q, k, v = (low.live(argument) for argument in node.args[:3])
     mask = _argument(node, 3, "attn_mask")
     if _argument(node, 5, "is_causal", False) or node.kwargs.get("enable_gqa"):
         raise CompileError(f"node {node.name}: causal or grouped attention is not expressed; give a mask")
+    q, k, v = (low.live(argument) for argument in node.args[:3])
     scale = node.kwargs.get("scale") or 1 / math.sqrt(q.shape[-1])
-    scores_shape = (*q.shape[:-1], k.shape[-2])
+    return attention(low, node.name, (q, k, v), None if mask is None else low.live(mask), float(scale))
 
-    def step(what: str, shape: Sequence[int], builtin: int, inputs: Sequence[int], options: Any) -> int:
-        index = low.graph.tensor(f"{node.name}/{what}", shape, _dtype(q.dtype))
-        low.graph.operator(builtin, inputs, [index], options)
-        return index
 
+def attention(low: Lowering, name: str, qkv: tuple[Live, Live, Live], mask: Live | None, scale: float) -> Live:
+    """softmax(q k^T * scale + mask) v over (..., tokens, d), the scale on q."""
+    q, k, v = qkv
+    scores_like = torch.empty((*q.shape[:-1], k.shape[-2]), device="meta")
+    queries_like = torch.empty(q.shape, device="meta")
     transposed = schema.BatchMatMulOptionsT()
     transposed.adjY = True
-    factor = low.live(scale, dtype=q.dtype).index
-    scaled = step("scaled", q.shape, Op.MUL, [q.index, factor], schema.MulOptionsT())
-    scores = step("scores", scores_shape, Op.BATCH_MATMUL, [scaled, k.index], transposed)
+    scaled = low.step(f"{name}/scaled", queries_like, Op.MUL, [q.index, low.live(scale).index], schema.MulOptionsT())
+    scores = low.step(f"{name}/scores", scores_like, Op.BATCH_MATMUL, [scaled.index, k.index], transposed)
     if mask is not None:
-        scores = step("masked", scores_shape, Op.ADD, [scores, low.live(mask).index], schema.AddOptionsT())
-    shares = step("shares", scores_shape, Op.SOFTMAX, [scores], _softmax_options())
-    return low.emit(node, Op.BATCH_MATMUL, [shares, v.index], schema.BatchMatMulOptionsT())
+        scores = low.step(f"{name}/masked", scores_like, Op.ADD, [scores.index, mask.index], schema.AddOptionsT())
+    shares = low.step(f"{name}/shares", scores_like, Op.SOFTMAX, [scores.index], _softmax_options())
+    return low.step(name, queries_like, Op.BATCH_MATMUL, [shares.index, v.index], schema.BatchMatMulOptionsT())
 
 
 @_layer(aten.layer_norm.default)
@@ -452,28 +472,28 @@ def _layer_norm(low: Lowering, node: Node) -> Live:
     x, shape = low.live(node.args[0]), node.args[1]
     if tuple(shape) != x.shape[-1:]:  # type: ignore[arg-type]
         raise CompileError(f"node {node.name}: layer norm over {shape} is not expressed; only over the last axis")
-    weight, bias, eps = (
-        _argument(node, i, n, d) for i, n, d in ((2, "weight", None), (3, "bias", None), (4, "eps", 1e-5))
-    )
+    weight, bias, eps = (_argument(node, i, n) for i, n in ((2, "weight"), (3, "bias"), (4, "eps")))
+    return layer_norm(low, node.name, x, weight, bias, 1e-5 if eps is None else float(eps))
+
+
+def layer_norm(low: Lowering, name: str, x: Live, weight: Any, bias: Any, eps: float) -> Live:
+    """Over the last axis; weight and bias may be None."""
     means = schema.ReducerOptionsT()
     means.keepDims = True
-    last, row = low.ints([len(x.shape) - 1]), (*x.shape[:-1], 1)
-
-    def step(what: str, shape: Sequence[int], builtin: int, inputs: Sequence[int], options: Any) -> int:
-        index = low.graph.tensor(f"{node.name}/{what}", shape, "float32")
-        low.graph.operator(builtin, inputs, [index], options)
-        return index
-
-    mean = step("mean", row, Op.MEAN, [x.index, last], means)
-    centred = step("centred", x.shape, Op.SUB, [x.index, mean], schema.SubOptionsT())
-    squared = step("squared", x.shape, Op.MUL, [centred, centred], schema.MulOptionsT())
-    variance = step("variance", row, Op.MEAN, [squared, last], means)
-    shifted = step("shifted", row, Op.ADD, [variance, low.live(float(eps)).index], schema.AddOptionsT())
-    factor = step("factor", row, Op.RSQRT, [shifted], None)
-    one, zero = torch.ones(x.shape[-1]), torch.zeros(x.shape[-1])
-    y = step("normal", x.shape, Op.MUL, [centred, factor], schema.MulOptionsT())
-    y = step("scaled", x.shape, Op.MUL, [y, low.live(one if weight is None else weight).index], schema.MulOptionsT())
-    return low.emit(node, Op.ADD, [y, low.live(zero if bias is None else bias).index], schema.AddOptionsT())
+    last, like = low.ints([len(x.shape) - 1]), torch.empty(x.shape, device="meta")
+    row = torch.empty((*x.shape[:-1], 1), device="meta")
+    multiply, add = schema.MulOptionsT, schema.AddOptionsT
+    mean = low.step(f"{name}/mean", row, Op.MEAN, [x.index, last], means).index
+    centred = low.step(f"{name}/centred", like, Op.SUB, [x.index, mean], schema.SubOptionsT()).index
+    squared = low.step(f"{name}/squared", like, Op.MUL, [centred, centred], multiply()).index
+    variance = low.step(f"{name}/variance", row, Op.MEAN, [squared, last], means).index
+    shifted = low.step(f"{name}/shifted", row, Op.ADD, [variance, low.live(eps).index], add()).index
+    factor = low.step(f"{name}/factor", row, Op.RSQRT, [shifted], None).index
+    gamma = low.live(torch.ones(x.shape[-1]) if weight is None else weight).index
+    beta = low.live(torch.zeros(x.shape[-1]) if bias is None else bias).index
+    y = low.step(f"{name}/normal", like, Op.MUL, [centred, factor], multiply()).index
+    y = low.step(f"{name}/scaled", like, Op.MUL, [y, gamma], multiply()).index
+    return low.step(name, like, Op.ADD, [y, beta], add())
 
 
 # ---- images
@@ -578,7 +598,7 @@ def _pool(low: Lowering, node: Node) -> Live:
 
 def copy(low: Lowering, node: Node) -> Live:
     source = low.live(node.args[1])
-    return _reshaped(low, source, node.meta["val"].shape, node.name)
+    return low.reshaped(source, node.meta["val"].shape, node.name)
 
 
 def zeros(low: Lowering, node: Node) -> Live:

@@ -45,6 +45,7 @@ typedef struct {
   tf_node node, replaced;
   tf_registration custom, kernel;
   tf_ints *plan;
+  size_t have[MOST_TENSORS]; /* bytes behind each tensor's data */
   char name[64];
   unsigned reports;
 } runtime;
@@ -209,6 +210,7 @@ static void build(runtime *r, const seed_node *seed) {
     t->allocation_type = from->constant ? TF_MMAP_RO : CUSTOM_ARENA;
     if (i < seed->inputs) {
       t->data = memory(from->bytes);
+      r->have[i] = from->bytes;
       memcpy(t->data, from->data, from->bytes);
       r->node.inputs->data[i] = number;
     } else {
@@ -227,12 +229,15 @@ static void settle(runtime *r, const seed_node *seed, int before) {
       t->data = NULL;
       continue;
     }
-    if (t->data && constant && i < seed->inputs && t->bytes == seed->tensors[i].bytes) continue;
+    if (t->data && constant && t->bytes == r->have[i]) continue;
     uint8_t *fresh = memory(t->bytes);
     if (!fresh) t->bytes = 0;
     if (fresh) random_bytes(fresh, t->bytes, t->type);
-    const uint8_t *known = i >= seed->inputs ? NULL : t->data ? t->data : below(8) ? seed->tensors[i].data : NULL;
-    if (fresh && known) memcpy(fresh, known, t->bytes < seed->tensors[i].bytes ? t->bytes : seed->tensors[i].bytes);
+    const bool kept = t->data != NULL, sown = !kept && i < seed->inputs && below(8);
+    const uint8_t *known = kept ? t->data : sown ? seed->tensors[i].data : NULL;
+    const size_t there = kept ? r->have[i] : sown ? seed->tensors[i].bytes : 0;
+    if (fresh && known) memcpy(fresh, known, t->bytes < there ? t->bytes : there);
+    r->have[i] = t->bytes;
     free(t->data);
     t->data = fresh;
   }

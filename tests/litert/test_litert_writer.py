@@ -160,6 +160,44 @@ def test_misaligned_constants_are_found(monkeypatch):
     assert misaligned(file.finish()) == []
 
 
+class Encoder(nn.Module):
+    """What an INT4 sentence encoder consists of, and a ternary layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("words", torch.randint(-127, 128, (20, 32)).to(torch.int8))
+        self.register_buffer("steps", torch.rand(20) / 50)
+        self.register_buffer("qkv", torch.randint(0, 256, (96, 16), dtype=torch.uint8))
+        self.register_buffer("scale", torch.rand(96, 1).half() / 10)
+        planes = torch.randint(0, 256, (2, 32, 4), dtype=torch.uint8)
+        planes[0] &= planes[1]
+        self.register_buffer("ternary", planes)
+        self.register_buffer("affine", torch.rand(2, 96))
+        self.register_buffer("more", torch.rand(2, 32))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        edgeq = torch.ops.edgeq
+        x = edgeq.embedding_i8(ids, self.words, self.steps)
+        codes, rows = edgeq.quantise_rows_i8(x, 1, 0.0)
+        y = edgeq.linear_i4i8(codes, self.qkv, self.scale, None, 32, None, rows, 0, self.affine, None, None, None, 1)[0]
+        y = edgeq.attention_f32(y, 4, 0.3, mask.to(torch.uint8))
+        y = edgeq.layer_norm(y, x, self.more[0], self.more[1], 1e-6, None, 1)[0]
+        codes, rows = edgeq.quantise_rows_i8(y, 1, 0.0)
+        z: Tensor = edgeq.linear_t2i8(codes, self.ternary, rows, 4, self.more, y, None, None, 1)[0]
+        return z
+
+
+def test_stock_file_has_no_custom_operator_and_comes_near():
+    torch.manual_seed(0)
+    module, inputs = Encoder(), (torch.tensor([[3, 1, 4, 1, 5, 9]]), torch.tensor([[1, 1, 1, 1, 0, 0]]))
+    tflite = compiler.lower({"forward": (module, inputs)}, {}, stock=True)
+    model = schema.ModelT.InitFromPackedBuf(tflite, 0)
+    assert {code.customCode for code in model.operatorCodes} == {None}
+    found = litert.Program(tflite, with_edgeq=False).run("forward", [x.numpy() for x in inputs])[0]
+    expected = module(*inputs).numpy()
+    assert np.abs(found - expected).max() <= 0.03 * np.abs(expected).max()  # each rounds its activations to 8 bits
+
+
 def test_what_cannot_be_expressed_is_named():
     class Odd(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
