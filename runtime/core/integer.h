@@ -39,6 +39,7 @@ typedef struct {
   const float *scale;      /* [groups][EQ_BLOCK] */
   const float *float_zero; /* [groups][EQ_BLOCK], F16 only */
   uint32_t steps, groups, group_steps;
+  size_t bytes; /* of all of it, from codes on */
 } eq_packed_i4;
 enum { EQ_MOST_PIECE_STEPS = 32 }; /* of dot_packed_i4 */
 
@@ -46,8 +47,10 @@ enum { EQ_MOST_PIECE_STEPS = 32 }; /* of dot_packed_i4 */
 typedef struct {
   const uint8_t *x; /* [m][pitch], offset, in the order of a tile's steps */
   size_t pitch;
-  const float *step; /* [m][pieces], or NULL */
-  const float *ones; /* [m][pieces] sums of the activations, F16 zeros only */
+  const float *step;    /* [m][pieces], or NULL */
+  const float *ones;    /* [m][pieces] sums of the activations, F16 zeros only */
+  const uint8_t *ahead; /* what will be read after this product: to be fetched meanwhile */
+  size_t ahead_bytes;   /* 0: nothing */
 } eq_rows_i4;
 
 typedef struct {

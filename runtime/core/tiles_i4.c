@@ -62,7 +62,8 @@ eq_packed_i4 eq_tiles_i4_block(const void *tiles, uint32_t block) {
                                                                   : (const float *)0,
                         .steps = steps,
                         .groups = groups,
-                        .group_steps = groups == 1 ? steps : h->group / EQ_STEP};
+                        .group_steps = groups == 1 ? steps : h->group / EQ_STEP,
+                        .bytes = l.bytes};
 }
 
 static uint8_t zero_of(const eq_weights_i4 *w, uint32_t groups, size_t row, uint32_t g) {

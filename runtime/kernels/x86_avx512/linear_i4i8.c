@@ -3,6 +3,7 @@
 #include "transpose.h"
 
 enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP, ROWS = 6, NIBBLES = 8 };
+enum { LINES = 2 }; /* fetched ahead with each piece: at 32 rows all that the next block needs */
 
 /* Sixteen outputs; where there are fewer, the first is read in place of the missing ones. */
 typedef struct {
@@ -110,8 +111,9 @@ INLINE __m512i broadcast(const uint8_t *p) {
   return _mm512_set1_epi32(word);
 }
 
+/* ahead: how much is fetched already */
 INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, int panels, const eq_tile_i4 *t, uint32_t panel0,
-                  float *acc, size_t pitch) {
+                  float *acc, size_t pitch, size_t *ahead) {
   __m512 y[ROWS][2];
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < panels; j++) y[i][j] = _mm512_setzero_ps();
@@ -124,6 +126,8 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, int panels, con
     __m512i sum[ROWS][2];
     for (int i = 0; i < rows; i++)
       for (int j = 0; j < panels; j++) sum[i][j] = _mm512_load_si512(t->start + at + j * EQ_LANES);
+    for (int i = 0; i < LINES && *ahead < x->ahead_bytes; i++, *ahead += EQ_CACHE_LINE)
+      _mm_prefetch((const void *)(x->ahead + *ahead), _MM_HINT_T1);
     for (uint32_t s = 0; s < steps; s++, from += EQ_STEP, w += PANEL_STEP) {
       __m512i weights[2];
       for (int j = 0; j < panels; j++) weights[j] = _mm512_load_si512(w + (size_t)j * panel_bytes);
@@ -152,20 +156,21 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, int panels, con
 }
 
 INLINE void all_rows(const eq_rows_i4 *x, uint32_t rows, int panels, const eq_tile_i4 *t, uint32_t panel0, float *acc,
-                     size_t pitch) {
+                     size_t pitch, size_t *ahead) {
   uint32_t i = 0;
-  for (; i + ROWS <= rows; i += ROWS) block(x, i, ROWS, panels, t, panel0, acc, pitch);
-  for (; i + 4 <= rows; i += 4) block(x, i, 4, panels, t, panel0, acc, pitch);
-  for (; i + 2 <= rows; i += 2) block(x, i, 2, panels, t, panel0, acc, pitch);
-  for (; i < rows; i++) block(x, i, 1, panels, t, panel0, acc, pitch);
+  for (; i + ROWS <= rows; i += ROWS) block(x, i, ROWS, panels, t, panel0, acc, pitch, ahead);
+  for (; i + 4 <= rows; i += 4) block(x, i, 4, panels, t, panel0, acc, pitch, ahead);
+  for (; i + 2 <= rows; i += 2) block(x, i, 2, panels, t, panel0, acc, pitch, ahead);
+  for (; i < rows; i++) block(x, i, 1, panels, t, panel0, acc, pitch, ahead);
 }
 
 void eq_accumulate_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t outputs, float *acc,
                              size_t pitch) {
   const uint32_t panels = (outputs + EQ_LANES - 1) / EQ_LANES;
   uint32_t panel0 = 0;
-  for (; panel0 + 2 <= panels; panel0 += 2) all_rows(x, rows, 2, t, panel0, acc, pitch);
-  if (panel0 < panels) all_rows(x, rows, 1, t, panel0, acc, pitch);
+  size_t ahead = 0;
+  for (; panel0 + 2 <= panels; panel0 += 2) all_rows(x, rows, 2, t, panel0, acc, pitch, &ahead);
+  if (panel0 < panels) all_rows(x, rows, 1, t, panel0, acc, pitch, &ahead);
 }
 
 /* ---- one row: sixteen canonical rows of codes at once, a group in each 128-bit lane ---- */
