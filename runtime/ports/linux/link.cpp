@@ -65,10 +65,11 @@ void Link::serve(eq_agent &agent, int in, int out) {
   std::vector<uint8_t> bytes(1 << 16);
   while (out_ >= 0) {
     pollfd wait{in, POLLIN, 0};
-    const int ready = ::poll(&wait, 1, eq_agent_pending(&agent) ? kIdleMs : -1);
+    const bool pending = eq_agent_pending(&agent);
+    const int ready = ::poll(&wait, 1, pending ? kIdleMs : agent.putting ? patience_ms_ : -1);
     if (ready < 0 && errno == EINTR) continue;
     if (ready == 0) {
-      eq_agent_idle(&agent);
+      pending ? eq_agent_idle(&agent) : eq_agent_hangup(&agent);
       continue;
     }
     const ssize_t n = ::read(in, bytes.data(), bytes.size());

@@ -9,6 +9,10 @@ namespace edgeq {
 
 class Link {
 public:
+  // patience_s: a transfer in which nothing comes for so long is closed (and can be resumed): its client is gone, even
+  // if the network did not say so.
+  explicit Link(unsigned patience_s) : patience_ms_(static_cast<int>(patience_s) * 1000) {}
+
   // For eq_agent_init(); context is the Link.
   static void send(void *context, const uint8_t *bytes, size_t count);
 
@@ -21,6 +25,7 @@ public:
   void serve_clients(eq_agent &agent, const std::string &address, unsigned once_seconds);
 
 private:
+  int patience_ms_;
   int out_ = -1; // -1: nobody listens
 };
 

@@ -25,7 +25,7 @@ constexpr uint32_t kPayload = 1 << 20;
 
 const char kHelp[] =
     "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT [--once SECONDS]] [--threads N] [--cores LIST]\n"
-    "                   [--memory-limit BYTES] [--name TEXT] [--kind linux|phone]\n"
+    "                   [--memory-limit BYTES] [--patience SECONDS] [--name TEXT] [--kind linux|phone]\n"
     "Speaks EdgeQ's device protocol on standard input and output, or to clients that connect.\n"
     "  --store DIR           where programs are kept (made when missing)\n"
     "  --listen ADDRESS      serve connections; prints the address, port 0 takes a free one\n"
@@ -34,6 +34,7 @@ const char kHelp[] =
     "  --cores LIST          run on these cores only, like 4-7 or 0,2; where that is not allowed, on all\n"
     "  --memory-limit BYTES  refuse programs that plan more, three quarters of the machine's memory unless told\n"
     "  --litert FILE         LiteRT's library, libLiteRt.so: then .tflite programs run too\n"
+    "  --patience SECONDS    close a transfer in which nothing comes for so long, 60 unless told\n"
     "  --name TEXT           what the machine is called, its host name unless told\n"
     "  --kind KIND           what sort of device it is\n"
     "environment: EDGEQ_ISA instruction set (ref, avx2, ...), EDGEQ_LOG shows the runtime's log on standard error\n";
@@ -42,7 +43,7 @@ struct Options {
   std::string store, listen, cores, litert, name = edgeq::machine_name(), kind = "linux";
   uint64_t memory_limit = edgeq::memory_bytes() / 4 * 3;
   unsigned threads = 1;
-  unsigned once_seconds = 0;
+  unsigned once_seconds = 0, patience_seconds = 60;
 };
 
 uint64_t number(const std::string &option, const std::string &text, uint64_t least, uint64_t most) {
@@ -68,6 +69,8 @@ Options parse(const std::vector<std::string> &words) {
       options.threads = static_cast<unsigned>(number(option, value, 1, 256));
     } else if (option == "--once") {
       options.once_seconds = static_cast<unsigned>(number(option, value, 1, 3600));
+    } else if (option == "--patience") {
+      options.patience_seconds = static_cast<unsigned>(number(option, value, 1, 3600));
     } else if (option == "--cores") {
       options.cores = value;
     } else if (option == "--litert") {
@@ -110,7 +113,7 @@ void run(const Options &options, int in, int out) {
                          0};
 
   std::vector<uint8_t> request(kPayload + EQ_FRAME_EXTRA), answer(kPayload + EQ_FRAME_EXTRA);
-  edgeq::Link link;
+  edgeq::Link link(options.patience_seconds);
   eq_agent agent;
   if (!eq_agent_init(&agent, store.table(), engine.table(), &device, edgeq::Link::send, &link, request.data(),
                      answer.data(), kPayload))
