@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from edgeq import _paths
 from edgeq._errors import FormatError, UnsupportedError
@@ -21,17 +21,19 @@ from . import artefact as artefacts
 from .artefact import Artefact
 from .layout import BASE_FILE, METHOD, PARTS, Base, Layout, Tuning, parse_parts
 
-if TYPE_CHECKING:
-    from edgeq.package import FileEntry
-
 WEIGHTS = "model.safetensors"
 HEAD_SUFFIX = ".head"
 _MOST_NEW_CLASSES = 1000
 
 
+class Entry(Protocol):
+    @property
+    def sha256(self) -> str: ...
+
+
 class Manifest(artefacts.Manifest, Protocol):
     @property
-    def files(self) -> Mapping[str, FileEntry]: ...
+    def files(self) -> Mapping[str, Entry]: ...
 
 
 class Package(Protocol):
