@@ -128,13 +128,13 @@ def test_ports_are_named_and_only_a_probe_writes(line, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("serial:", "expected serial:///dev/PORT"),
+        ("serial:", "no such device within reach"),
         ("serial:///dev/ttyX?baud=fast", "expected serial:///dev/PORT"),
         ("serial:///dev/ttyX?speed=9", "expected serial:///dev/PORT"),
         ("serial:///dev/nothing-here", "is the board plugged in"),
         ("rfc2217://", "expected rfc2217://host:port"),
         ("rfc2217://127.0.0.1:1", "cannot connect"),
-        ("sim:", "no such simulator; there are: .*sim:cortex-m4"),
+        ("sim:", "fits several devices: .*sim:cortex-m4"),
         ("sim:z80", "no such simulator"),
     ],
 )
