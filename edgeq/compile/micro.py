@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeq._errors import CompileError, UnsupportedError
+from edgeq._quiet import quiet
 from edgeq.ops import Want
 
 from . import arena, executorch, parts
@@ -190,7 +191,8 @@ def inputs(pte: bytes, method: str = "forward") -> list[tuple[tuple[int, ...], t
 
 
 def _plans(pte: bytes, method: str | None) -> list[Any]:
-    from executorch.exir._serialize._program import deserialize_pte_binary
+    with quiet():
+        from executorch.exir._serialize._program import deserialize_pte_binary
 
     if pte[4:8] != IDENTIFIER:
         raise CompileError(f"not an ExecuTorch program: it starts with {pte[:8].hex()}, bytes 4 to 7 should be ET12")

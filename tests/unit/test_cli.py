@@ -23,6 +23,7 @@ VERBS = (
     "package",
     "compile",
     "export-c",
+    "export-web",
     "deploy",
     "bench",
     "compare",
