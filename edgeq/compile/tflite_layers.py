@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -65,7 +65,8 @@ class Lowering:
             return None
         if not all(isinstance(self.value(n), Tensor) for n in node.all_input_nodes):
             return None
-        arguments, named = torch.fx.map_arg((node.args, node.kwargs), lambda n: self.value(n))  # type: ignore[arg-type]
+        known: Any = self.value
+        arguments, named = cast(Any, torch.fx.map_arg((node.args, node.kwargs), known))
         result: Value = target(*arguments, **named)
         return result
 
@@ -448,7 +449,7 @@ def _attention(low: Lowering, node: Node) -> Live:
     if _argument(node, 5, "is_causal", False) or node.kwargs.get("enable_gqa"):
         raise CompileError(f"node {node.name}: causal or grouped attention is not expressed; give a mask")
     q, k, v = (low.live(argument) for argument in node.args[:3])
-    scale = node.kwargs.get("scale") or 1 / math.sqrt(q.shape[-1])
+    scale: Any = node.kwargs.get("scale") or 1 / math.sqrt(q.shape[-1])
     return attention(low, node.name, (q, k, v), None if mask is None else low.live(mask), float(scale))
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor
 from torch.fx import Node
 
 from edgeq._errors import CompileError
 from edgeq.ops import Act, Want
 
-from .tflite_file import Array, schema
+from .tflite_file import Array
 from .tflite_layers import Live, Lowering, Op, Value, attention, layer_norm
 
 _VERSION = {2: 14, 4: 12, 8: 12}  # of FULLY_CONNECTED: older runtimes refuse what they would compute wrongly
@@ -110,9 +111,10 @@ def _weights(low: Lowering, node: Node, given: dict[str, Any]) -> tuple[Array, A
 def _packed(codes: Array, bits: int) -> bytes:
     """Two's complement, first code in the lowest bits, no padding of rows."""
     each = 8 // bits
-    low = (codes.astype(np.int8).view(np.uint8) & ((1 << bits) - 1)).reshape(-1)
+    low: Array = (codes.astype(np.int8).view(np.uint8) & ((1 << bits) - 1)).reshape(-1)
     low = np.pad(low, (0, -len(low) % each)).reshape(-1, each)
-    return np.bitwise_or.reduce(low << (np.arange(each, dtype=np.uint8) * bits), axis=1).astype(np.uint8).tobytes()
+    packed: Array = np.bitwise_or.reduce(low << (np.arange(each, dtype=np.uint8) * bits), axis=1)
+    return packed.astype(np.uint8).tobytes()
 
 
 def _embedding_i8(low: Lowering, node: Node, given: dict[str, Any]) -> Value:

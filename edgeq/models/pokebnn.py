@@ -293,7 +293,8 @@ class PackedPokeBNN(nn.Module):
             x = block(x, tuning)
             if tuning is not None and i >= 0:
                 tuning.tap(block, ops.mean_hw(x))
-        return ops.mean_hw(x)
+        pooled: Tensor = ops.mean_hw(x)
+        return pooled
 
 
 def pack(model: PokeBNN) -> PackedPokeBNN:

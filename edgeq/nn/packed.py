@@ -74,7 +74,8 @@ class PackedConv2d(nn.Module):
         y = each(params, lambda p, x: self._conv(Act.NONE, p[:2], x), x)
         tuning.observe(y)
         pos, neg, shift = self.params[2:5]
-        return torch.where(y >= 0, pos, neg) * y - shift
+        out: Tensor = torch.where(y >= 0, pos, neg) * y - shift
+        return out
 
     def _conv(self, act: Act, params: Tensor, x: Tensor) -> Tensor:
         steps = _given(self.steps, self.quant)
