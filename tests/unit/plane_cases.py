@@ -54,6 +54,10 @@ def attention_codes() -> tuple:
     return q, k, v, 2, int(Probability.STEP), 15, 0, torch.tensor([0.05, 0.1, 0.1]), None, None, 1
 
 
+def attention_floats() -> tuple:
+    return torch.randn(2, 4, 3 * 16), 2, 0.35, torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]], dtype=torch.uint8)
+
+
 def ids() -> Tensor:
     return torch.tensor([[0, 2, 1]])
 
@@ -61,6 +65,7 @@ def ids() -> Tensor:
 CASES: dict[str, Callable[[], tuple]] = {
     "attention_b1": attention_signs,
     "attention_i8": attention_codes,
+    "attention_f32": attention_floats,
     "conv2d_b1t2": lambda: (
         *(planes(1, 6, 5, 4), signs(OUT, 3, 3, 4), 4, 2, 1, 1, int(Act.RELU)),
         *(params(), None, None, int(Want.MAP | Want.T2)),
