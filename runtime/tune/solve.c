@@ -128,19 +128,24 @@ static float left_out(eq_tune *t, const float *taps, uint32_t sample) {
   return 1.0f / (1.0f - (h < LARGEST_LEVERAGE ? h : LARGEST_LEVERAGE));
 }
 
+/* Negative where a sample's leverage is at its bound: there the row explains itself, its residual is rounding, and the
+ * sum would praise the very ridge that fits noise. */
 static float press(eq_tune *t) {
   float sum = 0.0f;
   for (uint32_t p = first_position(t); p < t->shape.samples; p++) {
     const float factor = left_out(t, cached(t, p), eq_sample_at(t, p));
+    if (factor >= 1.0f / (1.0f - LARGEST_LEVERAGE)) return -1.0f;
     sum += squares(t->slope, t->shape.classes) * (factor * factor);
   }
   return sum;
 }
 
-/* Weight and ridge by leave-one-out, from the triangle of the data. */
+/* Weight and ridge by leave-one-out, from the triangle of the data; those for few samples where it cannot judge. */
 static void choose(eq_tune *t, float weight, float ridge) {
   const uint32_t ws = weight < 0.0f ? WEIGHTS : 1, rs = ridge < 0.0f ? RIDGES : 1;
   float least = -1.0f;
+  t->saved->weight = weight < 0.0f ? (has_base(t) ? FEW_WEIGHT : 0.0f) : weight;
+  t->saved->ridge = ridge < 0.0f ? FEW_RIDGE : ridge;
   for (uint32_t i = 0; i < ws; i++) {
     const float w = weight < 0.0f ? weights[i] : weight;
     const float unit = trace_of(t, w) / (float)t->shape.d;
@@ -153,7 +158,7 @@ static void choose(eq_tune *t, float weight, float ridge) {
       added = lambda;
       eq_triangle_solve(&t->work, t->solution);
       const float now = press(t);
-      if (eq_finite(now) && (least < 0.0f || now < least)) {
+      if (eq_finite(now) && now >= 0.0f && (least < 0.0f || now < least)) {
         least = now;
         t->saved->weight = w;
         t->saved->ridge = r;

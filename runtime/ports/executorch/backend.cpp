@@ -40,7 +40,7 @@ public:
     char name[kLongestName + 1] = {};
     if (processed->size() > kLongestName || processed->size() < sizeof kPrefix) return unknown();
     std::memcpy(name, processed->data(), processed->size());
-    if (std::strncmp(name, kPrefix, sizeof kPrefix - 1) != 0) return unknown();
+    if (std::strncmp(name, kPrefix, sizeof kPrefix - 1) != 0 || !plain(name)) return unknown();
     auto run = executorch::runtime::get_op_function_from_registry(name);
     if (!run.ok()) return unknown();
     processed->Free();
@@ -63,6 +63,12 @@ public:
   }
 
 private:
+  // ASCII: the registry logs names that it does not know, and Python's logger stops the process at any other byte.
+  static bool plain(const char *name) {
+    while (*name > ' ' && *name < 0x7f) name++;
+    return *name == 0;
+  }
+
   static Error unknown() { // without the name: it may be anything
     ET_LOG(Error, "EdgeqBackend: a program calls what is no operator of EdgeQ");
     return Error::DelegateInvalidCompatibility;
