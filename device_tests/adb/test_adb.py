@@ -55,10 +55,10 @@ def test_a_phone_that_restarts_in_the_middle(phones, open_phone, adb, programs):
 
 def test_states_and_choices(phones):
     locked = phones(allowed=False)
-    with pytest.raises(DeviceError, match=r"unauthorized: unlock the phone and allow this computer"):
+    with pytest.raises(DeviceError, match=r"(unauthorized|authorizing): unlock the phone and allow this computer"):
         device.connect(f"adb:{locked.serial}")
     one, other = phones(), phones()
-    with pytest.raises(UsageError, match=r"several phones are connected: .*; name one with -d"):
+    with pytest.raises(UsageError, match=r'^"adb:" fits several devices: adb:.*, adb:.*; name one with -d$'):
         device.connect("adb:")
     with pytest.raises(DeviceError, match=r"^adb:nobody: not connected; there are: adb:127"):
         device.connect("adb:nobody")

@@ -128,7 +128,7 @@ def test_ports_are_named_and_only_a_probe_writes(line, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("serial:", "no such device within reach"),
+        ("serial:", "expected serial:///dev/PORT"),
         ("serial:///dev/ttyX?baud=fast", "expected serial:///dev/PORT"),
         ("serial:///dev/ttyX?speed=9", "expected serial:///dev/PORT"),
         ("serial:///dev/nothing-here", "is the board plugged in"),

@@ -37,7 +37,8 @@ def named() -> dict[str, str]:
 def resolve(text: str, schemes: Sequence[str], discover: Callable[[str], list[Found]]) -> str:
     """The URL that a word means.
 
-    text      a URL (left as it is), a scheme alone ("adb"), a name of devices.toml, part of a device's URL or detail
+    text      a URL (left as it is), a scheme alone ("adb"), a name of devices.toml, part of a device's URL or detail;
+              where a scheme finds nothing, its transport says what is missing
     discover  with a scheme or ""; called only when that needs it
     raises    UsageError when nothing fits, or several devices do: it lists them
     """
@@ -58,7 +59,7 @@ def resolve(text: str, schemes: Sequence[str], discover: Callable[[str], list[Fo
     if ready:
         raise UsageError(f'"{text}" fits several devices: {", ".join(found.url for found in ready)}; name one with -d')
     if scheme and is_scheme:
-        raise UsageError(f"{text}: no such device within reach; what is: edgeq devices")
+        return f"{scheme[1]}:"
     own = f"; of your own: {', '.join(names)}" if names else ""
     raise UsageError(f'no transport for device "{text}"; there are: {", ".join(schemes)}{own}')
 
