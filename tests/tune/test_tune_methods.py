@@ -47,6 +47,16 @@ def test_layers_of_one_depth_share_a_sweep(toy):
     assert grouped.best == one.best
 
 
+def test_more_features_than_samples_do_not_fool_leave_one_out(monkeypatch):
+    monkeypatch.setattr("toy.WIDTHS", (256, 256))
+    wide = Toy()
+    x, _ = wide.sample(40, 3, "gain")
+    labels = np.random.default_rng(5).integers(0, wide.classes, 40).astype(np.int32)
+    report, *_ = tuned(wide, x, labels, "solve", flags=["unguarded"], base_weight=0.0)
+    assert report.leave_one_out and report.ridge > 1e-3
+    assert report.best.metric < 0.4  # nothing to learn: one in five is luck
+
+
 def features(toy, x, ac):
     taps = toy.run(x, ac)["taps"]
     blocks = [t.astype(np.float64) / r for t, r in zip(taps, toy.rms, strict=True)]
