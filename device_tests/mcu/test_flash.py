@@ -17,7 +17,7 @@ def image(tmp_path, monkeypatch):
     """The firmware is not built here: that is test_boards.py's."""
     elf = tmp_path / "board.elf"
     elf.write_bytes(b"\x7fELF")
-    monkeypatch.setattr(firmware, "build", lambda board: elf)
+    monkeypatch.setattr(firmware, "build", lambda board, **_choices: elf)
     return elf
 
 
