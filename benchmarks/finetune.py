@@ -37,9 +37,9 @@ from edgeq.datasets import features, fsdd, places, shifts
 from edgeq.train import load_trained
 from edgeq.tune import Samples, Wishes
 
-from . import harness
 from ._adaptation import Subject, accuracy, backpropagate, eager_scores, learn, scores
 from ._table import console
+from .harness import Options, Row
 
 Array = np.ndarray[Any, Any]
 WORDS, DRAWS, PICTURES, TESTED, BASE_PICTURES = 25, 3, 350, 1000, 2000
@@ -89,7 +89,7 @@ class Column:
         return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
 
 
-def run(options: harness.Options) -> list[harness.Row]:
+def run(options: Options) -> list[Row]:
     """Print one table a task; this benchmark has accuracies, not times, so it gives back no rows."""
     torch.set_num_threads(options.threads)
     columns: dict[str, dict[str, Column]] = {}
@@ -150,7 +150,7 @@ def _table(task: str, kept: Mapping[str, Column]) -> Table:
     return table
 
 
-def speech(options: harness.Options) -> Iterator[Case]:
+def speech(options: Options) -> Iterator[Case]:
     """Every speaker, plain and with another microphone."""
     where = os.environ.get("EDGEQ_LOSO")
     if not where or not Path(where).is_dir():
@@ -198,7 +198,7 @@ def enrolment(y: Array, draw: int) -> tuple[Array, Array]:
     return rng.permutation(first), np.setdiff1d(np.arange(len(y)), first)
 
 
-def new_class(options: harness.Options) -> Iterator[Case]:
+def new_class(options: Options) -> Iterator[Case]:
     """A base that knows nine digits is given ten words of the tenth."""
     where = os.environ.get("EDGEQ_NINE")
     if not where or not Path(where).is_dir():
@@ -218,7 +218,7 @@ def new_class(options: harness.Options) -> Iterator[Case]:
             yield Case(f"class, {task}", f"draw {draw}", subject, samples, x[chosen], recordings.digit[chosen], draw=9)
 
 
-def fashion(options: harness.Options) -> Iterator[Case]:
+def fashion(options: Options) -> Iterator[Case]:
     """pokebnn-fashion under shifts of its pictures, draws of the pictures to learn from as groups."""
     package = hub.pull("pokebnn-fashion")
     config = package.config()
