@@ -16,7 +16,7 @@ from edgeq import _paths
 from edgeq._errors import UnsupportedError
 
 ROOT = Path(__file__).parents[1]
-KEPT = {"EDGEQ_LIBRARY", "EDGEQ_AGENT", "EDGEQ_AGENT_AARCH64", "EDGEQ_ISA"}
+KEPT = {"EDGEQ_LIBRARY", "EDGEQ_AGENT", "EDGEQ_AGENT_AARCH64", "EDGEQ_ISA", "EDGEQ_TEST_MINILM"}
 
 
 @pytest.fixture(autouse=True)

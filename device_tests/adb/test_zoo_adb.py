@@ -7,9 +7,7 @@ pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_outputs_are_those_of_this_machine(phones, name):
-    assert_equal(outputs_on(f"adb:{phones().serial}", name), outputs_on("local", name), exact=True)
-
-
-def test_deploy_measures_and_stores(phones, capsys):
-    assert_deploys(f"adb:{phones().serial}", "pokebnn-fashion", capsys)
+def test_a_model_deploys_and_gives_what_it_gives_here(phones, name, capsys):
+    url = f"adb:{phones().serial}"
+    assert_equal(outputs_on(url, name), outputs_on("local", name), exact=True)
+    assert_deploys(url, name, capsys)

@@ -90,9 +90,6 @@ def test_every_operator(board, programs):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_outputs_are_those_of_this_machine(board, name):
+def test_a_model_deploys_and_gives_what_it_gives_here(board, name, capsys):
     assert_equal(outputs_on(board, name), outputs_on("local", name), exact=False)
-
-
-def test_deploy_measures_and_stores(board, capsys):
-    assert_deploys(board, "pokebnn-fashion", capsys)
+    assert_deploys(board, name, capsys)

@@ -12,11 +12,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_outputs_are_those_of_this_machine(board, name):
-    assert_equal(
-        outputs_on(board.url("?runner=qemu-aarch64&arch=aarch64"), name), outputs_on("local", name), exact=False
-    )
-
-
-def test_deploy_measures_and_stores(board, capsys):
-    assert_deploys(board.url("?runner=qemu-aarch64&arch=aarch64"), "pokebnn-fashion", capsys)
+def test_a_model_deploys_and_gives_what_it_gives_here(board, name, capsys):
+    url = board.url("?runner=qemu-aarch64&arch=aarch64")
+    assert_equal(outputs_on(url, name), outputs_on("local", name), exact=False)
+    assert_deploys(url, name, capsys)
