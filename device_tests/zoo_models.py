@@ -28,15 +28,15 @@ def _source(name):
     return os.environ.get("EDGEQ_TEST_MINILM", name) if name == "int4-minilm" else name
 
 
-def outputs_on(url, name):
+def outputs_on(url, name, target="executorch"):
     """What a model gives on a device for the first COUNT items that its package carries, or else for noise."""
     package = pulled(name)
     config = package.config()
     task = tasks.of(config)
     task.open(package)
     items = task.bundled(package, name).head(COUNT) if data.SPLIT_FILE in package.manifest.files else None
-    artefact = compile.build(package, "executorch")
-    with device.connect(url) as connected:
+    artefact = compile.build(package, target)
+    with device.connect(url, target=target) as connected:
         net = task.deploy(connected, artefact.path, config, lambda *_: None)
         inputs = task.first(net, None, config) if items is None else task.inputs(items, config)
         return net.evaluate(inputs).outputs
@@ -52,7 +52,7 @@ def assert_equal(got, wanted, *, exact):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * float(np.abs(b).max()))
 
 
-def assert_deploys(url, name, capsys):
+def assert_deploys(url, name, capsys, target="executorch"):
     """`edgeq deploy` ends well and its run is in the store under this device."""
     pulled(name)
     words = [
@@ -60,6 +60,8 @@ def assert_deploys(url, name, capsys):
         _source(name),
         "-d",
         url,
+        "--target",
+        target,
         "--limit",
         str(COUNT),
         "--warmup",

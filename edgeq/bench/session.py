@@ -97,7 +97,7 @@ def run(
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     samples = choose_data(package, plan)
     delta = deltas.chosen(package.manifest.name, plan.delta)
-    with connect(url, progress=progress) as device:
+    with connect(url, target=plan.target, progress=progress) as device:
         target, learned = target_for(device.info, url, plan.target), None
         if delta is None:
             artefact = build(package, target, progress=progress)

@@ -53,13 +53,14 @@ def _silent(stage: str) -> None:
     pass
 
 
-def connect(url: str, *, progress: Progress = _silent) -> Device:
+def connect(url: str, *, target: str = "", progress: Progress = _silent) -> Device:
     """Open a device, by its URL or by what `resolve` takes.
 
+    target    "litert": boards and phones get what a `.tflite` needs as well
     progress  told when the agent has to be built or sent first, which takes a while
     raises  UsageError for an unknown or ambiguous one, DeviceError when it cannot be reached
     """
-    return _open(resolve(url), progress=progress)
+    return _open(resolve(url), target=target, progress=progress)
 
 
 def resolve(text: str) -> str:
@@ -127,13 +128,14 @@ def _examined(found: Found, facts: Facts) -> Found:
     return replace(found, state=state, detail=", ".join(word for word in words if word))
 
 
-def _open(url: str, *, timeout_s: float | None = None, progress: Progress = _silent) -> Device:
+def _open(url: str, *, target: str = "", timeout_s: float | None = None, progress: Progress = _silent) -> Device:
     scheme = re.match(r"[a-z][a-z0-9]*", url)
     transports = _transports()
     if scheme is None or scheme[0] not in transports or url[scheme.end() : scheme.end() + 1] not in ("", ":"):
         raise UsageError(f'no transport for device "{url}"; there are: {", ".join(sorted(transports))}')
     transport = transports[scheme[0]]
-    stream = transport.open_stream(url, progress) if hasattr(transport, "examine") else transport.open_stream(url)
+    more = (progress, target) if hasattr(transport, "examine") else ()
+    stream = transport.open_stream(url, *more)
     return Device(stream, timeout_s=timeout_s)
 
 

@@ -1,8 +1,9 @@
 """A machine with a shell as a device: what it is, the runtime on it, and the agent at the end of a pipe.
 
-Everything of ours lies in one folder there: `runtime/<hash>/` with the agent and its libraries, `store/` with programs.
-A runtime arrives in a hidden folder, which gets its name when every SHA-256 is right. So a transfer that breaks off
-leaves nothing that looks whole, and the next one sends what is missing.
+Everything of ours lies in one folder there: `runtime/<hash>/` with the agent and its libraries, `store/` with programs,
+`litert/<hash>/` with what a `.tflite` needs once one was to run. A runtime arrives in a hidden folder, which gets its
+name when every SHA-256 is right. So a transfer that breaks off leaves nothing that looks whole, and the next one sends
+what is missing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from edgeq._errors import DeviceError, UnsupportedError, UsageError
 
 from ._shell import Shell, last_line
 from .records import Condition
-from .runtime import AGENT, Progress, Runtime, runtime_for, sha256_of
+from .runtime import AGENT, LITERT_LIBRARY, OPERATORS, Progress, Runtime, litert_for, runtime_for, sha256_of
 from .stream import FdStream
 
 _SLOW_S = 600.0  # a large file over a slow line
@@ -145,13 +146,17 @@ def condition(shell: Shell) -> Condition:
     )
 
 
-def install(shell: Shell, runtime: Runtime, root: str, progress: Progress = lambda stage: None) -> str:
+def install(
+    shell: Shell, runtime: Runtime, root: str, progress: Progress = lambda stage: None, *, shelf: str = "runtime"
+) -> str:
     """Put a runtime on a machine unless it is there; its folder.
 
+    shelf   where such runtimes lie; only the newest is kept
     raises  DeviceError with the machine's own words when there is no room or nothing may be written
     """
-    folder, beside = f"{root}/runtime/{runtime.name}", f"{root}/runtime/.{runtime.name}"
-    look = f"if test -x {_q(folder)}/{AGENT}; then echo whole; exit; fi; command -v sha256sum >/dev/null || exit 9"
+    main = next(iter(runtime.files))
+    folder, beside = f"{root}/{shelf}/{runtime.name}", f"{root}/{shelf}/.{runtime.name}"
+    look = f"if test -x {_q(folder)}/{_q(main)}; then echo whole; exit; fi; command -v sha256sum >/dev/null || exit 9"
     held = _must(
         shell, f"{look}; mkdir -p {_q(beside)} && cd {_q(beside)} && {{ sha256sum ./* 2>/dev/null; true; }}", root
     )
@@ -159,7 +164,7 @@ def install(shell: Shell, runtime: Runtime, root: str, progress: Progress = lamb
         return folder
     wanted = {f"{sha256_of(path)}  ./{name}": (name, path) for name, path in runtime.files.items()}
     missing = dict(pair for line, pair in wanted.items() if line not in held.splitlines())
-    progress(f"sending the agent, {sum(path.stat().st_size for path in missing.values()) / 1e6:.0f} MB, once")
+    progress(f"sending {main}, {sum(path.stat().st_size for path in missing.values()) / 1e6:.0f} MB, once")
     if missing:
         try:
             shell.put(missing, beside)
@@ -169,27 +174,32 @@ def install(shell: Shell, runtime: Runtime, root: str, progress: Progress = lamb
     arrived = _must(shell, f"cd {_q(beside)} && sha256sum ./*", root).splitlines()
     if altered := [name for line, (name, _) in wanted.items() if line not in arrived]:
         raise DeviceError(f"{shell.name}: {altered[0]} arrived altered; try again")
-    every, keep = f"{_q(root)}/runtime/* {_q(root)}/runtime/.[!.]*", f'[ "$old" = {_q(folder)} ]'
+    every, keep = f"{_q(root)}/{shelf}/* {_q(root)}/{shelf}/.[!.]*", f'[ "$old" = {_q(folder)} ]'
     publish = f"cd {_q(beside)} && chmod 755 ./* && sync; cd / && mv {_q(beside)} {_q(folder)}"
     _must(shell, f'{publish} && for old in {every}; do {keep} || rm -rf "$old"; done', root)
     return folder
 
 
 def start(
-    shell: Shell, options: Options, root: str = "", progress: Progress = lambda stage: None
+    shell: Shell, options: Options, root: str = "", progress: Progress = lambda stage: None, target: str = ""
 ) -> tuple[FdStream, Facts]:
     """Examine, install, start the agent.
 
-    root  folder of ours on the machine; "": the usual one there
+    root    folder of ours on the machine; "": the usual one there
+    target  "litert": with what a `.tflite` needs
     """
     facts = examine(shell)
+    arch = options.arch or facts.arch
     try:
-        runtime = runtime_for(options.arch or facts.arch, progress)
+        runtime = runtime_for(arch, progress)
+        litert = litert_for(arch, progress) if target == "litert" else None
     except UnsupportedError as error:
         raise UnsupportedError(f"{shell.name}: {error}") from error
     root = root or f"{facts.cache}/edgeq"
     folder = install(shell, runtime, root, progress)
-    return shell.start(_command(folder, runtime, options, facts), _arguments(root, options, facts)), facts
+    beside = install(shell, litert, root, progress, shelf="litert") if litert else ""
+    command, arguments = _command(folder, runtime, options, facts, beside), _arguments(root, options, facts, beside)
+    return shell.start(command, arguments), facts
 
 
 def clean(shell: Shell, root: str = "") -> str:
@@ -199,16 +209,18 @@ def clean(shell: Shell, root: str = "") -> str:
     return root
 
 
-def _command(folder: str, runtime: Runtime, options: Options, facts: Facts) -> str:
+def _command(folder: str, runtime: Runtime, options: Options, facts: Facts, litert: str = "") -> str:
     words = [f"{folder}/{runtime.loader}", "--library-path", folder, f"{folder}/{AGENT}"]
     cores = options.cores or (",".join(map(str, facts.fast_cores)) if facts.android else "")
     settings = [f"EDGEQ_ISA={options.isa}"] if options.isa else []
+    settings += [f"EDGEQ_LITERT={litert}/{OPERATORS}"] if litert else []
     pin = ["--cores", cores] if cores else []
     return shlex.join(["env", *settings, *shlex.split(options.runner), *words, *pin])
 
 
-def _arguments(root: str, options: Options, facts: Facts) -> str:
+def _arguments(root: str, options: Options, facts: Facts, litert: str = "") -> str:
     words = ["--store", f"{root}/store", "--threads", str(options.threads)]
+    words += ["--litert", f"{litert}/{LITERT_LIBRARY}"] if litert else []
     if facts.android:
         words += ["--kind", "phone"]
     if facts.name:

@@ -23,6 +23,7 @@ from urllib.parse import parse_qs
 from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageError
 
 from . import _board
+from ._pipe import end, open_pipe
 from ._shell import Reply, call, last_line
 from .records import Found
 from .runtime import Progress
@@ -33,6 +34,7 @@ _LIST_S, _PUT_S = 30.0, 1800.0
 _START_S = 60.0
 _CLOSE_S = 5.0
 _CODE = "edgeq-exit-code="
+_GONE = " (unplugged, restarted, or its agent was stopped)"
 _TROUBLE = {
     "unauthorized": "unlock the phone and allow this computer on its screen",
     "offline": "it does not answer: plug it in again, or adb reconnect",
@@ -46,7 +48,7 @@ _USB_INTERFACES = Path("/sys/bus/usb/devices")
 _ADB_INTERFACE = ("ff", "42", "01")  # class, subclass, protocol
 
 
-def open_stream(url: str, progress: Progress = lambda stage: None) -> FdStream:
+def open_stream(url: str, progress: Progress = lambda stage: None, target: str = "") -> FdStream:
     """Put the agent on the phone unless it is there, start it.
 
     raises  UnsupportedError without adb or a runtime for it, UsageError when several phones could be meant, DeviceError
@@ -54,7 +56,7 @@ def open_stream(url: str, progress: Progress = lambda stage: None) -> FdStream:
     """
     serial, options = _parse(url)
     phone = _chosen(serial, _phones())
-    stream, _ = _board.start(Adb(phone), options, _ROOT, progress)
+    stream, _ = _board.start(Adb(phone), options, _ROOT, progress, target)
     return stream
 
 
@@ -122,34 +124,12 @@ class Adb:
         """Nothing is kept open."""
 
     def _piped(self, command: str, arguments: str) -> FdStream:
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the stream)
-        agent = subprocess.Popen(
+        return open_pipe(
+            self.name,
             [*self._words, "shell", "-e", "none", "-T", f"exec {command} {arguments}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            bufsize=0,
+            lambda code, said: "" if code is None else f" ({_plain(said)})" if said else _GONE,
+            condition=lambda: _board.condition(self),
         )
-        assert agent.stdin is not None and agent.stdout is not None
-        reader, writer = agent.stdout, agent.stdin
-
-        def close() -> None:
-            writer.close()
-            _end(agent, _CLOSE_S)
-            reader.close()
-            errors.close()
-
-        def why() -> str:
-            try:
-                agent.wait(_CLOSE_S)
-            except subprocess.TimeoutExpired:
-                return ""
-            errors.seek(0)
-            said = _plain(last_line(errors.read().decode("utf-8", "replace")))
-            return f" ({said})" if said else " (unplugged, restarted, or its agent was stopped)"
-
-        descriptors = reader.fileno(), writer.fileno()
-        return FdStream(self.name, *descriptors, close, why, condition=lambda: _board.condition(self))
 
     def _forwarded(self, command: str, arguments: str) -> FdStream:
         listen = f"exec {command} {arguments} --listen 127.0.0.1:0 --once {_START_S:.0f}"
@@ -171,7 +151,7 @@ class Adb:
             near = forward.out.strip()
             connection = socket.create_connection(("127.0.0.1", int(near)), _LIST_S)
         except BaseException:
-            _end(agent, 0.0)
+            end(agent, 0.0)
             pipe.close()
             raise
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -179,16 +159,15 @@ class Adb:
         def close() -> None:
             connection.close()
             call(self.name, [*self._words, "forward", "--remove", f"tcp:{near}"], timeout_s=_LIST_S)
-            _end(agent, _CLOSE_S)
+            end(agent, _CLOSE_S)
             pipe.close()
 
-        gone = " (unplugged, restarted, or its agent was stopped)"
         return FdStream(
             self.name,
             connection.fileno(),
             connection.fileno(),
             close,
-            lambda: gone,
+            lambda: _GONE,
             condition=lambda: _board.condition(self),
         )
 
@@ -281,11 +260,3 @@ def _is_ours(said: str) -> bool:
 
 def _plain(said: str) -> str:
     return re.sub(r"^(adb: )?(error: )?", "", said.strip())
-
-
-def _end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

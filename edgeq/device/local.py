@@ -6,20 +6,16 @@ EDGEQ_THREADS sets them where the URL does not.
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
-from importlib.util import find_spec
-from pathlib import Path
-from typing import IO
 from urllib.parse import parse_qs, urlsplit
 
 from edgeq import _paths
 from edgeq._errors import DeviceError, StoreError, UnsupportedError, UsageError
 
+from ._pipe import open_pipe
 from .records import Found
+from .runtime import installed_litert
 from .stream import FdStream
 
-_EXIT_S = 10.0
 _CLOSE_S = 1.0  # an idle agent ends at once; a busy one works on what nobody will read
 
 
@@ -28,26 +24,7 @@ def open_stream(url: str) -> FdStream:
     threads = _threads(url)
     program = _paths.native("edgeq-agent", "EDGEQ_AGENT")
     command = [str(program), "--store", str(_paths.writable_home() / "agent"), "--threads", str(threads), *_litert()]
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the stream)
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0)
-    except OSError as error:
-        errors.close()
-        raise DeviceError(f"{program}: cannot be started: {error.strerror}") from error
-    assert process.stdin is not None and process.stdout is not None
-    reader, writer = process.stdout, process.stdin
-
-    def close() -> None:
-        writer.close()
-        try:
-            process.wait(_CLOSE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        reader.close()
-        errors.close()
-
-    return FdStream("local", reader.fileno(), writer.fileno(), close, lambda: _why(process, errors))
+    return open_pipe("local", command, _ending, patience_s=_CLOSE_S)
 
 
 def discover() -> list[Found]:
@@ -66,10 +43,8 @@ def discover() -> list[Found]:
 
 def _litert() -> list[str]:
     """Where LiteRT's library lies, if it is installed: the agent loads it when it sees the first `.tflite`."""
-    package = find_spec("ai_edge_litert")
-    folders = package.submodule_search_locations if package else None
-    library = Path(folders[0]) / "libLiteRt.so" if folders else None
-    return ["--litert", str(library)] if library and library.is_file() else []
+    library = installed_litert()
+    return ["--litert", str(library)] if library else []
 
 
 def _threads(url: str) -> int:
@@ -87,13 +62,9 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdecimal() and 1 <= int(text) <= 256
 
 
-def _why(process: subprocess.Popen[bytes], errors: IO[bytes]) -> str:
+def _ending(code: int | None, said: str) -> str:
     """How the agent ended, in its own words where it had any."""
-    try:
-        code = process.wait(_EXIT_S)
-    except subprocess.TimeoutExpired:
+    if code is None:
         return " (the agent closed its output)"
-    errors.seek(0)
-    lines = errors.read().decode("utf-8", "replace").strip().splitlines()
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f" (the agent ended with {how}{': ' + lines[-1] if lines else ''})"
+    return f" (the agent ended with {how}{': ' + said if said else ''})"

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageError
 
 from . import _board
+from ._pipe import end, open_pipe
 from ._shell import Reply, call, last_line
 from .records import Found
 from .runtime import Progress
@@ -43,7 +44,7 @@ _HINTS = (
 )
 
 
-def open_stream(url: str, progress: Progress = lambda stage: None) -> FdStream:
+def open_stream(url: str, progress: Progress = lambda stage: None, target: str = "") -> FdStream:
     """Connect, put the agent there unless it is there, start it.
 
     raises  DeviceError when the board cannot be reached or written to, UnsupportedError when there is no runtime for it
@@ -51,7 +52,7 @@ def open_stream(url: str, progress: Progress = lambda stage: None) -> FdStream:
     words, root, options = _parse(url)
     shell = Ssh(url, words)
     try:
-        stream, _ = _board.start(shell, options, root, progress)
+        stream, _ = _board.start(shell, options, root, progress, target)
     except BaseException:
         shell.close()
         raise
@@ -134,41 +135,18 @@ class Ssh:
             raise DeviceError(f"{self.name}: cannot write to {folder}: {_reason(reply.err)}")
 
     def start(self, command: str, arguments: str) -> FdStream:
-        errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the stream)
-        agent = subprocess.Popen(
+        return open_pipe(
+            self.name,
             [*self._words, _wrapped(f"exec {command} {arguments}")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            bufsize=0,
-        )
-        assert agent.stdin is not None and agent.stdout is not None
-        reader, writer = agent.stdout, agent.stdin
-
-        def close() -> None:
-            writer.close()
-            _end(agent)
-            reader.close()
-            errors.close()
-            self.close()
-
-        def why() -> str:
-            try:
-                agent.wait(_CLOSE_S)
-            except subprocess.TimeoutExpired:
-                return ""
-            errors.seek(0)
-            said = last_line(errors.read().decode("utf-8", "replace"))
-            return f" ({said})" if said else " (the board went away, or its agent was stopped)"
-
-        return FdStream(
-            self.name, reader.fileno(), writer.fileno(), close, why, condition=lambda: _board.condition(self)
+            lambda code, said: "" if code is None else f" ({said or 'the board went away, or its agent was stopped'})",
+            closed=self.close,
+            condition=lambda: _board.condition(self),
         )
 
     def close(self) -> None:
         if self._holder.stdin is not None:
             self._holder.stdin.close()
-        _end(self._holder)
+        end(self._holder, _CLOSE_S)
         if self._holder.stdout is not None:
             self._holder.stdout.close()
         self._errors.close()
@@ -198,14 +176,6 @@ class Ssh:
         said = last_line(said) or last_line(self._errors.read().decode("utf-8", "replace")) or "the connection ended"
         hint = next((hint.format(host=self._host) for sign, hint in _HINTS if sign in said), "")
         return DeviceError(f"{self.name}: {said}{f' ({hint})' if hint else ''}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_CLOSE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
