@@ -1,23 +1,27 @@
-"""How often `edgeq compare` is right: python tools/compare_bars.py [--repeats 100] [--rounds 12]
+"""How often `edgeq compare` is right: python tools/compare_bars.py [--repeats 100] [--rounds 16] [--log FILE]
 
 Two programs of linear layers run on this machine, 60 layers and 63: the first against itself, and against the one
 that does 5 % more. Wanted, on a machine that does nothing else: "no difference" in 95 of 100, "slower" in 90 of 100.
-The machine's load is printed beside the counts.
+Every repeat is a line in the log (compare_bars.jsonl): the ratios of its rounds. Interrupted, the same command goes on
+where it was; the running counts and the machine's load are printed.
 """
 
 import argparse
+import json
 import os
-import statistics
+import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from edgeq.bench import compare, comparison, host
 from edgeq.compile import compile_module
-from edgeq.device import connect
+from edgeq.device import SentOnce, connect
 
 LAYERS, MORE, WIDTH = 60, 63, 128
+KINDS = {"same": "no difference", "5 % more": "slower"}
 
 
 def network(layers: int) -> nn.Module:
@@ -29,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=compare.ROUNDS)
+    parser.add_argument("--log", type=Path, default=Path("compare_bars.jsonl"))
     chosen = parser.parse_args()
     torch.manual_seed(0)
     paths = [
@@ -36,15 +41,20 @@ def main() -> None:
         for layers in (LAYERS, MORE)
     ]
     print(host.load_warning() or "the machine is otherwise idle")
-    found: dict[str, list[comparison.Ratio]] = {"same": [], "5 % more": []}
-    with connect("local") as device:
-        for i in range(chosen.repeats):
-            for ratios, second in zip(found.values(), paths, strict=True):
+    done = [json.loads(line) for line in chosen.log.read_text().splitlines()] if chosen.log.is_file() else []
+    with connect("local") as device, chosen.log.open("a") as log:
+        once = SentOnce(device)
+        for i in range(len(done), chosen.repeats):
+            begun, rounds = time.monotonic(), {}
+            for kind, second in zip(KINDS, paths, strict=True):
                 loaders = [_loader(path) for path in (paths[0], second)]
-                logs, _ = compare.in_turn(device, loaders, chosen.rounds, _quiet)
-                ratios.append(comparison.paired(logs))
-            if (i + 1) % 10 == 0:
-                print(f"{i + 1} repeats, load {os.getloadavg()[0]:.1f}: {_said(found)}", flush=True)
+                rounds[kind], _ = compare.in_turn(once, loaders, chosen.rounds, _quiet, seed=i)
+            done.append({"seconds": time.monotonic() - begun, "load": os.getloadavg()[0], **rounds})
+            log.write(json.dumps(done[-1]) + "\n")
+            log.flush()
+            if (i + 1) % 5 == 0:
+                print(_said(done), flush=True)
+    print(_said(done))
 
 
 def _loader(path: Path) -> compare.Loader:
@@ -55,14 +65,16 @@ def _quiet(stage: str, done: int = 0, total: int = 0, /) -> None:
     pass
 
 
-def _said(found: dict[str, list[comparison.Ratio]]) -> str:
+def _said(done: list[dict[str, list[float]]]) -> str:
     def one(kind: str, verdict: str) -> str:
-        ratios = found[kind]
+        ratios = [comparison.paired(repeat[kind]) for repeat in done]
         count = sum(ratio.verdict == verdict for ratio in ratios)
-        middle = statistics.median(ratio.value for ratio in ratios)
-        return f'{kind}: "{verdict}" {count} of {len(ratios)}, median ratio {middle:.4f}'
+        low, middle, high = np.quantile([ratio.value for ratio in ratios], (0.05, 0.5, 0.95))
+        return f'{kind}: "{verdict}" {count} of {len(ratios)}, ratio {middle:.4f} ({low:.4f} to {high:.4f})'
 
-    return f"{one('same', 'no difference')}; {one('5 % more', 'slower')}"
+    each_s, load = (float(np.median([repeat[key] for repeat in done])) for key in ("seconds", "load"))
+    counts = "; ".join(one(kind, verdict) for kind, verdict in KINDS.items())
+    return f"{counts}; {each_s / 2:.1f} s a comparison, load {load:.1f}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """`edgeq compare A B`: what B costs and gives beside A, and whether the difference is more than chance.
 
 Stored runs are compared by their samples. Models and programs are compared by running them now, in turn, on one device
-in one process: rounds of A B B A, both loaded anew in each, the order swapped from round to round.
+in one process. Two kinds of noise meet there: blocks that follow each other differ by a few percent, with far outliers,
+when anything else runs; and each load lies elsewhere in memory, worth about 1 % as long as it is loaded. So both are
+loaded anew in each round, and within a round many short blocks take turns, A B B A or B A A B by lot; the round's ratio
+is the median over those. How many turns a load is worth follows from the two variances and the two costs (T. Kalibera
+and R. Jones, "Rigorous benchmarking in reasonable time", ISMM 2013).
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import numpy as np
 
 from edgeq import _paths, hub, results
 from edgeq._errors import UsageError
-from edgeq.bench import comparison, host, latency, tasks
+from edgeq.bench import comparison, host, tasks
 from edgeq.bench.comparison import Ratio
 from edgeq.bench.protocol import Benched
 from edgeq.bench.session import Plan, Progress, choose_data, target_for
@@ -26,12 +30,13 @@ if TYPE_CHECKING:
     from edgeq.device import Device, Net
 
 Array = np.ndarray[Any, Any]
-ROUNDS = 12
-BLOCK_S = 0.01
-MIN_BLOCK, MAX_BLOCK = 3, 200
-WARM = 5
+ROUNDS = 16
+MAX_TURNS = 8  # of four blocks, in a round
+ROUND_S = 0.15
+BLOCK_S = 0.0025
+MIN_BLOCK, MAX_BLOCK = 3, 50
 MAX_FILE_BYTES = 256 << 20
-_ORDER = (0, 1, 1, 0)
+_ORDERS = ((0, 1, 1, 0), (1, 0, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def compare(
     url: str,
     *,
     rounds: int = ROUNDS,
-    margin: float | None = None,
+    margin: float = comparison.MARGIN,
     allow_unsigned: bool = False,
     store: Path | None = None,
     progress: Progress = lambda stage, done=0, total=0, /: None,
@@ -86,17 +91,16 @@ def compare(
 
     a, b    run number of the store, FILE.json with samples_ns, FILE.pte, or what `edgeq bench` takes
     url     device for models and programs
-    margin  the smallest share worth calling a difference; None: 1 % for what runs now, 2 % for what was stored
+    margin  the smallest share worth calling a difference
     raises  UsageError when one side is stored and the other is not, and what opening, running and reading raise
     """
     stored = [_stored(text, store) for text in (a, b)]
     if all(stored):
         left, right = (side for side in stored if side is not None)
-        return of_runs(left, right, comparison.SAMPLES_MARGIN if margin is None else margin)
+        return of_runs(left, right, margin)
     if any(stored):
         raise UsageError(f"{a} and {b}: one was measured before, the other is not; run `edgeq bench` for it first")
-    limit = comparison.PAIRED_MARGIN if margin is None else margin
-    return _on_device(a, b, url, rounds, limit, allow_unsigned=allow_unsigned, progress=progress)
+    return _on_device(a, b, url, rounds, margin, allow_unsigned=allow_unsigned, progress=progress)
 
 
 def of_runs(a: _Side, b: _Side, margin: float) -> Comparison:
@@ -195,18 +199,18 @@ def _on_device(
     a: str, b: str, url: str, rounds: int, margin: float, *, allow_unsigned: bool, progress: Progress
 ) -> Comparison:
     _paths.writable_home()
-    from edgeq.device import connect
+    from edgeq.device import SentOnce, connect
 
     with connect(url) as device:
         loaders = [_loader(text, device, url, allow_unsigned=allow_unsigned, progress=progress) for text in (a, b)]
         if device.info.tick != "ns":
             return _counted(a, b, url, device, loaders)
         busy = host.load_warning()
-        logs, medians = in_turn(device, loaders, rounds, progress)
+        logs, medians = in_turn(SentOnce(device), loaders, rounds, progress)
     ratio = comparison.paired(logs, margin=margin)
     texts = [f"{np.median(ms):.4g} ms" for ms in medians]
     row = Row("latency, median", texts[0], texts[1], ratio.line())
-    method = f"{rounds} rounds of A B B A on {url}, both loaded anew in each; sign-flip test over the rounds"
+    method = f"{rounds} rounds on {url}, both loaded anew in each, short blocks in turn; signed-rank test of the rounds"
     return Comparison(a, b, [row], ratio, ratio.verdict, ratio.line(), method, [busy] if busy else [])
 
 
@@ -226,36 +230,59 @@ def _counted(a: str, b: str, url: str, device: Device, loaders: Sequence[Loader]
 
 
 def in_turn(
-    device: Device, loaders: Sequence[Loader], rounds: int, progress: Progress
+    device: Device, loaders: Sequence[Loader], rounds: int, progress: Progress, *, seed: int = 0
 ) -> tuple[list[float], tuple[list[float], list[float]]]:
-    """The log ratio of each round, and the medians of every block in milliseconds."""
+    """The log ratio of each round, and the medians of every block in milliseconds. seed: of the lots drawn."""
+    lots = np.random.default_rng(seed)
     logs: list[float] = []
     medians: tuple[list[float], list[float]] = ([], [])
-    together = device.info.nets > 1
     for i in range(rounds):
         progress("comparing", i, rounds)
-        order = _ORDER if i % 2 == 0 else tuple(1 - which for which in _ORDER)
-        loaded = {which: loaders[which](device) for which in order[:2]} if together else {}
-        found: tuple[list[float], list[float]] = ([], [])
-        for which in order:
-            net, inputs = loaded[which] if together else loaders[which](device)
-            found[which].append(_block(net, inputs))
-            if not together:
+        first = int(lots.integers(2))
+        if device.info.nets > 1:
+            loaded = {which: loaders[which](device) for which in (first, 1 - first)}
+            sizes = {which: _size(*loaded[which]) for which in (0, 1)}
+            turn_s = 2 * sum(seconds for _, _, seconds in sizes.values())
+            turns = min(max(round(ROUND_S / turn_s), 1), MAX_TURNS)
+            blocks = [
+                [(which, _block(*loaded[which], sizes[which][0], sizes[which][1])) for which in _ORDERS[lot]]
+                for lot in lots.integers(2, size=turns)
+            ]
+            for net, _ in loaded.values():
                 net.unload()
-        for net, _ in loaded.values():
-            net.unload()
-        logs.append(math.fsum(np.log(found[1])) / 2 - math.fsum(np.log(found[0])) / 2)
-        for which in (0, 1):
-            medians[which].extend(found[which])
+        else:
+            blocks = [[(which, _alone(device, loaders[which])) for which in _ORDERS[first]]]
+        logs.append(float(np.median([_log_ratio(turn) for turn in blocks])))
+        for which, ms in (block for turn in blocks for block in turn):
+            medians[which].append(ms)
     progress("comparing", rounds, rounds)
     return logs, medians
 
 
-def _block(net: Benched, inputs: Sequence[Array]) -> float:
-    """Median of one block, milliseconds: a few runs to warm up, then as many as fill BLOCK_S."""
-    warm = net.bench(inputs, warmup=2, runs=WARM).ticks
-    runs = min(max(int(BLOCK_S * 1e9 / max(1, float(np.median(warm)))), MIN_BLOCK), MAX_BLOCK)
-    return latency.summarise(net.bench(inputs, warmup=WARM, runs=runs).ticks, warmup=WARM).p50_ms
+def _log_ratio(turn: Sequence[tuple[int, float]]) -> float:
+    return math.fsum((1 if which else -1) * math.log(ms) for which, ms in turn) / 2
+
+
+def _alone(device: Device, load: Loader) -> float:
+    """One block on a device that holds one net at a time."""
+    net, inputs = load(device)
+    warmup, runs, _ = _size(net, inputs)
+    ms = _block(net, inputs, warmup, runs)
+    net.unload()
+    return ms
+
+
+def _size(net: Benched, inputs: Sequence[Array]) -> tuple[int, int, float]:
+    """Warm-ups and runs of a block that lasts about BLOCK_S, and how long it does."""
+    each_s = max(1, float(np.median(net.bench(inputs, warmup=1, runs=MIN_BLOCK).ticks))) / 1e9
+    runs = min(max(int(BLOCK_S / each_s), MIN_BLOCK), MAX_BLOCK)
+    warmup = 1 + runs // 4  # the other one has just had the caches
+    return warmup, runs, (warmup + runs) * each_s
+
+
+def _block(net: Benched, inputs: Sequence[Array], warmup: int, runs: int) -> float:
+    """Median of one block, milliseconds; a clock of coarse ticks may not say less than one."""
+    return max(1.0, float(np.median(net.bench(inputs, warmup=warmup, runs=runs).ticks))) / 1e6
 
 
 def _loader(text: str, device: Device, url: str, *, allow_unsigned: bool, progress: Progress) -> Loader:

@@ -17,20 +17,19 @@ def command(
     a: Side,
     b: Side,
     device: Device = DEFAULT_DEVICE,
-    rounds: Annotated[int, typer.Option("--rounds", min=6, help="Of A B B A, for models and programs.")] = 12,
+    rounds: Annotated[int, typer.Option("--rounds", min=8, help="Loads of both, for models and programs.")] = 16,
     margin: Annotated[
-        float | None, typer.Option("--margin", min=0, help="Percent below which a difference is not worth a word.")
-    ] = None,
+        float, typer.Option("--margin", min=0, help="Percent below which a difference is not worth a word.")
+    ] = 2.0,
     allow_unsigned: AllowUnsigned = False,
     json: Json = False,
 ) -> None:
     """Compare two stored runs by their samples, or two models by running them in turn, and say what is significant."""
     from edgeq.bench import compare
 
-    share = None if margin is None else margin / 100
     with Progress() as progress:
         found = compare.compare(
-            a, b, device, rounds=rounds, margin=share, allow_unsigned=allow_unsigned, progress=progress
+            a, b, device, rounds=rounds, margin=margin / 100, allow_unsigned=allow_unsigned, progress=progress
         )
     for warning in found.warnings:
         remark(f"warning: {warning}")

@@ -19,7 +19,7 @@ from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageErro
 
 from . import _names
 from ._board import Facts
-from .device import Device
+from .device import Device, SentOnce
 from .net import Net
 from .records import Condition, Entry, Found, Info, Loaded, Outcome, Predictions, Run, TensorSpec, Timing
 from .runtime import ARCHITECTURES
@@ -35,6 +35,7 @@ __all__ = [
     "Outcome",
     "Predictions",
     "Run",
+    "SentOnce",
     "TensorSpec",
     "Timing",
     "clean",

@@ -122,6 +122,22 @@ class Device:
         return self._agent.request(request, timeout_s=timeout_s, **fields)
 
 
+class SentOnce(Device):
+    """The same connection for who loads the same files again and again: a file is sent and checked the first time only.
+
+    It must not change meanwhile. Closing is left to the device itself.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._agent = device._agent
+        self._entries: dict[tuple[Path, str | None], Entry] = {}
+
+    def put(self, path: Path, *, name: str | None = None, progress: Progress = _silent) -> Entry:
+        if (path, name) not in self._entries:
+            self._entries[path, name] = super().put(path, name=name, progress=progress)
+        return self._entries[path, name]
+
+
 def _stored_name(path: Path) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]", "-", path.name).lstrip(".")[:64]
     if not name:
