@@ -30,7 +30,7 @@ def set_threads(threads: int) -> None:
 
 def select_isa(name: str) -> None:
     """Instruction set of EdgeQ's operators from the next call on."""
-    if operators().eq_isa_select(_native.ISA_NAMES.index(name)):
+    if operators().eq_isa_select(_native.isa_names().index(name)):
         raise UnsupportedError(f"{name}: not usable on this machine")
 
 

@@ -116,7 +116,7 @@ def test_the_agent_for_aarch64(board, programs, isa):
         pytest.skip("no qemu-aarch64: apt-get install qemu-user")
     program = programs("operators")
     with device.connect(board.url(f"?runner=qemu-aarch64&arch=aarch64{f'&isa={isa}' if isa else ''}")) as connected:
-        assert (connected.info.arch, connected.info.isa) == ("aarch64", isa or "neon-dotprod")
+        assert (connected.info.arch, connected.info.isa) == ("aarch64", isa or "neon-i8mm")
         outputs = connected.deploy(program.path).run(*program.inputs).outputs
     for got, wanted in zip(outputs, program.outputs, strict=True):
         if wanted.dtype.kind == "f":

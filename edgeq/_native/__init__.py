@@ -6,7 +6,7 @@ instruction set.
 """
 
 from ._arrays import F32, I8, I32, U8, row_bytes
-from ._library import ISA_NAMES, isa, select_isa, usable_isas
+from ._library import isa, isa_names, select_isa, usable_isas
 from .attention import (
     KEEP_KINDS,
     PROBABILITY_KINDS,
@@ -59,7 +59,6 @@ __all__ = [
     "F32",
     "I8",
     "I32",
-    "ISA_NAMES",
     "KEEP_KINDS",
     "OUTPUTS",
     "PROBABILITY_KINDS",
@@ -101,6 +100,7 @@ __all__ = [
     "embedding_t2",
     "epilogue_i32",
     "isa",
+    "isa_names",
     "layer_norm",
     "linear_b1b1",
     "linear_b1t2",

@@ -10,8 +10,6 @@ from functools import cache
 from edgeq import _paths
 from edgeq._errors import UnsupportedError, UsageError
 
-ISA_NAMES = ("ref", "avx2", "avx512", "neon", "neon-dotprod")
-
 _POINTER = ct.c_void_p
 _SIZE = ct.c_size_t
 _U32 = ct.c_uint32
@@ -28,6 +26,7 @@ def _declare(lib: ct.CDLL) -> None:
         "eq_status_text": (ct.c_char_p, [ct.c_int]),
         "eq_conv2d_same": (None, [_POINTER]),
         "eq_conv2d_valid": (None, [_POINTER]),
+        "eq_isa_name": (ct.c_char_p, [ct.c_int]),
         "eq_isa_usable": (ct.c_bool, [ct.c_int]),
         "eq_isa_current": (ct.c_int, []),
         "eq_isa_select": (ct.c_int, [ct.c_int]),
@@ -69,36 +68,54 @@ def library() -> ct.CDLL:
         _declare(lib)
     except (OSError, AttributeError) as error:
         raise UnsupportedError(f"{path}: not a usable EdgeQ core library: {error}") from error
-    if platform.machine() == "aarch64" and _linux_hwcap() & (1 << 20):  # HWCAP_ASIMDDP
-        lib.eq_isa_allow(ISA_NAMES.index("neon-dotprod"))
+    if platform.machine() == "aarch64":
+        _allow(lib)
     wanted = os.environ.get("EDGEQ_ISA")
     if wanted:
         _select(lib, wanted, "EDGEQ_ISA")
     return lib
 
 
-def _linux_hwcap() -> int:
+def _allow(lib: ct.CDLL) -> None:
+    """Tell the core which optional sets the operating system finds on this 64-bit Arm."""
     getauxval = getattr(ct.CDLL(None), "getauxval", None)
     if getauxval is None:
-        return 0
+        return
     getauxval.restype, getauxval.argtypes = ct.c_ulong, [ct.c_ulong]
-    return int(getauxval(16))  # AT_HWCAP
+    dot_product = getauxval(16) & (1 << 20)  # AT_HWCAP, HWCAP_ASIMDDP
+    if dot_product:
+        lib.eq_isa_allow(_names(lib).index("neon-dotprod"))
+    if dot_product and getauxval(26) & (1 << 13):  # AT_HWCAP2, HWCAP2_I8MM
+        lib.eq_isa_allow(_names(lib).index("neon-i8mm"))
+
+
+def _names(lib: ct.CDLL) -> list[str]:
+    names: list[str] = []
+    while (name := lib.eq_isa_name(len(names)).decode()) != "unknown":
+        names.append(name)
+    return names
 
 
 def _select(lib: ct.CDLL, name: str, origin: str) -> None:
-    if name not in ISA_NAMES:
-        raise UsageError(f"{origin}: unknown instruction set {name!r}; known: {', '.join(ISA_NAMES)}")
-    if lib.eq_isa_select(ISA_NAMES.index(name)):
+    names = _names(lib)
+    if name not in names:
+        raise UsageError(f"{origin}: unknown instruction set {name!r}; known: {', '.join(names)}")
+    if lib.eq_isa_select(names.index(name)):
         raise UnsupportedError(f"{origin}: this machine cannot run {name!r}; usable: {', '.join(_usable(lib))}")
 
 
 def _usable(lib: ct.CDLL) -> list[str]:
-    return [name for i, name in enumerate(ISA_NAMES) if lib.eq_isa_usable(i)]
+    return [name for i, name in enumerate(_names(lib)) if lib.eq_isa_usable(i)]
 
 
 def isa() -> str:
     """Name of the instruction set in use."""
-    return ISA_NAMES[library().eq_isa_current()]
+    return isa_names()[int(library().eq_isa_current())]
+
+
+def isa_names() -> list[str]:
+    """The instruction sets that the core knows, on any machine; the order is that of its numbers."""
+    return _names(library())
 
 
 def usable_isas() -> list[str]:

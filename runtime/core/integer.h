@@ -105,7 +105,8 @@ typedef struct {
   void (*codes_between)(const float *x, size_t count, float clip, float least, float width, int8_t *to);
 } eq_integer_kernels;
 
-extern const eq_integer_kernels eq_integer_avx2, eq_integer_avx512, eq_integer_neon, eq_integer_neon_dotprod;
+extern const eq_integer_kernels eq_integer_avx2, eq_integer_avx_vnni, eq_integer_avx512, eq_integer_neon,
+    eq_integer_neon_dotprod, eq_integer_neon_i8mm;
 
 /* Those of the set in use; NULL: the reference. */
 const eq_integer_kernels *eq_integer_current(void);

@@ -4,7 +4,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-enum { XMM_YMM = 0x06, OPMASK_ZMM = 0xe0 };
+enum { XMM_YMM = 0x06, OPMASK_ZMM = 0xe0, AVX_VNNI_BIT = 4 /* of eax, leaf 7, subleaf 1 */ };
 
 /* The register states that the operating system saves. */
 static uint32_t saved_state(void) {
@@ -19,25 +19,33 @@ static bool cpu_has(eq_isa isa) {
   const uint32_t state = saved_state();
   if ((state & XMM_YMM) != XMM_YMM || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   if (isa == EQ_ISA_AVX2) return b & bit_AVX2;
+  if (isa == EQ_ISA_AVX_VNNI)
+    return (b & bit_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << AVX_VNNI_BIT);
   const uint32_t wide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
   return isa == EQ_ISA_AVX512 && (b & wide) == wide && (c & bit_AVX512VPOPCNTDQ) && (c & bit_AVX512VNNI) &&
          (state & OPMASK_ZMM) == OPMASK_ZMM;
 }
 
 static const eq_kernels *built_in(eq_isa isa) {
-  return isa == EQ_ISA_AVX512 ? &eq_kernels_avx512 : isa == EQ_ISA_AVX2 ? &eq_kernels_avx2 : (const eq_kernels *)0;
+  switch (isa) {
+  case EQ_ISA_AVX512: return &eq_kernels_avx512;
+  case EQ_ISA_AVX_VNNI: /* differs from AVX2 in products of bytes only */
+  case EQ_ISA_AVX2: return &eq_kernels_avx2;
+  default: return (const eq_kernels *)0;
+  }
 }
 #elif defined(__aarch64__)
-static bool allowed_dotprod; /* optional before Armv8.4, and only the operating system can tell */
+static bool allowed[EQ_ISA_COUNT] = {[EQ_ISA_NEON] = true}; /* the others only the operating system can tell */
 
-static bool cpu_has(eq_isa isa) {
-  return isa == EQ_ISA_NEON || (isa == EQ_ISA_NEON_DOTPROD && __atomic_load_n(&allowed_dotprod, __ATOMIC_RELAXED));
-}
+static bool cpu_has(eq_isa isa) { return __atomic_load_n(&allowed[isa], __ATOMIC_RELAXED); }
 
 static const eq_kernels *built_in(eq_isa isa) {
-  return isa == EQ_ISA_NEON_DOTPROD ? &eq_kernels_neon_dotprod
-         : isa == EQ_ISA_NEON       ? &eq_kernels_neon
-                                    : (const eq_kernels *)0;
+  switch (isa) {
+  case EQ_ISA_NEON_I8MM: /* differs in products of bytes only */
+  case EQ_ISA_NEON_DOTPROD: return &eq_kernels_neon_dotprod;
+  case EQ_ISA_NEON: return &eq_kernels_neon;
+  default: return (const eq_kernels *)0;
+  }
 }
 #else
 static bool cpu_has(eq_isa isa) { return isa == EQ_ISA_REF; }
@@ -51,7 +59,8 @@ enum { UNDECIDED = -1 };
 static int selected = UNDECIDED;
 
 const char *eq_isa_name(eq_isa isa) {
-  static const char *const names[EQ_ISA_COUNT] = {"ref", "avx2", "avx512", "neon", "neon-dotprod"};
+  static const char *const names[EQ_ISA_COUNT] = {"ref",  "avx2",         "avx-vnni", "avx512",
+                                                  "neon", "neon-dotprod", "neon-i8mm"};
   return (unsigned)isa < EQ_ISA_COUNT ? names[isa] : "unknown";
 }
 
@@ -61,7 +70,7 @@ bool eq_isa_usable(eq_isa isa) {
 
 void eq_isa_allow(eq_isa isa) {
 #if defined(__aarch64__)
-  if (isa == EQ_ISA_NEON_DOTPROD) __atomic_store_n(&allowed_dotprod, true, __ATOMIC_RELAXED);
+  if ((unsigned)isa < EQ_ISA_COUNT && built_in(isa)) __atomic_store_n(&allowed[isa], true, __ATOMIC_RELAXED);
 #else
   (void)isa;
 #endif
@@ -88,8 +97,10 @@ const eq_integer_kernels *eq_integer_current(void) {
   switch (eq_isa_current()) {
 #if defined(__x86_64__)
   case EQ_ISA_AVX512: return &eq_integer_avx512;
+  case EQ_ISA_AVX_VNNI: return &eq_integer_avx_vnni;
   case EQ_ISA_AVX2: return &eq_integer_avx2;
 #elif defined(__aarch64__)
+  case EQ_ISA_NEON_I8MM: return &eq_integer_neon_i8mm;
   case EQ_ISA_NEON_DOTPROD: return &eq_integer_neon_dotprod;
   case EQ_ISA_NEON: return &eq_integer_neon;
 #endif

@@ -100,9 +100,7 @@ def test_nothing_leaks_and_nothing_is_read_that_was_not_written(android, models,
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("cpu", "isa"), [("cortex-a57", "neon"), ("cortex-a76", "neon-dotprod"), ("max", "neon-dotprod")]
-)
+@pytest.mark.parametrize(("cpu", "isa"), [("cortex-a57", "neon"), ("cortex-a76", "neon-dotprod"), ("max", "neon-i8mm")])
 def test_the_arm_library(android, models, tmp_path, cpu, isa):
     """As a glibc program loads it; Android's loader was not at hand."""
     if not shutil.which("qemu-aarch64"):
@@ -111,7 +109,14 @@ def test_the_arm_library(android, models, tmp_path, cpu, isa):
     example = build_example(library, tmp_path, ("aarch64-linux-gnu-gcc", "-std=c99"))
     emulator = ("qemu-aarch64", "-cpu", cpu, "-L", "/usr/aarch64-linux-gnu", "-E", f"LD_LIBRARY_PATH={library.parent}")
     for pte, x, y in models:
-        told = run(*emulator, example, pte, x, tmp_path / "y", *(["dotprod"] if isa == "neon-dotprod" else []))
+        told = run(
+            *emulator,
+            example,
+            pte,
+            x,
+            tmp_path / "y",
+            *(["dotprod", "i8mm"][: ("neon", "neon-dotprod", "neon-i8mm").index(isa)]),
+        )
         assert told.strip() == isa
         assert_same(tmp_path / "y", y)
 

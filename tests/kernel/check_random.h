@@ -93,7 +93,9 @@ static inline void run(void *context, eq_task task, void *arg, size_t count) {
 /* Lets the core use what this processor has, and prints the sets. */
 static inline void announce_sets(void) {
 #if defined(__aarch64__) && defined(__linux__)
-  if (getauxval(AT_HWCAP) & (1u << 20)) eq_isa_allow(EQ_ISA_NEON_DOTPROD); /* HWCAP_ASIMDDP */
+  const bool dotprod = getauxval(AT_HWCAP) & (1u << 20), i8mm = getauxval(AT_HWCAP2) & (1u << 13);
+  if (dotprod) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
+  if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
 #endif
   for (int isa = 0; isa < EQ_ISA_COUNT; isa++)
     if (eq_isa_usable((eq_isa)isa)) printf("%s ", eq_isa_name((eq_isa)isa));

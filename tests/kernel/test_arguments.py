@@ -147,7 +147,7 @@ def test_instruction_sets():
         assert native.isa() == name
     with pytest.raises(UsageError, match="sse9"):
         native.select_isa("sse9")
-    foreign = next(name for name in native.ISA_NAMES if name not in native.usable_isas())
+    foreign = next(name for name in native.isa_names() if name not in native.usable_isas())
     with pytest.raises(UnsupportedError, match=foreign):
         native.select_isa(foreign)
 

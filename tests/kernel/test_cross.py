@@ -33,7 +33,7 @@ def checks(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("program", CHECKS)
 @pytest.mark.parametrize(
     ("cpu", "sets"),
-    [("cortex-a57", "ref neon"), ("cortex-a76", "ref neon neon-dotprod"), ("max", "ref neon neon-dotprod")],
+    [("cortex-a57", "ref neon"), ("cortex-a76", "ref neon neon-dotprod"), ("max", "ref neon neon-dotprod neon-i8mm")],
 )
 def test_neon(checks, program, cpu, sets):
     done = subprocess.run(["qemu-aarch64", "-cpu", cpu, checks / program, "60"], capture_output=True, text=True)

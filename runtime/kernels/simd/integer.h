@@ -170,6 +170,16 @@ __attribute__((unused)) static void tile_i4_plain(const eq_weights_i4 *w, uint32
   scales_i4(w, k, first, outputs, to);
 }
 
+/* y + the group's total in float: of a row's piece `of`, of EQ_LANES outputs `at`. */
+__attribute__((unused)) INLINE v16 add_group(v16 y, int32_t total[EQ_LANES], const eq_rows_i4 *x, size_t of,
+                                             const eq_tile_i4 *t, size_t at) {
+  for (int j = 0; j < EQ_LANES; j++) total[j] += t->start[at + (size_t)j];
+  v16 part = v16_of_i32(total);
+  if (x->ones) part = v16_sub(part, v16_mul(v16_load(t->zero + at), v16_set(x->ones[of])));
+  const v16 scale = v16_load(t->scale + at);
+  return v16_add(y, v16_mul(part, x->step ? v16_mul(scale, v16_set(x->step[of])) : scale));
+}
+
 /* ---- quantisers ---- */
 
 /* NaN is passed over. */
@@ -232,3 +242,22 @@ static void codes_between(const float *x, size_t count, float clip, float least,
       v16_store_i8_n(to + i, code, n);
   }
 }
+
+/* The table of a set that calls its functions so. */
+#define EQ_INTEGER_TABLE(holds_halves)                                                                                 \
+  {                                                                                                                    \
+      .offset = OFFSET,                                                                                                \
+      .narrow = (holds_halves),                                                                                        \
+      .shift = shift,                                                                                                  \
+      .split = split,                                                                                                  \
+      .decode = decode,                                                                                                \
+      .tile = tile,                                                                                                    \
+      .accumulate = product,                                                                                           \
+      .depthwise = depthwise,                                                                                          \
+      .tile_i4 = tile_i4,                                                                                              \
+      .accumulate_i4 = product_i4,                                                                                     \
+      .expand_i4 = expand_i4,                                                                                          \
+      .range = range,                                                                                                  \
+      .codes = codes,                                                                                                  \
+      .codes_between = codes_between,                                                                                  \
+  }

@@ -52,11 +52,7 @@ INLINE void groups_block(const eq_rows_i4 *x, uint32_t first, int rows, const eq
       const size_t of = (size_t)(first + (uint32_t)i) * t->pieces + piece;
       int32_t total[EQ_LANES];
       sum16_store(&sum[i], total);
-      for (int j = 0; j < EQ_LANES; j++) total[j] += t->start[at + (size_t)j];
-      v16 part = v16_of_i32(total);
-      if (x->ones) part = v16_sub(part, v16_mul(v16_load(t->zero + at), v16_set(x->ones[of])));
-      const v16 scale = v16_load(t->scale + at);
-      y[i] = v16_add(y[i], v16_mul(part, x->step ? v16_mul(scale, v16_set(x->step[of])) : scale));
+      y[i] = add_group(y[i], total, x, of, t, at);
     }
   }
   for (int i = 0; i < rows; i++) v16_store(acc + (first + (uint32_t)i) * pitch + o, y[i]);
@@ -106,21 +102,3 @@ static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
       left -= steps;
     }
 }
-
-#define EQ_INTEGER_TABLE(holds_halves)                                                                                 \
-  {                                                                                                                    \
-      .offset = OFFSET,                                                                                                \
-      .narrow = (holds_halves),                                                                                        \
-      .shift = shift,                                                                                                  \
-      .split = split,                                                                                                  \
-      .decode = decode,                                                                                                \
-      .tile = tile,                                                                                                    \
-      .accumulate = product,                                                                                           \
-      .depthwise = depthwise,                                                                                          \
-      .tile_i4 = tile_i4,                                                                                              \
-      .accumulate_i4 = product_i4,                                                                                     \
-      .expand_i4 = expand_i4,                                                                                          \
-      .range = range,                                                                                                  \
-      .codes = codes,                                                                                                  \
-      .codes_between = codes_between,                                                                                  \
-  }

@@ -1,4 +1,4 @@
-/* A model in a C or C++ program: example MODEL.pte INPUT OUTPUT [dotprod]
+/* A model in a C or C++ program: example MODEL.pte INPUT OUTPUT [dotprod [i8mm]]
  * INPUT holds the bytes of the first input of each run, one after the other; OUTPUT gets those of the first output. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,10 +60,11 @@ static int run(eq_model *model, block samples, FILE *out) {
 
 int main(int argc, char **argv) {
   if (argc < 4) {
-    fprintf(stderr, "usage: %s MODEL.pte INPUT OUTPUT [dotprod]\n", argv[0]);
+    fprintf(stderr, "usage: %s MODEL.pte INPUT OUTPUT [dotprod [i8mm]]\n", argv[0]);
     return 2;
   }
   if (argc > 4) eq_model_allow_dotprod();
+  if (argc > 5) eq_model_allow_i8mm();
   block pte = read_file(argv[1]), samples = read_file(argv[2]), memory = {NULL, NULL, 0};
   FILE *out = fopen(argv[3], "wb");
   int failed = 1;

@@ -29,6 +29,7 @@ const char *eq_model_status_text(eq_model_status status) {
 
 const char *eq_model_isa(void) { return eq_isa_name(eq_isa_current()); }
 void eq_model_allow_dotprod(void) { eq_isa_allow(EQ_ISA_NEON_DOTPROD); }
+void eq_model_allow_i8mm(void) { eq_isa_allow(EQ_ISA_NEON_I8MM); }
 
 eq_model_status eq_model_open(eq_model **model, const void *pte, size_t pte_bytes, void *memory, size_t *memory_bytes) {
   if (!model || !pte || !memory_bytes || (!memory && *memory_bytes)) return EQ_MODEL_BAD_CALL;

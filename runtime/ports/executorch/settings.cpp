@@ -49,7 +49,9 @@ struct Settings {
     threads.context = &threads;
     if (const char *text = std::getenv("EDGEQ_THREADS")) count(text);
 #if defined(__aarch64__)
-    if (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
+    const bool dotprod = ::getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = ::getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+    if (dotprod) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
+    if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
 #endif
     if (const char *text = std::getenv("EDGEQ_ISA")) select(text);
   }

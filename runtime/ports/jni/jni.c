@@ -84,3 +84,8 @@ JNIEXPORT void JNICALL Java_ai_edgeq_Model_allowDotprod(JNIEnv *env, jclass type
   (void)env, (void)type;
   eq_model_allow_dotprod();
 }
+
+JNIEXPORT void JNICALL Java_ai_edgeq_Model_allowI8mm(JNIEnv *env, jclass type) {
+  (void)env, (void)type;
+  eq_model_allow_i8mm();
+}

@@ -102,7 +102,9 @@ void eql_team_close(eq_threads *face) {
 
 const char *eql_use_environment(void) {
 #if defined(__aarch64__) && defined(__linux__)
-  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
+  const int dotprod = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+  if (dotprod) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
+  if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
 #endif
   const char *wanted = getenv("EDGEQ_ISA"), *threads = getenv("EDGEQ_THREADS");
   if (threads && !eql_thread_count(threads)) return "EDGEQ_THREADS is not a number from 1 to 256";

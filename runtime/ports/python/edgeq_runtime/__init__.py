@@ -49,18 +49,21 @@ def _load() -> ctypes.CDLL:
     library.eq_model_open.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p, *sizes]
     if library.eq_version() >> 16 != _MAJOR:
         raise ImportError(f"libedgeq.so has version {library.eq_version() >> 16}, this package needs {_MAJOR}")
-    if _has_dotprod():
+    features = _arm_features()
+    if "asimddp" in features:
         library.eq_model_allow_dotprod()
+    if {"asimddp", "i8mm"} <= features:
+        library.eq_model_allow_i8mm()
     return library
 
 
-def _has_dotprod() -> bool:
+def _arm_features() -> set[str]:
     """Linux tells in /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="latin-1").splitlines()
     except OSError:
-        return False
-    return any(line.startswith("Features") and "asimddp" in line.split() for line in lines)
+        return set()
+    return {word for line in lines if line.startswith("Features") for word in line.split()}
 
 
 _library = _load()

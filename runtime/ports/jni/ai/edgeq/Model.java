@@ -31,8 +31,12 @@ public final class Model implements AutoCloseable {
     if (major != VERSION_MAJOR) {
       throw new UnsatisfiedLinkError("libedgeq has version " + major + ", these classes need " + VERSION_MAJOR);
     }
-    if (kernelNamesDotProduct()) {
+    String features = kernelFeatures();
+    if (features.contains(" asimddp ")) {
       allowDotprod();
+      if (features.contains(" i8mm ")) {
+        allowI8mm();
+      }
     }
   }
 
@@ -149,18 +153,18 @@ public final class Model implements AutoCloseable {
     return new Tensor(this, buffer, told[0], shape);
   }
 
-  /** Linux tells it in /proc/cpuinfo, which apps may read. */
-  private static boolean kernelNamesDotProduct() {
+  /** What Linux says of 64-bit Arm in /proc/cpuinfo, which apps may read; elsewhere empty. */
+  private static String kernelFeatures() {
     try (BufferedReader lines = new BufferedReader(new FileReader("/proc/cpuinfo"))) {
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-        if (line.startsWith("Features") && (line + " ").contains(" asimddp ")) {
-          return true;
+        if (line.startsWith("Features")) {
+          return line + " ";
         }
       }
     } catch (IOException unreadable) {
-      return false;
+      return "";
     }
-    return false;
+    return "";
   }
 
   private static native long alignedAt(ByteBuffer buffer, int alignment);
@@ -183,4 +187,6 @@ public final class Model implements AutoCloseable {
   private static native int version();
 
   private static native void allowDotprod();
+
+  private static native void allowI8mm();
 }

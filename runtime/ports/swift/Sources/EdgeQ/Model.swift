@@ -24,7 +24,10 @@ public final class Model {
     #if arch(arm64)
     var has: Int32 = 0
     var size = MemoryLayout<Int32>.size
-    if sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nil, 0) == 0, has == 1 { eq_model_allow_dotprod() }
+    if sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nil, 0) == 0, has == 1 {
+      eq_model_allow_dotprod()
+      if sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nil, 0) == 0, has == 1 { eq_model_allow_i8mm() }
+    }
     #endif
     let copy = UnsafeMutableRawPointer.allocate(byteCount: max(1, data.count), alignment: Int(EDGEQ_ALIGNMENT))
     data.copyBytes(to: UnsafeMutableRawBufferPointer(start: copy, count: data.count))
