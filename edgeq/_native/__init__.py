@@ -21,7 +21,7 @@ from .attention import (
 )
 from .binary import conv2d_b1b1, conv2d_b1t2, linear_b1b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_b1, pack_t2
 from .floating import FloatWeights, conv2d_f32, conv2d_i8f32, linear_f32, linear_i4f32, linear_i8f32
-from .glue import epilogue_i32, mean_hw
+from .glue import epilogue_i32, mean_hw, mean_quarters
 from .integer import (
     CODES_KINDS,
     F16,
@@ -50,6 +50,7 @@ from .types import (
     QuantKind,
     Residual,
     ResidualMode,
+    Tuning,
 )
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "QuantKind",
     "Residual",
     "ResidualMode",
+    "Tuning",
     "Weights",
     "WeightsI4",
     "attention_b1",
@@ -112,6 +114,7 @@ __all__ = [
     "linear_i8f32",
     "linear_t2b1",
     "mean_hw",
+    "mean_quarters",
     "pack_b1",
     "pack_t2",
     "quantise_i8",

@@ -37,6 +37,7 @@ def _declare(lib: ct.CDLL) -> None:
         "eq_epilogue_i32": (ct.c_int, [_POINTER, _U32, _U32, _U32, _U32, _POINTER, _POINTER, _SIZE]),
         "eq_mean_hw_scratch": (_SIZE, [_U32, _U32, _U32, _U32]),
         "eq_mean_hw": (ct.c_int, [_POINTER, _U32, _U32, _U32, _U32, _POINTER, _POINTER, _SIZE]),
+        "eq_mean_quarters": (ct.c_int, [_POINTER, _POINTER, ct.c_float, _U32, _U32, _U32, _U32, _POINTER]),
     }
     for name in _OPERATORS:
         inputs = 3 if name in _QUANTISED else 2  # x, w and the quantiser

@@ -14,8 +14,8 @@ from edgeq._errors import UsageError
 
 from ._arrays import address, check, code, floats, row_bytes, scratch_memory, u32s
 from ._library import call, library
-from ._structures import RUN, CConv2d, CEpilogue, CGrid, CLinear, CQuant, CResidual, CThreads
-from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Grid, Outputs, Quant
+from ._structures import RUN, CConv2d, CEpilogue, CGrid, CLinear, CQuant, CResidual, CThreads, CTuning
+from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Grid, Outputs, Quant, Tuning
 
 
 def convolution(name: str, op: Conv2d, inputs: tuple[object, ...], epilogue: Epilogue, threads: int) -> Outputs:
@@ -74,6 +74,7 @@ def filled_epilogue(
         t2=np.empty((2, *leading, row_bytes(o)), np.uint8) if "t2" in e.outputs else None,
         codes=np.empty((*leading, o), np.int8) if "codes" in e.outputs else None,
         mean=np.empty((n, o), np.float32) if "mean" in e.outputs else None,
+        moments=np.empty((n, 2, o), np.float32) if "moments" in e.outputs else None,
     )
     c = CEpilogue(act=code("act", e.act, ACTS))
     for name in ("scale", "bias", "pos", "neg", "shift", "scale2", "bias2", "shift_weight"):
@@ -96,7 +97,19 @@ def filled_epilogue(
         setattr(c.residual[i], "codes" if integer else "data", address(r.data))
     c.out_acc, c.out, c.out_bits = address(results.acc), address(results.out), address(results.bits)
     c.out_t2, c.out_i8, c.out_mean = address(results.t2), address(results.codes), address(results.mean)
+    if e.tuning is not None:
+        c.tuning = ct.pointer(_tuning(e.tuning, n, o, results))
+    elif results.moments is not None:
+        raise UsageError("epilogue: moments are those of a tuning, and there is none")
     return c, results, [e, results]
+
+
+def _tuning(t: Tuning, n: int, o: int, results: Outputs) -> CTuning:
+    rows, width = t.ac.shape
+    if rows not in (1, n) or not 0 <= t.start <= width - 2 * o:
+        raise UsageError(f"ac: expected (1 or {n}, {t.start + 2 * o} or more), got {t.ac.shape}")
+    first = (address(t.ac) or 0) + t.start * t.ac.itemsize
+    return CTuning(first, first + o * t.ac.itemsize, width, rows, t.sigma, address(results.moments))
 
 
 def grid_of(grid: Grid | None) -> CGrid:

@@ -48,6 +48,17 @@ class CWeightsI4(ct.Structure):
     )
 
 
+class CTuning(ct.Structure):
+    _fields_ = (
+        ("a", ct.c_void_p),
+        ("c", ct.c_void_p),
+        ("pitch", ct.c_size_t),
+        ("rows", ct.c_uint32),
+        ("sigma", ct.c_float),
+        ("moments", ct.c_void_p),
+    )
+
+
 class CEpilogue(ct.Structure):
     _fields_ = (
         ("scale", ct.c_void_p),
@@ -70,6 +81,7 @@ class CEpilogue(ct.Structure):
         ("out_i8", ct.c_void_p),
         ("grid", CGrid),
         ("out_mean", ct.c_void_p),
+        ("tuning", ct.POINTER(CTuning)),
     )
 
 

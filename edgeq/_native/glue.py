@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeq._errors import UsageError
 
-from ._arrays import F32, I32, address, check, floats, scratch_memory
+from ._arrays import F32, I8, I32, address, check, floats, scratch_memory
 from ._library import call, library
 from ._operator import filled_epilogue
 from .types import Epilogue, Outputs
@@ -37,4 +37,17 @@ def mean_hw(x: F32) -> F32:
     size = library().eq_mean_hw_scratch(n, h, w, c)
     scratch = scratch_memory(size)
     call("mean_hw", floats("x", x), n, h, w, c, address(out), address(scratch), size)
+    return out
+
+
+def mean_quarters(x: F32 | I8, inv_step: float = 1.0) -> F32:
+    """x (n, h, w, c) float32, or int8 codes worth code / inv_step -> (n, 4 c), 2 c or c: means over its quarters."""
+    if x.ndim != 4:
+        raise UsageError(f"x: expected (n, h, w, c), got {x.ndim} axes")
+    n, h, w, c = x.shape
+    integer = x.dtype == np.int8
+    check("x", x, np.int8 if integer else np.float32)
+    out = np.empty((n, c * min(h, 2) * min(w, 2)), np.float32)
+    pair = (None, address(x)) if integer else (address(x), None)
+    call("mean_quarters", *pair, inv_step, n, h, w, c, address(out))
     return out

@@ -14,12 +14,12 @@ from ._structures import CConv2d
 ACTS: tuple[Act, ...] = ("none", "relu", "dprelu", "hsigmoid", "gelu")
 RESIDUAL_MODES = ("pad", "tile")
 QUANT_KINDS = ("none", "sym", "pos")
-OUTPUTS = ("acc", "out", "bits", "t2", "codes", "mean")
+OUTPUTS = ("acc", "out", "bits", "t2", "codes", "mean", "moments")
 
 Act = Literal["none", "relu", "dprelu", "hsigmoid", "gelu"]
 ResidualMode = Literal["pad", "tile"]
 QuantKind = Literal["none", "sym", "pos"]
-Output = Literal["acc", "out", "bits", "t2", "codes", "mean"]
+Output = Literal["acc", "out", "bits", "t2", "codes", "mean", "moments"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,16 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """Corrections of scale and bias (types.h, eq_tuning): the columns from `start` on of ac (1 or n, width), for each
+    channel an a, then for each a c; the output "moments" needs one."""
+
+    ac: F32
+    start: int = 0
+    sigma: float = 1.0
+
+
+@dataclass(frozen=True)
 class Epilogue:
     """What happens to an accumulator (types.h, eq_epilogue); per-channel vectors are (o,), row_* (n,), gain (n, o)."""
 
@@ -118,6 +128,7 @@ class Epilogue:
     scale2: F32 | None = None
     bias2: F32 | None = None
     grid: Grid | None = None
+    tuning: Tuning | None = None
     outputs: tuple[Output, ...] = ("out",)
 
 
@@ -141,3 +152,4 @@ class Outputs:
     t2: U8 | None = None
     codes: I8 | None = None
     mean: F32 | None = None
+    moments: F32 | None = None

@@ -18,7 +18,11 @@ ALIGNMENT = 16
 ELEMENT_BYTES = {0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 2, 6: 4, 11: 1}  # ExecuTorch's scalar types
 _SHUFFLES = 200
 # Operator: the operands that its result may replace, and the result, as positions among the arguments.
-_IN_PLACE = {"edgeq::conv2d_b1b1_fused": ((8, 7), 11), "edgeq::epilogue": ((4, 3, 0), 6)}
+_IN_PLACE = {
+    "edgeq::conv2d_b1b1_fused": ((8, 7), 11),
+    "edgeq::conv2d_b1b1_tuned": ((11, 10), 14),
+    "edgeq::epilogue": ((4, 3, 0), 6),
+}
 
 
 def replan(plan: Any) -> None:

@@ -51,12 +51,10 @@ class TunableNet(nn.Module):
     other row, nor on how many there are.
     """
 
-    sigma: Tensor
-
     def __init__(self, model: nn.Module, sigma: Tensor, parts: tuple[str, ...]) -> None:
         super().__init__()
         self.model, self.parts = model, parts
-        self.register_buffer("sigma", sigma)
+        self.sigma = tuple(float(s) for s in sigma)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         *x, w, b = inputs

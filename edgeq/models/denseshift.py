@@ -192,7 +192,7 @@ class PackedBlock(Merged):
         inner = self.first(x, want=between, tuning=tuning, beside=self.shortcut is not None)
         y: Tensor = self.second(inner, shortcut, want=want, tuning=tuning)
         if tuning is not None:
-            tuning.tap(self.second, self.second.value(y))
+            tuning.tap(self.second, y, self.second.codes_grid)
         return y
 
 
@@ -229,7 +229,7 @@ class PackedDenseShift(nn.Module):
         """(N, C): what the classifier reads."""
         x = self.entrance(x, tuning)
         if tuning is not None:
-            tuning.tap(self.stem, self.stem.value(x))
+            tuning.tap(self.stem, x, self._entering_grid)
         for i, block in enumerate(self.blocks, 1):
             x = block(x, self._between if i < len(self.blocks) else Want.MEAN, tuning)
         return x
@@ -243,6 +243,11 @@ class PackedDenseShift(nn.Module):
             x = nn.functional.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
             x = x if self.pooled is None else self.pooled(x)
         return x
+
+    @property
+    def _entering_grid(self) -> Tensor | None:
+        """Of the codes that `entrance` gives."""
+        return self.stem.codes_grid if self.pooled is None else self.pooled.grid
 
     @property
     def _between(self) -> Want:

@@ -18,8 +18,8 @@ from edgeq.nn.dprelu import DPReLU
 from edgeq.nn.input_quantiser import InputQuantiser
 from edgeq.nn.linear import QuantLinear
 from edgeq.nn.poke_conv import SE_REDUCTION, PokeConv, SqueezeExcite
-from edgeq.nn.tuning import TuningPass, each
-from edgeq.ops import Act, Quant
+from edgeq.nn.tuning import TuningPass, fused
+from edgeq.ops import Act, Quant, Want
 from edgeq.ops.params import QUANT_GRID
 from edgeq.schemes import binary, uniform
 
@@ -68,20 +68,12 @@ class PackedConv2d(nn.Module):
 
     def forward(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
         """(n, h, w, c) -> (n, h', w', o), float32."""
-        if tuning is None:
-            return self._conv(Act.DPRELU, self.params, x)
-        params = tuning.params(self, self.params)
-        y = each(params, lambda p, x: self._conv(Act.NONE, p[:2], x), x)
-        tuning.observe(y)
-        pos, neg, shift = self.params[2:5]
-        out: Tensor = torch.where(y >= 0, pos, neg) * y - shift
-        return out
-
-    def _conv(self, act: Act, params: Tensor, x: Tensor) -> Tensor:
-        steps = _given(self.steps, self.quant)
-        y: Tensor = ops.conv2d_i8f32(
-            x, self.weight, steps, self.quant, self.stride, int(self.same), self.groups, act, params
-        )
+        correction = None if tuning is None else tuning.site(self, self.params)
+        steps, same = _given(self.steps, self.quant), int(self.same)
+        arguments = (x, self.weight, steps, self.quant, self.stride, same, self.groups, Act.DPRELU, self.params)
+        if correction is not None:
+            return fused("conv2d_i8f32_fused", *arguments, want=Want.MAP, correction=correction)[0]
+        y: Tensor = ops.conv2d_i8f32(*arguments)
         return y
 
 
@@ -183,17 +175,13 @@ class PackedPokeConv(nn.Module):
         return acc
 
     def forward(self, x: Tensor, block_residual: Tensor | None = None, tuning: TuningPass | None = None) -> Tensor:
-        acc = self.accumulators(x)
-        params = [self.params]
-        if tuning is not None:
-            params = tuning.params(self, self.params)
-            tuning.observe(each(params, lambda p, acc: acc.to(torch.float32) * p[0] + p[1], acc))
-        return each(params, _epilogue, acc, x, block_residual, self.gain(x))
-
-
-def _epilogue(params: Tensor, acc: Tensor, local: Tensor, block: Tensor | None, gain: Tensor) -> Tensor:
-    y: Tensor = ops.epilogue(acc, Act.DPRELU, params, local, block, gain)
-    return y
+        correction = None if tuning is None else tuning.site(self, self.params)
+        behind = (Act.DPRELU, self.params, x, block_residual, self.gain(x))
+        if correction is not None:
+            geometry = (ops.pack_sign(x, None), self.weight, self.channels, self.stride, 1)
+            return fused("conv2d_b1b1_fused", *geometry, *behind, want=Want.MAP, correction=correction)[0]
+        y: Tensor = ops.epilogue(self.accumulators(x), *behind)
+        return y
 
 
 def pack_bits(signs: Tensor) -> Tensor:

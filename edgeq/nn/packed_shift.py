@@ -15,7 +15,7 @@ from edgeq import ops
 from edgeq.nn.batch_norm import EPS, BatchNorm
 from edgeq.nn.float_conv import Conv2d
 from edgeq.nn.shift_conv import Form, ShiftConv2d
-from edgeq.nn.tuning import TuningPass, each
+from edgeq.nn.tuning import Correction, TuningPass, fused
 from edgeq.ops import Act, Quant, Want
 from edgeq.schemes import int8, shift, uniform
 
@@ -119,14 +119,13 @@ class PackedConv(nn.Module):
         beside: bool = False,
     ) -> Tensor:
         """relu(conv(x) + residual): x and residual float32, or int8 codes; `want`: MAP, MEAN, or CODES of int8 ones."""
-        if tuning is not None:
-            params = tuning.params(self, self.params, beside=beside)
-            return self._tuned(x, residual, tuning, params, relu=relu, want=want)
+        correction = None if tuning is None else tuning.site(self, self.params, beside=beside)
         act = Act.RELU if relu else Act.NONE
         if self.weights == "i8" and self.act == "f32":
-            return self._conv_i8f32(x, residual, act, want)
+            return self._conv_i8f32(x, residual, act, want, correction)
         coded = self.act == "i8"
-        out, _, mean, codes = getattr(ops, f"conv2d_{self.weights}{self.act}")(
+        out, _, mean, codes = fused(
+            f"conv2d_{self.weights}{self.act}",
             x,
             self.weight,
             self.stride,
@@ -138,56 +137,37 @@ class PackedConv(nn.Module):
             residual,
             self.skip if coded and residual is not None else None,
             self.grid if coded and want == Want.CODES else None,
-            want,
+            want=want,
+            correction=correction,
         )
         found: dict[Want, Tensor] = {Want.MAP: out, Want.MEAN: mean, Want.CODES: codes}
         return found[want]
 
-    def value(self, y: Tensor) -> Tensor:
-        """What this layer's output, codes or not, stands for, float32."""
-        return y if y.dtype == torch.float32 else y.to(torch.float32) / self.grid[0]
+    @property
+    def codes_grid(self) -> Tensor | None:
+        """Of its codes; None for float activations."""
+        return self.grid if self.act == "i8" else None
 
-    def _tuned(
-        self, x: Tensor, residual: Tensor | None, tuning: TuningPass, params: list[Tensor], *, relu: bool, want: Want
+    def _conv_i8f32(
+        self, x: Tensor, residual: Tensor | None, act: Act, want: Want, correction: Correction | None
     ) -> Tensor:
-        """The same bits at no correction; what the correction acts on is looked at, so nothing is fused."""
-        y = each(params, self._affine_of, x)
-        tuning.observe(y)
-        if residual is not None:
-            y = y + (residual if residual.dtype == torch.float32 else residual.to(torch.float32) * self.skip)
-        y = y.relu() if relu else y
-        if want == Want.CODES:
-            codes: Tensor = ops.quantise_i8(y, self.grid)
-            return codes
-        return ops.mean_hw(y) if want == Want.MEAN else y
-
-    def _affine_of(self, params: Tensor, x: Tensor) -> Tensor:
-        """(N, H', W', O) float32: the convolution and `params` instead of the layer's own."""
-        if self.weights == "i8" and self.act == "f32":
-            p = self.padding
-            x = nn.functional.pad(x, (0, 0, p, p, p, p)) if p else x
-            y: Tensor = ops.conv2d_i8f32(
-                x, self.weight, None, Quant.NONE, self.stride, 0, self.groups, Act.NONE, params
-            )
-            return y
-        conv = getattr(ops, f"conv2d_{self.weights}{self.act}")
-        arguments = (x, self.weight, self.stride, self.padding, self.groups, None, Act.NONE, params)
-        out: Tensor = conv(*arguments, None, None, None, Want.MAP)[0]
-        return out
-
-    def _conv_i8f32(self, x: Tensor, residual: Tensor | None, act: Act, want: Want) -> Tensor:
         """S3: int8 weights against float activations, by an operator that knows no residual and other padding."""
         p = self.padding
         x = nn.functional.pad(x, (0, 0, p, p, p, p)) if p else x
         first = act if residual is None else Act.NONE
-        y: Tensor = ops.conv2d_i8f32(x, self.weight, None, Quant.NONE, self.stride, 0, self.groups, first, self.params)
+        arguments = (x, self.weight, None, Quant.NONE, self.stride, 0, self.groups, first, self.params)
+        y = fused("conv2d_i8f32_fused", *arguments, want=Want.MAP, correction=correction)[0]
         if residual is not None:
             y = (y + residual).relu() if act == Act.RELU else y + residual
         return ops.mean_hw(y) if want == Want.MEAN else y
 
     def accumulators(self, x: Tensor) -> Tensor:
         """(N, H, W, I) int8 -> (N, H', W', O) float32: the sums of codes times weights, exact below 2^24."""
-        return self._affine_of(torch.stack([torch.ones_like(self.params[0]), torch.zeros_like(self.params[1])]), x)
+        params = torch.stack([torch.ones_like(self.params[0]), torch.zeros_like(self.params[1])])
+        conv = getattr(ops, f"conv2d_{self.weights}{self.act}")
+        arguments = (x, self.weight, self.stride, self.padding, self.groups, None, Act.NONE, params)
+        out: Tensor = conv(*arguments, None, None, None, Want.MAP)[0]
+        return out
 
 
 class PackedInput(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
+from ._tuned import plain, tuned
 from ._views import view
 from ._wanted import (
     CONV_KINDS,
@@ -33,9 +34,9 @@ def _kernel(weights: str, w: Tensor, c: int, groups: int) -> tuple[int, int]:
     return w.shape[first], w.shape[first + 1]
 
 
-def make_conv2d(weights: Any, activations: Activations) -> Any:
-    """The operator `conv2d_{weights}{activations}`."""
-    run = _native.conv2d_i8 if activations == "i8" else _native.conv2d_f32
+def make_conv2d(weights: Any, activations: Activations, *, tunable: bool = False) -> Any:
+    """The operator `conv2d_{weights}{activations}`, or its tuned twin."""
+    core = _native.conv2d_i8 if activations == "i8" else _native.conv2d_f32
 
     def shape(
         x: Tensor,
@@ -69,24 +70,24 @@ def make_conv2d(weights: Any, activations: Activations) -> Any:
         skip_step: Tensor | None,
         grid: Tensor | None,
         want: int,
-    ) -> ConvResults:
+        tuning: _native.Tuning | None = None,
+    ) -> tuple[tuple[Tensor, ...], _native.Outputs]:
         kernel = _kernel(weights, w, x.shape[3], groups)
         n, in_h, in_w, c = x.shape
         _, h, width = spatial(x, kernel, stride, padding)
         op = _native.Conv2d(
             n, in_h, in_w, c, params.shape[1], *kernel, stride, stride, padding, padding, h, width, groups
         )
-        epilogue = whole_epilogue(rows, act, params, skip, skip_step, grid, want)
-        results = run(weights, view(x), view(w), op, epilogue)
-        out, bits, mean, codes = wanted_results(results, CONV_KINDS, (n, h, width))
-        return out, bits, mean, codes
+        epilogue = whole_epilogue(rows, act, params, skip, skip_step, grid, want, tuning)
+        results = core(weights, view(x), view(w), op, epilogue)
+        return wanted_results(results, CONV_KINDS, (n, h, width)), results
 
     schema = (
         f"conv2d_{weights}{activations}(Tensor x, Tensor w, int stride, int padding, int groups, Tensor? rows, "
         "int act, Tensor params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want) "
         "-> (Tensor out, Tensor bits, Tensor mean, Tensor codes)"
     )
-    return operator(schema, shape)(conv2d)
+    return tuned(schema, shape, conv2d, params_at=7) if tunable else plain(schema, shape, conv2d)
 
 
 def make_linear(weights: Any, activations: Activations) -> Any:

@@ -14,7 +14,12 @@ from .params import QUANT_GRID, Quant, Want, row_bytes, split_params
 
 Fused = tuple[Tensor, Tensor, Tensor]  # float map, its sign bits, its mean over the image; see Want
 
-_RESULTS: dict[Want, _native.Output] = {Want.MAP: "out", Want.BITS: "bits", Want.MEAN: "mean"}
+_RESULTS: dict[Want, _native.Output] = {
+    Want.MAP: "out",
+    Want.BITS: "bits",
+    Want.MEAN: "mean",
+    Want.MOMENTS: "moments",
+}
 _DTYPES = (torch.float32, torch.uint8, torch.float32)
 
 
@@ -69,6 +74,7 @@ def epilogue_of(
     block: Tensor | None = None,
     gain: Tensor | None = None,
     want: int = Want.MAP,
+    tuning: _native.Tuning | None = None,
 ) -> _native.Epilogue:
     """`eq_epilogue` from an operator's tensors: `local` is added zero-padded, `block` tiled along the channels."""
     modes: tuple[_native.ResidualMode, _native.ResidualMode] = ("pad", "tile")
@@ -77,6 +83,7 @@ def epilogue_of(
         act=_native.ACTS[act],
         residuals=tuple(residuals),
         gain=None if gain is None else view(gain),
+        tuning=tuning,
         outputs=tuple(output for flag, output in _RESULTS.items() if want & flag),
         **vectors(params, act),
     )

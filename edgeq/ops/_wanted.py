@@ -51,9 +51,10 @@ def whole_epilogue(
     skip_step: Tensor | None,
     grid: Tensor | None,
     want: int,
+    tuning: _native.Tuning | None = None,
 ) -> _native.Epilogue:
     shifted = rows is not None and rows.shape[0] == 2
-    names: dict[int, _native.Output] = {1: "out", 2: "bits", 4: "mean", 8: "codes", 16: "t2"}
+    names: dict[int, _native.Output] = {1: "out", 2: "bits", 4: "mean", 8: "codes", 16: "t2", 32: "moments"}
     residuals: tuple[_native.Residual, ...] = ()
     if skip is not None:
         residuals = (_native.Residual(view(skip), step=1.0 if skip_step is None else float(skip_step)),)
@@ -63,6 +64,7 @@ def whole_epilogue(
         row_shift=view(rows[1]) if rows is not None and shifted else None,
         residuals=residuals,
         grid=grid_of(grid),
+        tuning=tuning,
         outputs=tuple(name for flag, name in names.items() if want & flag),
         **vectors(params, act, shifted=shifted),
     )

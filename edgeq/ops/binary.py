@@ -8,6 +8,7 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
+from ._tuned import plain, tuned
 from ._views import Fused, epilogue_of, fused_empty, fused_tensors, tensor, view, want_of
 from .params import row_bytes, same_size
 
@@ -55,12 +56,7 @@ def _fused_shape(x: Tensor, w: Tensor, channels: int, stride: int, *rest: object
     return fused_empty(x, _conv_shape(x, w, stride), want_of(rest))
 
 
-@operator(
-    "conv2d_b1b1_fused(Tensor x, Tensor w, int channels, int stride, int groups, int act, Tensor params, "
-    "Tensor? local, Tensor? block, Tensor? gain, int want) -> (Tensor out, Tensor bits, Tensor mean)",
-    _fused_shape,
-)
-def conv2d_b1b1_fused(
+def _fused(
     x: Tensor,
     w: Tensor,
     channels: int,
@@ -72,11 +68,20 @@ def conv2d_b1b1_fused(
     block: Tensor | None,
     gain: Tensor | None,
     want: int,
-) -> Fused:
-    """`epilogue(conv2d_b1b1(...))`, its sign bits, and its mean over the image (see `Want`), in one pass."""
+    tuning: _native.Tuning | None = None,
+) -> tuple[Fused, _native.Outputs]:
     op = _conv(x, w, channels, stride, groups)
-    epilogue = epilogue_of(params, act, local, block, gain, want)
-    return fused_tensors(_native.conv2d_b1b1(view(x), view(w), op, epilogue))
+    results = _native.conv2d_b1b1(view(x), view(w), op, epilogue_of(params, act, local, block, gain, want, tuning))
+    return fused_tensors(results), results
+
+
+_FUSED = (
+    "conv2d_b1b1_fused(Tensor x, Tensor w, int channels, int stride, int groups, int act, Tensor params, "
+    "Tensor? local, Tensor? block, Tensor? gain, int want) -> (Tensor out, Tensor bits, Tensor mean)"
+)
+# `epilogue(conv2d_b1b1(...))`, its sign bits, and its mean over the image (see `Want`), in one pass
+conv2d_b1b1_fused = plain(_FUSED, _fused_shape, _fused)
+conv2d_b1b1_tuned = tuned(_FUSED, _fused_shape, _fused, params_at=6)
 
 
 def _linear_shape(x: Tensor, w: Tensor, *_: object) -> Tensor:

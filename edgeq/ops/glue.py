@@ -44,3 +44,18 @@ def _mean_shape(x: Tensor) -> Tensor:
 def mean_hw(x: Tensor) -> Tensor:
     """Mean over the image, summed in a fixed order: (n, h, w, c) float32 -> (n, c)."""
     return tensor(_native.mean_hw(view(x)))
+
+
+def _quarters_shape(x: Tensor, grid: Tensor | None) -> Tensor:
+    n, h, w, c = x.shape
+    return x.new_empty((n, min(h, 2) * min(w, 2) * c), dtype=torch.float32)
+
+
+@operator("mean_quarters(Tensor x, Tensor? grid) -> (Tensor out)", _quarters_shape)
+def mean_quarters(x: Tensor, grid: Tensor | None) -> Tensor:
+    """Means over the quarters of the image, row by row: (n, h, w, c) -> (n, 4 c); an extent of 1 is not halved.
+
+    x  float32, or int8 codes of `grid` (3,)
+    """
+    inv_step = 1.0 if grid is None else float(grid[0])
+    return tensor(_native.mean_quarters(view(x), inv_step))

@@ -58,6 +58,9 @@ def quantise_rows_i8(x: Tensor, kind: int, clip: float) -> tuple[Tensor, Tensor]
 
 conv2d_b1i8, conv2d_t2i8, conv2d_i8i8 = (make_conv2d(weights, "i8") for weights in ("b1", "t2", "i8"))
 conv2d_s2i8, conv2d_s3i8, conv2d_s4i8 = (make_conv2d(weights, "i8") for weights in ("s2", "s3", "s4"))
+conv2d_s2i8_tuned, conv2d_s3i8_tuned, conv2d_s4i8_tuned, conv2d_i8i8_tuned = (
+    make_conv2d(weights, "i8", tunable=True) for weights in ("s2", "s3", "s4", "i8")
+)
 linear_b1i8, linear_t2i8, linear_i8i8 = (make_linear(weights, "i8") for weights in ("b1", "t2", "i8"))
 linear_s2i8, linear_s3i8, linear_s4i8 = (make_linear(weights, "i8") for weights in ("s2", "s3", "s4"))
 

@@ -33,7 +33,7 @@ class Quant(IntEnum):
 
 class Want(IntFlag):
     """Which results a fused operator stores; the others are empty tensors. T2 (planes y > 0 and y != 0) takes the place
-    of BITS (y >= 0); CODES and T2 are results of operators over integers."""
+    of BITS (y >= 0); CODES and T2 are results of operators over integers, MOMENTS of tuned ones."""
 
     MAP = 1
     BITS = 2
@@ -41,6 +41,7 @@ class Want(IntFlag):
     ALL = 7
     CODES = 8
     T2 = 16
+    MOMENTS = 32
 
 
 # rounding rule as the core calls it, largest grid value

@@ -8,6 +8,7 @@ from torch import Tensor
 from edgeq import _native
 
 from ._library import operator
+from ._tuned import plain, tuned
 from ._views import Fused, epilogue_of, fused_empty, fused_tensors, quant_of, tensor, view, want_of
 from .params import Act, row_bytes, same_size
 
@@ -60,8 +61,7 @@ def _fused_shape(
     return fused_empty(x, _conv_shape(x, w, stride, same), want_of(rest))
 
 
-@operator(f"conv2d_i8f32_fused({_CONV}, int want) -> (Tensor out, Tensor bits, Tensor mean)", _fused_shape)
-def conv2d_i8f32_fused(
+def _fused(
     x: Tensor,
     w: Tensor,
     steps: Tensor | None,
@@ -72,11 +72,18 @@ def conv2d_i8f32_fused(
     act: int,
     params: Tensor,
     want: int,
-) -> Fused:
-    """`conv2d_i8f32`, its sign bits, and its mean over the image (see `Want`), in one pass."""
+    tuning: _native.Tuning | None = None,
+) -> tuple[Fused, _native.Outputs]:
     op = _conv(x, w, stride, same, groups)
-    epilogue = epilogue_of(params, act, want=want)
-    return fused_tensors(_native.conv2d_i8f32(view(x), quant_of(quant, steps), view(w), op, epilogue))
+    epilogue = epilogue_of(params, act, want=want, tuning=tuning)
+    results = _native.conv2d_i8f32(view(x), quant_of(quant, steps), view(w), op, epilogue)
+    return fused_tensors(results), results
+
+
+_FUSED = f"conv2d_i8f32_fused({_CONV}, int want) -> (Tensor out, Tensor bits, Tensor mean)"
+# `conv2d_i8f32`, its sign bits, and its mean over the image (see `Want`), in one pass
+conv2d_i8f32_fused = plain(_FUSED, _fused_shape, _fused)
+conv2d_i8f32_tuned = tuned(_FUSED, _fused_shape, _fused, params_at=8)
 
 
 _LINEAR = "(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params)"

@@ -49,10 +49,15 @@ static eq_status check_residual(const eq_residual *r, uint32_t n, uint32_t h, ui
 
 eq_status eq_check_epilogue(const eq_epilogue *e, uint32_t n, uint32_t h, uint32_t w, uint32_t o, bool integer) {
   if (!e) return EQ_BAD_ARGUMENT;
-  if (!e->out && !e->out_bits && !e->out_t2 && !e->out_i8 && !e->out_mean && !e->out_acc) return EQ_BAD_ARGUMENT;
+  const bool moments = e->tuning && e->tuning->moments;
+  if (!e->out && !e->out_bits && !e->out_t2 && !e->out_i8 && !e->out_mean && !e->out_acc && !moments)
+    return EQ_BAD_ARGUMENT;
   if (e->out_i8 && !eq_grid_ok(&e->grid)) return EQ_BAD_ARGUMENT;
   if (e->row_shift && !e->shift_weight) return EQ_BAD_ARGUMENT;
   if (e->out_acc && !integer) return EQ_BAD_ARGUMENT;
+  if (e->tuning && (!e->tuning->a || !e->tuning->c || !e->scale || !e->bias || e->row_scale || e->row_shift))
+    return EQ_BAD_ARGUMENT;
+  if (e->tuning && e->tuning->rows != 1 && e->tuning->rows != n) return EQ_BAD_SHAPE;
   switch (e->act) {
   case EQ_ACT_NONE:
   case EQ_ACT_RELU:

@@ -71,7 +71,8 @@ typedef struct {
   uint8_t *out_t2[2];
   int8_t *out_i8;
   eq_grid grid;
-  float *row_sum; /* [channels, padded] running sum over the pixels */
+  float *row_sum;        /* [channels, padded] running sum over the pixels */
+  float *first, *second; /* the same of y before the bias, and of its square; both or none */
   size_t out_pitch, bits_pitch;
   uint32_t bits_zero; /* zero bytes to write behind the bits and planes of each pixel */
 } eq_stage;

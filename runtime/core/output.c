@@ -1,20 +1,26 @@
 #include "output.h"
 #include "check.h"
+#include "functions.h"
 #include "kernels/ref/ref.h"
 
 static bool has_residual(const eq_residual *r) { return r->data || r->codes; }
 static bool single_pixels(const eq_output *out) { return out->h == 1 && out->w == 1; }
+static uint32_t tuned_rows(const eq_epilogue *e) { return e->tuning ? e->tuning->rows : 1; }
+static bool wants_moments(const eq_epilogue *e) { return e->tuning && e->tuning->moments; }
 
 void eq_output_plan(eq_output *out, eq_arena *arena, const eq_kernels *kernels, const eq_epilogue *e, uint32_t n,
                     uint32_t h, uint32_t w, uint32_t o, uint32_t channels, uint32_t pixels, unsigned workers) {
   const uint64_t padded = eq_round_up(o, EQ_BLOCK), row = padded * sizeof(float);
   *out = (eq_output){
       .e = e, .kernels = kernels, .n = n, .h = h, .w = w, .o = o, .padded = (size_t)padded, .pixels = pixels};
-  float **const vectors[] = {&out->scale, &out->bias, &out->pos, &out->neg, &out->shift, &out->bias2, &out->zeros};
+  out->scale = eq_take(arena, tuned_rows(e) * row);
+  out->bias = eq_take(arena, tuned_rows(e) * row);
+  float **const vectors[] = {&out->pos, &out->neg, &out->shift, &out->bias2, &out->zeros};
   for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) *vectors[i] = eq_take(arena, row);
   if (e->row_shift) out->shift_weight = eq_take(arena, row);
   out->gain = eq_take(arena, (e->gain ? n : 1) * row);
   if (e->out_mean) out->row_sums = eq_take(arena, (uint64_t)n * h * row);
+  if (wants_moments(e)) out->row_moments = eq_take(arena, (uint64_t)n * h * 2 * row);
   if (has_residual(&e->residual[0]) || has_residual(&e->residual[1])) {
     out->residual_pitch = (size_t)eq_round_up(channels, EQ_LANES);
     out->residuals = eq_take(arena, (uint64_t)workers * 2 * pixels * out->residual_pitch * sizeof(float));
@@ -26,6 +32,16 @@ static void fill(float *to, const float *from, float neutral, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) to[i] = from ? from[i] : neutral;
 }
 
+/* Scale and bias with their corrections. */
+static void correct(const eq_output *out, const eq_tuning *t) {
+  for (uint32_t n = 0; n < t->rows; n++) {
+    float *scale = out->scale + n * out->padded, *bias = out->bias + n * out->padded;
+    const float *a = t->a + n * t->pitch, *c = t->c + n * t->pitch;
+    for (uint32_t i = 0; i < out->o; i++) scale[i] = out->e->scale[i] * eq_exp(a[i]);
+    for (uint32_t i = 0; i < out->o; i++) bias[i] = out->e->bias[i] + t->sigma * c[i];
+  }
+}
+
 /* Is there anything behind the activation? */
 static bool has_affine(const eq_epilogue *e) { return e->gain || e->scale2 || e->bias2; }
 
@@ -33,8 +49,12 @@ static bool has_affine(const eq_epilogue *e) { return e->gain || e->scale2 || e-
 void eq_output_begin(const eq_output *out) {
   const eq_epilogue *e = out->e;
   const uint32_t o = out->o;
-  fill(out->scale, e->scale, 1.0f, o);
-  fill(out->bias, e->bias, -0.0f, o);
+  if (e->tuning) {
+    correct(out, e->tuning);
+  } else {
+    fill(out->scale, e->scale, 1.0f, o);
+    fill(out->bias, e->bias, -0.0f, o);
+  }
   if (e->act == EQ_ACT_DPRELU) {
     fill(out->pos, e->pos, 1.0f, o);
     fill(out->neg, e->neg, 1.0f, o);
@@ -161,7 +181,7 @@ static uint32_t add_residual(const eq_output *out, eq_stage *s, const source *fr
   return stop < end ? stop : end;
 }
 
-/* `run` lies in one row of pixels when a mean is wanted. */
+/* `run` lies in one row of pixels when something is summed over the image, or parameters differ between images. */
 static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
   const eq_epilogue *e = out->e;
   const size_t pixel = ((size_t)run->n * out->h + run->y) * out->w + run->x, bits_row = eq_row_bytes(out->o);
@@ -170,6 +190,11 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
   float *const buffers = out->residuals + (size_t)worker * 2 * out->pixels * out->residual_pitch;
   float *const row_sum = e->out_mean ? out->row_sums + ((size_t)run->n * out->h + run->y) * out->padded : (float *)0;
   if (row_sum && run->x == 0) fill(row_sum + run->first, (float *)0, 0.0f, run->channels);
+  float *const moments =
+      out->row_moments ? out->row_moments + ((size_t)run->n * out->h + run->y) * 2 * out->padded : (float *)0;
+  for (unsigned i = 0; moments && run->x == 0 && i < 2; i++)
+    fill(moments + i * out->padded + run->first, (float *)0, 0.0f, run->channels);
+  const size_t parameters = tuned_rows(e) > 1 ? run->n * out->padded : 0;
   source sources[2];
   unsigned count = 0;
   for (unsigned i = 0; i < 2; i++)
@@ -188,8 +213,8 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
     s.channels = stop - o;
     s.acc_i32 = run->acc_i32 ? run->acc_i32 + (o - run->first) : (const int32_t *)0;
     s.acc_f32 = run->acc_f32 ? run->acc_f32 + (o - run->first) : (const float *)0;
-    s.scale = out->scale + o;
-    s.bias = out->bias + o;
+    s.scale = out->scale + parameters + o;
+    s.bias = out->bias + parameters + o;
     s.pos = out->pos + o;
     s.neg = out->neg + o;
     s.shift = out->shift + o;
@@ -213,12 +238,15 @@ static void put_row(const eq_output *out, const eq_run *run, unsigned worker) {
     s.grid = e->grid;
     s.bits_zero = stop == out->o ? (uint32_t)(bits_row - (out->o + 7) / 8) : 0;
     s.row_sum = row_sum ? row_sum + o : (float *)0;
+    s.first = moments ? moments + o : (float *)0;
+    s.second = moments ? moments + out->padded + o : (float *)0;
     out->kernels->epilogue(&s);
   }
 }
 
 void eq_output_put(const eq_output *out, const eq_run *run, unsigned worker) {
-  if (!out->e->out_mean) {
+  const bool images = tuned_rows(out->e) > 1 && single_pixels(out);
+  if (!out->e->out_mean && !out->row_moments && !images) {
     put_row(out, run, worker);
     return;
   }
@@ -261,16 +289,33 @@ void eq_output_hints(const eq_output *out, const eq_run *run, eq_hint hints[EQ_H
   }
 }
 
-void eq_output_end(const eq_output *out) {
-  if (!out->e->out_mean) return;
+/* Rows of one image, `pitch` floats from one to the next, added from the top. */
+static void add_rows(const eq_output *out, const float *rows, size_t pitch, float *mean) {
   const float factor = eq_mean_factor(out->h, out->w);
+  for (uint32_t o = 0; o < out->o; o++) mean[o] = 0.0f;
+  for (uint32_t y = 0; y < out->h; y++)
+    for (uint32_t o = 0; o < out->o; o++) mean[o] += rows[y * pitch + o];
+  for (uint32_t o = 0; o < out->o; o++) mean[o] *= factor;
+}
+
+static void close_moments(const eq_output *out, uint32_t n) {
+  const size_t image = (size_t)n * out->h * 2 * out->padded;
+  const float *bias = out->bias + (tuned_rows(out->e) > 1 ? n * out->padded : 0);
+  float *mean = out->e->tuning->moments + (size_t)n * 2 * out->o, *spread = mean + out->o;
+  add_rows(out, out->row_moments + image, 2 * out->padded, mean);
+  add_rows(out, out->row_moments + image + out->padded, 2 * out->padded, spread);
+  for (uint32_t o = 0; o < out->o; o++) {
+    const float away = spread[o] - mean[o] * mean[o];
+    spread[o] = away > 0.0f ? away : 0.0f;
+    mean[o] += bias[o];
+  }
+}
+
+void eq_output_end(const eq_output *out) {
   for (uint32_t n = 0; n < out->n; n++) {
-    float *mean = out->e->out_mean + (size_t)n * out->o;
-    for (uint32_t o = 0; o < out->o; o++) mean[o] = 0.0f;
-    for (uint32_t y = 0; y < out->h; y++) {
-      const float *row = out->row_sums + ((size_t)n * out->h + y) * out->padded;
-      for (uint32_t o = 0; o < out->o; o++) mean[o] += row[o];
-    }
-    for (uint32_t o = 0; o < out->o; o++) mean[o] *= factor;
+    if (out->row_sums)
+      add_rows(out, out->row_sums + (size_t)n * out->h * out->padded, out->padded,
+               out->e->out_mean + (size_t)n * out->o);
+    if (out->row_moments) close_moments(out, n);
   }
 }

@@ -10,12 +10,14 @@ typedef struct {
   const eq_epilogue *e;
   const eq_kernels *kernels;
   uint32_t n, h, w, o;
-  float *scale, *bias, *pos, *neg, *shift, *bias2; /* [o padded] */
-  float *shift_weight;                             /* [o padded], with row_shift only */
-  float *gain;                                     /* [n or 1][o padded] */
-  float *row_sums;                                 /* [n][h][o padded] */
-  float *zeros;                                    /* [o padded] */
-  float *residuals;                                /* [workers][2][pixels][residual_pitch] */
+  float *scale, *bias;              /* [n or 1][o padded]: n with a tuning of so many rows */
+  float *pos, *neg, *shift, *bias2; /* [o padded] */
+  float *shift_weight;              /* [o padded], with row_shift only */
+  float *gain;                      /* [n or 1][o padded] */
+  float *row_sums;                  /* [n][h][o padded] */
+  float *row_moments;               /* [n][h][2][o padded] */
+  float *zeros;                     /* [o padded] */
+  float *residuals;                 /* [workers][2][pixels][residual_pitch] */
   size_t padded, residual_pitch;
   uint32_t pixels; /* most that one eq_output_put() takes */
 } eq_output;

@@ -54,12 +54,14 @@ def epilogue(rng: Rng, n: int, h: int, w: int, o: int, *, integer: bool = True) 
     act = str(rng.choice(native.ACTS))
     slopes = {name: floats(rng, o) for name in ("pos", "neg", "shift")} if act == "dprelu" else {}
     names = [name for name in native.OUTPUTS if integer or name != "acc"]
-    shifted = rng.random() < 0.3
+    tuning = random_tuning(rng, n, o) if rng.random() < 0.2 else None
+    shifted = tuning is None and rng.random() < 0.3
+    names = [name for name in names if tuning is not None or name != "moments"]
     outputs = [name for name in names if rng.random() < 0.6] or [str(rng.choice(names))]
     return Epilogue(
-        scale=maybe(o),
-        bias=maybe(o),
-        row_scale=maybe(n),
+        scale=floats(rng, o) if tuning else maybe(o),
+        bias=floats(rng, o) if tuning else maybe(o),
+        row_scale=None if tuning else maybe(n),
         row_shift=floats(rng, n) if shifted else None,
         shift_weight=floats(rng, o) if shifted else None,
         residuals=tuple(residual(rng, n, h, w, o) for _ in range(int(rng.integers(3)))),
@@ -70,9 +72,17 @@ def epilogue(rng: Rng, n: int, h: int, w: int, o: int, *, integer: bool = True) 
         grid=native.Grid(
             float(rng.choice([0.01, 1.0, 30.0])), *(int(v) for v in rng.choice([(-127, 127), (-128, 3), (0, 15)]))
         ),
+        tuning=tuning,
         outputs=tuple(outputs),
         **slopes,
     )
+
+
+def random_tuning(rng: Rng, n: int, o: int) -> native.Tuning:
+    """One row of corrections or one for every image, with columns of other layers around them."""
+    before, after = (int(i) for i in rng.integers(0, 9, 2))
+    ac = floats(rng, int(rng.choice([1, n])), before + 2 * o + after) * np.float32(0.3)
+    return native.Tuning(ac, before, float(rng.random()))
 
 
 def quant(rng: Rng, c: int) -> Quant:

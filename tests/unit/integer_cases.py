@@ -23,6 +23,17 @@ def conv2d(weights: str):
     return _codes(2, 6, 5, 5), w, 2, 1, 1, None, 1, _params(9), _codes(2, 3, 3, 9), step, grid, want
 
 
+def tuned(arguments: tuple) -> tuple:
+    """What the tuned twin of a convolution to at most 12 channels takes instead: a row of ac for each image."""
+    *arguments, want = arguments
+    return torch.randn(len(arguments[0]), 31) * 0.1, 7, 0.5, *arguments, int(want | Want.MOMENTS)
+
+
+def conv2d_f32(weights: str):
+    w = torch.randn(9, 3, 3, 5) if weights == "f32" else torch.randint(0, 32, (PLANES[weights], 9, 3, 3, 1)).byte()
+    return torch.randn(2, 6, 5, 5), w, 2, 1, 1, None, 1, _params(9), torch.randn(2, 3, 3, 9), None, None, 7
+
+
 def linear(weights: str):
     w = _codes(9, 40) if weights == "i8" else torch.randint(0, 256, (PLANES[weights], 9, 8)).byte()
     want = int(Want.MAP | Want.T2)
@@ -37,6 +48,8 @@ def linear_i4():
 CASES = {
     **{f"conv2d_{weights}i8": (lambda weights=weights: conv2d(weights)) for weights in (*PLANES, "i8")},
     **{f"linear_{weights}i8": (lambda weights=weights: linear(weights)) for weights in (*PLANES, "i8")},
+    **{f"conv2d_{w}i8_tuned": (lambda w=w: tuned(conv2d(w))) for w in ("s2", "s3", "s4", "i8")},
+    **{f"conv2d_{w}f32_tuned": (lambda w=w: tuned(conv2d_f32(w))) for w in ("s2", "s3", "s4", "f32")},
     "linear_i4i8": linear_i4,
     "quantise_i8": lambda: (torch.randn(2, 3, 40), torch.tensor([10.0, -127, 127])),
     "quantise_rows_i8": lambda: (torch.randn(2, 3, 40), int(Codes.ROW_ASYM), 0.0),

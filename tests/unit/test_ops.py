@@ -5,6 +5,7 @@ import numpy as np
 import plane_cases
 import pytest
 import torch
+from integer_cases import tuned
 from torch.library import opcheck
 
 from edgeq import ops
@@ -136,7 +137,10 @@ CHECKED = {
     "linear_i4f32": lambda: linear_arguments(pack_nibbles)[-1],
     "squeeze_excite_i4f32": gain_arguments,
     "epilogue": lambda: (torch.ones(1, 2, 2, 4, dtype=torch.int32), 0, torch.ones(2, 4), None, None, None),
+    "conv2d_b1b1_tuned": lambda: tuned((*fused_arguments()[1], int(Want.ALL))),
+    "conv2d_i8f32_tuned": lambda: tuned((*stem_arguments(), int(Want.BITS))),
     "mean_hw": lambda: (torch.randn(2, 3, 4, 5),),
+    "mean_quarters": lambda: (torch.randint(-9, 9, (2, 3, 4, 5)).to(torch.int8), torch.tensor([2.0, -9, 9])),
     **integer_cases.CASES,
     **plane_cases.CASES,
 }

@@ -5,12 +5,12 @@ import pytest
 import torch
 from tiny_tunable import CLASSES, SHAPE, poke_network, shift_network, task, tuning_of
 
+from edgeq import ops
 from edgeq._errors import FormatError, UnsupportedError, UsageError
 from edgeq.compile import executorch, host
 from edgeq.compile.layout import METHOD, PARTS, Base, Layout, parse_parts
 from edgeq.compile.tunable import base_head, layout_of, tunable_method
 from edgeq.compile.tuning_base import measure_base, triangle_of
-from edgeq.nn.tuning import quarters
 
 NETWORKS = {"shift-i8": shift_network, "shift-f32": lambda: shift_network("f32"), "poke": poke_network}
 
@@ -95,7 +95,7 @@ def test_layers_that_read_one_input_have_one_depth():
 def test_quarters_share_the_middle_of_odd_extents():
     h = torch.arange(15.0).reshape(1, 3, 5, 1)
     expected = [[h[0, a:b, c:d].mean() for a, b in ((0, 2), (1, 3)) for c, d in ((0, 3), (2, 5))]]
-    assert torch.allclose(quarters(h), torch.tensor(expected))
+    assert torch.allclose(ops.mean_quarters(h, None), torch.tensor(expected))
 
 
 def test_the_measured_base_is_that_of_its_data():

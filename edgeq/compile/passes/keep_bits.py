@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 
 from edgeq.ops import Want
 
-_RESULTS = (Want.MAP, Want.BITS, Want.MEAN)
+_RESULTS = (Want.MAP, Want.BITS, Want.MEAN, Want.MOMENTS)
 
 
 def keep_bits(module: GraphModule) -> None:
@@ -18,7 +18,12 @@ def keep_bits(module: GraphModule) -> None:
     Results that nobody reads are no longer asked for.
     """
     edgeq = torch.ops.edgeq
-    fused = (edgeq.conv2d_b1b1_fused.default, edgeq.conv2d_i8f32_fused.default)
+    fused = (
+        edgeq.conv2d_b1b1_fused.default,
+        edgeq.conv2d_i8f32_fused.default,
+        edgeq.conv2d_b1b1_tuned.default,
+        edgeq.conv2d_i8f32_tuned.default,
+    )
     result = {edgeq.pack_sign.default: 1, edgeq.mean_hw.default: 2}
     for node in list(module.graph.nodes):
         index = result.get(node.target)

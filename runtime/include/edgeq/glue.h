@@ -18,6 +18,12 @@ eq_status eq_epilogue_i32(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w
 size_t eq_mean_hw_scratch(uint32_t n, uint32_t h, uint32_t w, uint32_t c);
 eq_status eq_mean_hw(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_t c, float *out, void *scratch,
                      size_t scratch_bytes);
+/* Means over the quarters of an image, out [n][2 or 1][2 or 1][c]: top left, top right, bottom left, bottom right.
+ * Those of an odd extent share its middle, an extent of 1 is not halved. One of x [n][h][w][c] and codes, worth code /
+ * inv_step, is given. Pixels are added row by row from 0, times (1 / pixels) rounded, then divided by inv_step.
+ */
+eq_status eq_mean_quarters(const float *x, const int8_t *codes, float inv_step, uint32_t n, uint32_t h, uint32_t w,
+                           uint32_t c, float *out);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

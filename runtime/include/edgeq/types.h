@@ -97,6 +97,19 @@ typedef struct {
   int32_t low, high;
 } eq_grid;
 
+/* What a tunable program adds: corrections of scale and bias, which are nothing at 0, and what they act on.
+ *   scale'[o] = scale[o] * exp(a[o])    bias'[o] = bias[o] + sigma * c[o]    (eq_exp of core/functions.h)
+ * moments: mean over the image of y before the residuals, and mean squared deviation from it. With t = y - bias', sums
+ * of t and of t * t as those of out_mean, each times the factor of out_mean: m and s; then m + bias', max(s - m * m, 0)
+ */
+typedef struct {
+  const float *a, *c; /* [rows][o], `pitch` floats from row to row */
+  size_t pitch;
+  uint32_t rows; /* 1: the same for all images, or n */
+  float sigma;
+  float *moments; /* [n][2][o], NULL: not wanted */
+} eq_tuning;
+
 /* What happens to an accumulator. In this order, each step skipped where its pointer is NULL; n is the image, of a
  * linear operator the row:
  *   y = (float)acc * scale[o], or with row_scale (float)acc * (row_scale[n] * scale[o])
@@ -123,6 +136,7 @@ typedef struct {
   eq_grid grid;                   /* of out_i8 */
   float *out_mean;                /* [n][o] mean over the image: each row of pixels summed left to right from 0, the row
                                      sums added top to bottom from 0, times (1 / (out_h * out_w)) rounded to float */
+  const eq_tuning *tuning;        /* NULL: none; needs scale and bias, takes no row_scale */
 } eq_epilogue;
 
 /* Fake quantisation of a float activation, per input channel (PokeBNN section 2). q / s is computed as q * step.

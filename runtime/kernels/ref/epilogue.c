@@ -52,13 +52,24 @@ static float activate(const eq_epilogue *e, uint32_t o, float y) {
   return y;
 }
 
-/* One row of pixels is summed in `row`, the rows in out_mean itself. */
-static void add_to_mean(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, float value) {
-  float *total = sink->e->out_mean + (size_t)n * sink->o + o, *row = sink->row + o;
+/* One row of pixels is summed in `row`, the rows in `mean` itself. */
+static void add_to_mean(const eq_ref_sink *sink, uint32_t y, uint32_t x, float value, float *row, float *mean) {
   *row = (x == 0 ? 0.0f : *row) + value;
   if (x + 1 < sink->w) return;
-  *total = (y == 0 ? 0.0f : *total) + *row;
-  if (y + 1 == sink->h) *total = *total * eq_mean_factor(sink->h, sink->w);
+  *mean = (y == 0 ? 0.0f : *mean) + *row;
+  if (y + 1 == sink->h) *mean = *mean * eq_mean_factor(sink->h, sink->w);
+}
+
+static void add_to_moments(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, float value,
+                           float bias) {
+  float *mean = sink->e->tuning->moments + (size_t)n * 2 * sink->o + o, *spread = mean + sink->o;
+  float *row = sink->row + sink->o + o;
+  add_to_mean(sink, y, x, value, row, mean);
+  add_to_mean(sink, y, x, value * value, row + sink->o, spread);
+  if (x + 1 < sink->w || y + 1 < sink->h) return;
+  const float away = *spread - *mean * *mean;
+  *spread = away > 0.0f ? away : 0.0f;
+  *mean += bias;
 }
 
 static void put_bit(uint8_t *row, uint32_t o, uint32_t channels, bool bit) {
@@ -70,13 +81,19 @@ static void put_bit(uint8_t *row, uint32_t o, uint32_t channels, bool bit) {
 void eq_ref_put(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, float acc) {
   const eq_epilogue *e = sink->e;
   const size_t pixel = ((size_t)n * sink->h + y) * sink->w + x;
+  const eq_tuning *t = e->tuning;
+  const size_t tuned = t && t->rows > 1 ? n * t->pitch : 0;
+  const float bias = t ? e->bias[o] + t->sigma * t->c[tuned + o] : e->bias ? e->bias[o] : -0.0f;
   float v = acc;
-  if (e->row_scale)
+  if (t)
+    v *= e->scale[o] * eq_exp(t->a[tuned + o]);
+  else if (e->row_scale)
     v *= e->scale ? e->row_scale[n] * e->scale[o] : e->row_scale[n];
   else if (e->scale)
     v *= e->scale[o];
   if (e->row_shift) v += e->row_shift[n] * e->shift_weight[o];
-  if (e->bias) v += e->bias[o];
+  if (t && t->moments) add_to_moments(sink, n, y, x, o, v, bias);
+  v += bias;
   for (int i = 0; i < 2; i++)
     if (e->residual[i].data || e->residual[i].codes) v += eq_ref_residual(&e->residual[i], sink, n, y, x, o);
   v = activate(e, o, v);
@@ -94,7 +111,7 @@ void eq_ref_put(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uin
     put_bit(row + (size_t)sink->n * sink->h * sink->w * eq_row_bytes(sink->o), o, sink->o, v != 0.0f);
   }
   if (e->out_i8) e->out_i8[pixel * sink->o + o] = eq_ref_code(v * e->grid.inv_step, e->grid.low, e->grid.high);
-  if (e->out_mean) add_to_mean(sink, n, y, x, o, v);
+  if (e->out_mean) add_to_mean(sink, y, x, v, sink->row + o, e->out_mean + (size_t)n * sink->o + o);
 }
 
 void eq_ref_put_i32(const eq_ref_sink *sink, uint32_t n, uint32_t y, uint32_t x, uint32_t o, int32_t acc) {
@@ -117,5 +134,5 @@ void eq_mean_hw_ref(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_t
   for (uint32_t i = 0; i < n; i++)
     for (uint32_t y = 0; y < h; y++)
       for (uint32_t px = 0; px < w; px++)
-        for (uint32_t j = 0; j < c; j++) add_to_mean(&sink, i, y, px, j, *x++);
+        for (uint32_t j = 0; j < c; j++) add_to_mean(&sink, y, px, *x++, row + j, out + (size_t)i * c + j);
 }

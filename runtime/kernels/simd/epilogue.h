@@ -36,8 +36,18 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
       acc = full ? v16_load(s->acc_f32 + at) : v16_load_n(s->acc_f32 + at, lanes);
     y[i] = s->row_scale ? v16_mul(acc, v16_mul(v16_set(s->row_scale[(p + i) * s->row_pitch]), scale))
                         : v16_mul(acc, scale);
-    if (!s->row_shift) y[i] = v16_add(y[i], bias);
   }
+  if (s->first) {
+    v16 first = v16_load(s->first + c), second = v16_load(s->second + c);
+    for (uint32_t i = 0; i < pixels; i++) {
+      first = v16_add(first, y[i]);
+      second = v16_add(second, v16_mul(y[i], y[i]));
+    }
+    v16_store(s->first + c, first);
+    v16_store(s->second + c, second);
+  }
+  if (!s->row_shift)
+    for (uint32_t i = 0; i < pixels; i++) y[i] = v16_add(y[i], bias);
   if (s->row_shift) {
     const v16 weight = v16_load(s->shift_weight + c);
     for (uint32_t i = 0; i < pixels; i++)
@@ -154,7 +164,7 @@ static void zero_behind(const eq_stage *s, uint8_t *bits) {
 
 void EQ_NAME(eq_epilogue)(const eq_stage *s) {
   if (s->out_acc) copy_accumulators(s);
-  if (s->out || s->out_bits || s->out_t2[0] || s->out_i8 || s->row_sum) {
+  if (s->out || s->out_bits || s->out_t2[0] || s->out_i8 || s->row_sum || s->first) {
     if (!s->acc_i32)
       stage_by_act(s, false, s->residuals);
     else if (s->residuals == 0)

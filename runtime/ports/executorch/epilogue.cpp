@@ -102,9 +102,35 @@ eq_quant take_quant(Call &call, uint32_t channels) {
   return quant_of(call.good() ? kind : 0, data<float>(steps), channels);
 }
 
-void take_outs(Call &call, const eq_conv2d &op, eq_epilogue *e) {
+Tuned::Tuned(Call &call)
+    : ac_(call.tensor(ScalarType::Float, "ac must be float")),
+      start_(call.integer(kMost, "start must not be negative")) {
+  tuning_.sigma = static_cast<float>(call.number("sigma must be a float"));
+}
+
+void Tuned::fill(Call &call, uint32_t n, uint32_t o, eq_epilogue *e) {
+  if (!call.require(ac_ && ac_->dim() == 2 && (extent(*ac_, 0) == 1 || extent(*ac_, 0) == n) &&
+                        start_ + 2 * uint64_t{o} <= extent(*ac_, 1),
+                    "ac must be [1 or n][start + 2 * output channels or more]"))
+    return;
+  tuning_.rows = extent(*ac_, 0);
+  tuning_.pitch = extent(*ac_, 1);
+  tuning_.a = data<float>(ac_) + start_;
+  tuning_.c = tuning_.a + o;
+  e->tuning = &tuning_;
+}
+
+void Tuned::take_moments(Call &call, uint32_t want, uint32_t n, uint32_t o) {
+  if (want & kMoments)
+    tuning_.moments = static_cast<float *>(call.out(ScalarType::Float, {n, 2, o}, "moments must be float [n][2][o]"));
+  else
+    call.skip();
+}
+
+void take_outs(Call &call, const eq_conv2d &op, eq_epilogue *e, Tuned *tuned) {
   enum { MAP = 1, BITS = 2, MEAN = 4, ALL = 7 };
-  const uint32_t want = call.integer(ALL, "want must be 1 to 7");
+  const uint32_t want =
+      call.integer(ALL | (tuned ? Tuned::kMoments : 0u), "want must be 1 to 7, or with moments to 39");
   if (want & MAP)
     e->out = static_cast<float *>(
         call.out(ScalarType::Float, {op.n, op.out_h, op.out_w, op.o}, "out must be float [n][h][w][o]"));
@@ -119,6 +145,9 @@ void take_outs(Call &call, const eq_conv2d &op, eq_epilogue *e) {
     e->out_mean = static_cast<float *>(call.out(ScalarType::Float, {op.n, op.o}, "mean must be float [n][o]"));
   else
     call.skip();
+  if (!tuned) return;
+  tuned->fill(call, op.n, op.o, e);
+  tuned->take_moments(call, want, op.n, op.o);
 }
 
 } // namespace edgeq

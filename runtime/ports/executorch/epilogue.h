@@ -28,8 +28,25 @@ eq_quant quant_of(uint32_t kind, const float *steps, uint32_t channels);
 // Reads steps (float [2][channels], or None) and the kind.
 eq_quant take_quant(Call &call, uint32_t channels);
 
+// What the tuned twin of a fused convolution (edgeq/ops/_tuned.py) has beside its arguments. In front of them ac (float
+// [1 or n][width]), start and sigma; channels and n are known when `fill` is called, with the place of e->tuning;
+// behind its outputs moments, float [n][2][o], if `want` has MOMENTS.
+class Tuned {
+public:
+  explicit Tuned(Call &call);
+  void fill(Call &call, uint32_t n, uint32_t o, eq_epilogue *e);
+  void take_moments(Call &call, uint32_t want, uint32_t n, uint32_t o);
+  static constexpr uint32_t kMoments = 32;
+
+private:
+  const Tensor *ac_;
+  uint32_t start_;
+  eq_tuning tuning_{};
+};
+
 // Reads want (1 the float map, 2 its sign bits, 4 its mean over the image) and the outputs out, bits, mean; those that
 // are not wanted are left alone.
-void take_outs(Call &call, const eq_conv2d &op, eq_epilogue *e);
+// tuned: its moments come last.
+void take_outs(Call &call, const eq_conv2d &op, eq_epilogue *e, Tuned *tuned = nullptr);
 
 } // namespace edgeq

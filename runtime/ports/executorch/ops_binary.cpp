@@ -85,6 +85,18 @@ void conv2d_b1b1_fused(KernelRuntimeContext &context, Span<EValue *> stack) {
   conv.run(call, e);
 }
 
+// conv2d_b1b1_tuned.out: see Tuned
+void conv2d_b1b1_tuned(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::conv2d_b1b1_tuned.out", 14, 4);
+  Tuned tuned(call);
+  const Conv conv(call);
+  eq_epilogue e{};
+  take_activation(call, conv.op.o, &e);
+  take_residuals(call, conv.op.n, conv.op.o, &e);
+  take_outs(call, conv.op, &e, &tuned);
+  conv.run(call, e);
+}
+
 // linear_b1b1.out(Tensor x, Tensor w, int k, *, Tensor(a!) out): u8 [..., row], u8 [o][row] -> int32 [..., o]
 void linear_b1b1(KernelRuntimeContext &context, Span<EValue *> stack) {
   Call call(context, stack, "edgeq::linear_b1b1.out", 3, 1);
@@ -112,6 +124,7 @@ void linear_b1b1(KernelRuntimeContext &context, Span<EValue *> stack) {
 const bool registered = register_operators({{"edgeq::pack_sign.out", pack_sign},
                                             {"edgeq::conv2d_b1b1.out", conv2d_b1b1},
                                             {"edgeq::conv2d_b1b1_fused.out", conv2d_b1b1_fused},
+                                            {"edgeq::conv2d_b1b1_tuned.out", conv2d_b1b1_tuned},
                                             {"edgeq::linear_b1b1.out", linear_b1b1}});
 
 } // namespace

@@ -36,7 +36,25 @@ void mean_hw(KernelRuntimeContext &context, Span<EValue *> stack) {
   if (call.good()) call.finish(eq_mean_hw(data<float>(x), n, h, w, c, out, scratch, bytes));
 }
 
-const bool registered = register_operators({{"edgeq::epilogue.out", epilogue}, {"edgeq::mean_hw.out", mean_hw}});
+// mean_quarters.out(Tensor x, Tensor? grid, *, Tensor(a!) out): float, or int8 with a grid [n][h][w][c] -> [n][4 c]
+void mean_quarters(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::mean_quarters.out", 2, 1);
+  const Tensor *x = call.optional_tensor("x must be float or int8");
+  const eq_grid grid = grid_of(call, call.optional_tensor(ScalarType::Float, "grid must be float or None"));
+  if (!call.require(x && x->dim() == 4, "x must be [n][h][w][c]")) return;
+  const bool codes = x->scalar_type() == ScalarType::Char;
+  const uint32_t n = extent(*x, 0), h = extent(*x, 1), w = extent(*x, 2), c = extent(*x, 3);
+  if (!call.require(codes ? grid.inv_step > 0 : x->scalar_type() == ScalarType::Float, "int8 codes need a grid"))
+    return;
+  const uint64_t width = uint64_t{h > 1 ? 2u : 1u} * (w > 1 ? 2u : 1u) * c;
+  auto *out = static_cast<float *>(call.out(ScalarType::Float, {n, width}, "out must be float [n][4 c]"));
+  if (!call.good()) return;
+  call.finish(eq_mean_quarters(codes ? nullptr : data<float>(x), codes ? data<int8_t>(x) : nullptr, grid.inv_step, n, h,
+                               w, c, out));
+}
+
+const bool registered = register_operators(
+    {{"edgeq::epilogue.out", epilogue}, {"edgeq::mean_hw.out", mean_hw}, {"edgeq::mean_quarters.out", mean_quarters}});
 
 } // namespace
 } // namespace edgeq

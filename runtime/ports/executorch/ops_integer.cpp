@@ -1,4 +1,5 @@
 // Quantisers to signed 8 bits, and products of such and of float activations with weights of every type.
+#include <optional>
 #include <utility>
 
 #include "epilogue.h"
@@ -48,7 +49,7 @@ void quantise_rows(KernelRuntimeContext &context, Span<EValue *> stack) {
 // An operator of one weight and one activation type; planes 0: weights are int8 or float.
 template <class Geometry>
 struct Product {
-  const char *name;
+  const char *name, *tuned_name;
   ScalarType x_type, w_type;
   unsigned planes;
   size_t (*scratch)(const Geometry *, const eq_epilogue *, const eq_threads *);
@@ -57,6 +58,7 @@ struct Product {
 };
 #define EQ_PRODUCT(operation, type, activations, element, x_type, w_type, planes)                                      \
   {"edgeq::" #operation "_" #type #activations ".out",                                                                 \
+   "edgeq::" #operation "_" #type #activations "_tuned.out",                                                           \
    x_type,                                                                                                             \
    w_type,                                                                                                             \
    planes,                                                                                                             \
@@ -77,7 +79,7 @@ constexpr Product<eq_linear> kLinear[] = {
     EQ_OVER_I8(linear, s3, Byte, 3),  EQ_OVER_I8(linear, s4, Byte, 4),  EQ_OVER_I8(linear, i8, Char, 0),
     EQ_OVER_F32(linear, b1, Byte, 1), EQ_OVER_F32(linear, t2, Byte, 2), EQ_OVER_F32(linear, f32, Float, 0)};
 
-enum { MAP = 1, BITS = 2, MEAN = 4, CODES = 8, T2 = 16, ALL = 31 };
+enum { MAP = 1, BITS = 2, MEAN = 4, CODES = 8, T2 = 16, ALL = 31, MOMENTS = Tuned::kMoments };
 
 void take_map(Call &call, uint32_t want, std::initializer_list<uint64_t> extents, eq_epilogue *e) {
   if (want & MAP)
@@ -92,10 +94,14 @@ void take_map(Call &call, uint32_t want, std::initializer_list<uint64_t> extents
 //   Tensor(c!) mean, Tensor(d!) codes)
 //   x int8 or float [n][h][w][c]; w u8 [planes][o][kh][kw][row], depthwise [planes][kh][kw][row of o]; int8 or float
 //   [o][kh][kw][c / groups]
-template <size_t index>
+// conv2d_*_tuned.out: see Tuned
+template <size_t index, bool is_tuned>
 void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
   constexpr const Product<eq_conv2d> &product = kConv2d[index];
-  Call call(context, stack, product.name, 12, 4);
+  constexpr size_t before = is_tuned ? 3 : 0;
+  Call call(context, stack, is_tuned ? product.tuned_name : product.name, before + 12, is_tuned ? 5 : 4);
+  [[maybe_unused]] std::optional<Tuned> tuned;
+  if constexpr (is_tuned) tuned.emplace(call);
   const Tensor *x = call.tensor(product.x_type, "x must be int8, or float"),
                *w = call.tensor(product.w_type, "w must be u8 planes, int8 or float");
   const uint32_t stride = call.integer(1 << 16, "stride must be positive"),
@@ -110,7 +116,7 @@ void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
                     "w must be [planes][o][kh][kw][row], depthwise [planes][kh][kw][row], i8 [o][kh][kw][c / groups]"))
     return;
   // A depthwise row may hold up to 63 channels less than its bits: params tell how many there are.
-  const EValue *params = stack.size() > 7 ? stack[7] : nullptr;
+  const EValue *params = stack.size() > before + 7 ? stack[before + 7] : nullptr;
   const bool known = params && params->isTensor() && params->toTensor().dim() == 2;
   if (!call.require(known, "params must be [rows][output channels]")) return;
   eq_conv2d op{extent(*x, 0),
@@ -137,7 +143,7 @@ void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
   op.out_w = (op.w + 2 * padding - op.kw) / stride + 1;
   eq_epilogue e{};
   take_integer(call, op.n, op.out_h, op.out_w, op.o, &e);
-  const uint32_t want = call.integer(ALL, "want must be 1 to 31");
+  const uint32_t want = call.integer(ALL | (is_tuned ? MOMENTS : 0), "want must be 1 to 31, or with moments to 63");
   take_map(call, want, {op.n, op.out_h, op.out_w, op.o}, &e);
   if (want & T2)
     e.out_t2 = static_cast<uint8_t *>(
@@ -156,6 +162,10 @@ void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
         static_cast<int8_t *>(call.out(Char, {op.n, op.out_h, op.out_w, op.o}, "codes must be int8 [n][h][w][o]"));
   else
     call.skip();
+  if constexpr (is_tuned) {
+    tuned->fill(call, op.n, op.o, &e);
+    tuned->take_moments(call, want, op.n, op.o);
+  }
   if (!call.good()) return;
   const eq_threads *threads = threads_for(uint64_t{op.n} * op.out_h * op.out_w * op.o * op.kh * op.kw * (c / groups));
   const size_t bytes = product.scratch(&op, &e, threads);
@@ -255,7 +265,7 @@ void linear_i4i8(KernelRuntimeContext &context, Span<EValue *> stack) {
 
 template <size_t... I>
 bool register_conv2d(std::index_sequence<I...>) {
-  return register_operators({{kConv2d[I].name, conv2d<I>}...});
+  return register_operators({{kConv2d[I].name, conv2d<I, false>}..., {kConv2d[I].tuned_name, conv2d<I, true>}...});
 }
 template <size_t... I>
 bool register_linear(std::index_sequence<I...>) {

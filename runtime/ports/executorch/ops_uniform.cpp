@@ -80,6 +80,15 @@ void conv2d_i8f32_fused(KernelRuntimeContext &context, Span<EValue *> stack) {
   conv.run(call);
 }
 
+// conv2d_i8f32_tuned.out: see Tuned
+void conv2d_i8f32_tuned(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::conv2d_i8f32_tuned.out", 13, 4);
+  Tuned tuned(call);
+  Conv conv(call);
+  take_outs(call, conv.op, &conv.e, &tuned);
+  conv.run(call);
+}
+
 // linear_i8f32.out(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params, *, Tensor(a!) out):
 //   float [..., k], int8 [o][k] -> float [..., o]; linear_i4f32.out: the same with w u8 [o][row_bytes(4 k)]
 void linear(KernelRuntimeContext &context, Span<EValue *> stack, bool four_bits) {
@@ -156,6 +165,7 @@ void squeeze_excite_i4f32(KernelRuntimeContext &context, Span<EValue *> stack) {
 
 const bool registered = register_operators({{"edgeq::conv2d_i8f32.out", conv2d_i8f32},
                                             {"edgeq::conv2d_i8f32_fused.out", conv2d_i8f32_fused},
+                                            {"edgeq::conv2d_i8f32_tuned.out", conv2d_i8f32_tuned},
                                             {"edgeq::linear_i8f32.out", linear_i8f32},
                                             {"edgeq::linear_i4f32.out", linear_i4f32},
                                             {"edgeq::squeeze_excite_i4f32.out", squeeze_excite_i4f32}});
