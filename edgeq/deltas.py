@@ -103,9 +103,7 @@ def read(path: Path, *, allow_unsigned: bool = False) -> DeltaFile:
     blob = tensors["delta"].tobytes()
     name = hashlib.sha256(blob).hexdigest()[:12]
     model = str(facts["model"])
-    return DeltaFile(
-        name, path, model, blob, facts, package.signed_by, package.manifest.created, _active(model) == name
-    )
+    return DeltaFile(name, path, model, blob, facts, package.signed_by, package.manifest.created, in_use(model) == name)
 
 
 def find(model: str, which: str, *, allow_unsigned: bool = True) -> DeltaFile:
@@ -128,7 +126,7 @@ def chosen(model: str, which: str | None) -> DeltaFile | None:
     if which == NONE:
         return None
     if which is None:
-        which = _active(model)
+        which = in_use(model)
     return None if which is None else find(model, which)
 
 
@@ -158,9 +156,18 @@ def keep_copy(delta: DeltaFile) -> DeltaFile:
     return read(path, allow_unsigned=True)
 
 
+def in_use(model: str) -> str | None:
+    """The id of the delta that `deploy`, `bench` and `eval` take; None for the base."""
+    try:
+        text = (folder(model) / ACTIVE).read_text().strip()
+    except OSError:
+        return None
+    return text if _ID.fullmatch(text) else None
+
+
 def roll_back(model: str) -> str | None:
     """Back to the base; the id of what was active. The delta itself stays and can be applied again."""
-    was = _active(model)
+    was = in_use(model)
     (folder(model) / ACTIVE).unlink(missing_ok=True)
     return was
 
@@ -194,11 +201,3 @@ def own_key() -> Ed25519PrivateKey | None:
 def _all(model: str) -> list[Path]:
     where = folder(model)
     return sorted(path for path in where.iterdir() if _ID.fullmatch(path.name)) if where.is_dir() else []
-
-
-def _active(model: str) -> str | None:
-    try:
-        text = (folder(model) / ACTIVE).read_text().strip()
-    except OSError:
-        return None
-    return text if _ID.fullmatch(text) else None

@@ -152,9 +152,16 @@ def _roll_back(run_id: int, *, json: bool) -> None:
         run = store.run(run_id)
     if run["verb"] != "finetune":
         raise UsageError(f"run {run_id} is a {run['verb']}, not a finetune")
-    was = deltas.roll_back(str(run["model"]))
+    model, details = str(run["model"]), run["details"]
+    learned = str(details.get("delta_sha256", ""))[:12] if isinstance(details, dict) else ""
+    if not learned:
+        raise UsageError(f"run {run_id} kept no delta: there is nothing to roll back")
+    active = deltas.in_use(model)
+    was = deltas.roll_back(model) if active == learned else None
     if json:
-        print_json({"model": run["model"], "rolled_back": was})
+        print_json({"model": model, "rolled_back": was})
+    elif was is not None:
+        print(f"{model}: delta {was} rolled back; the base is used")
     else:
-        what = "no delta was in use" if was is None else f"delta {was} rolled back"
-        print(f"{run['model']}: {what}; the base is used")
+        used = "the base" if active is None else f"delta {active}"
+        print(f"{model}: delta {learned} of run {run_id} is not in use; {used} is")

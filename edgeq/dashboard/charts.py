@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeq.dashboard import labels
-from edgeq.dashboard.figures import SCHEMES, Figure, Point
+from edgeq.dashboard.figures import QUALITIES, SCHEMES, Figure, Point
 from edgeq.dashboard.queries import Timings
 from edgeq.results import Row
 
@@ -56,7 +56,10 @@ def pareto(points: Sequence[Point], y_domain: tuple[float, float]) -> Spec:
     rows = [_point(p) | {"y": q.value, "y_low": _low(q), "y_high": _high(q)} for p, q in evaluated]
     quality = evaluated[0][1]
     x = _cost_axis([p.cost for p, _ in evaluated])
-    y = _number("y", f"{labels.metric(quality.metric)} ({quality.unit})") | {"scale": {"domain": y_domain}}
+    less = QUALITIES[quality.metric] < 0  # then the axis is turned over: up is better in every panel
+    unit = "" if quality.unit == "1" else f" ({quality.unit})"
+    title = f"{labels.metric(quality.metric)}{unit}{', less is better' if less else ''}"
+    y = _number("y", title) | {"scale": {"domain": y_domain, "reverse": less}}
     return _layers(
         rows,
         HEIGHT,

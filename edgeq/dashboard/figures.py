@@ -18,7 +18,14 @@ from edgeq.dashboard.labels import SOURCES
 from edgeq.results import Store
 
 RECENT = 30
-QUALITIES = ("top1", "f1")
+QUALITIES = {  # what tasks are judged by: 1 where more is better, -1 where less is
+    "top1": 1,
+    "f1": 1,
+    "phoneme_error_rate": -1,
+    "word_error_rate": -1,
+    "mean_cosine": 1,
+    "neighbours_kept": 1,
+}
 COSTS = ("latency_p50", "latency_p99", "energy", "energy_net", "model_size", "ram_peak", "instructions")
 SCHEMES = ("binary", "ternary", "shift", "int4", "int8", "fp32")
 Configuration = tuple[str, str, str, str, str, int]
@@ -71,6 +78,18 @@ class Figure:
     def task(self) -> str:
         return f"{self.metric} on {self.split}"
 
+    @property
+    def score(self) -> float:
+        """A quality as something that more of is better."""
+        return QUALITIES[self.metric] * self.value
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The worst and the best `score` of its interval."""
+        ends = [self.value if end is None else end for end in (self.low, self.high)]
+        worst, best = sorted(QUALITIES[self.metric] * end for end in ends)
+        return worst, best
+
 
 @dataclass(frozen=True)
 class Point:
@@ -89,7 +108,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Best:
-    """The most accurate files for a task on a device; `level` are those whose interval reaches the first one's."""
+    """The best files for a task on a device; `level` are those whose interval reaches the first one's."""
 
     first: Figure
     level: tuple[Figure, ...]
@@ -112,6 +131,12 @@ def points(figures: Iterable[Figure], metric: str, task: str | None) -> list[Poi
     return [Point(f, qualities.get((f.device, f.sha256)), names[f.configuration]) for f in costs]
 
 
+def tasks(figures: Iterable[Figure]) -> list[str]:
+    """Every `Figure.task` that there are qualities for; accuracies first."""
+    found = {f.task: list(QUALITIES).index(f.metric) for f in figures if f.metric in QUALITIES}
+    return sorted(found, key=lambda task: (found[task], task))
+
+
 def bests(figures: Iterable[Figure]) -> list[Best]:
     """The best file for each task, device and source of the score, with those that cannot be told from it."""
     groups: dict[tuple[str, str, str], dict[str, Figure]] = {}
@@ -121,9 +146,8 @@ def bests(figures: Iterable[Figure]) -> list[Best]:
             group[figure.sha256] = _fuller(group.get(figure.sha256), figure)
     found = []
     for _, group in sorted(groups.items()):
-        first, *others = sorted(group.values(), key=lambda f: (-f.value, f.run))
-        reach = first.value if first.low is None else first.low
-        level = tuple(f for f in others if (f.value if f.high is None else f.high) >= reach)
+        first, *others = sorted(group.values(), key=lambda f: (-f.score, f.run))
+        level = tuple(f for f in others if f.reach[1] >= first.reach[0])
         found.append(Best(first, level))
     return found
 
@@ -160,7 +184,7 @@ def _figure(row: dict[str, object]) -> Figure:
     return Figure(**fields)
 
 
-def _among(names: Sequence[str]) -> str:
+def _among(names: Iterable[str]) -> str:
     return "(" + ", ".join(f"'{name}'" for name in names) + ")"
 
 

@@ -39,6 +39,10 @@ METRICS = {
     "temperature": "Temperature",
     "frequency": "Clock",
     "f1": "F1",
+    "phoneme_error_rate": "Phonemes wrong",
+    "word_error_rate": "Words wrong",
+    "mean_cosine": "Cosine to the float vectors, mean",
+    "neighbours_kept": "Nearest neighbours kept",
 }
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
 

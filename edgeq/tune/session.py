@@ -249,6 +249,10 @@ def _learn(
     learner = Learner(tuning, samples, wishes, forward, classes=wishes.classes)
     started(learner)
     journal = Journal.of(journal_key(tuning, samples, wishes, url))
+    memory = learner.tuner.bytes + net.loaded.planned_bytes
+    point = getattr(progress, "point", None)
+    if point is not None:
+        point("ram_peak", 0, memory, unit="B", x_unit="passes")
     began = time.monotonic()
 
     def tell(report: TuneReport) -> None:
@@ -256,9 +260,8 @@ def _learn(
         text = f"learning: {report.stage}"
         if score.samples:
             text += f", loss {score.loss:.3f}, right {100 * score.metric:.1f} %"
-        text += f", {rate:.0f} passes/s, {(learner.tuner.bytes + net.loaded.planned_bytes) / 1e3:.0f} kB"
+        text += f", {rate:.0f} passes/s, {memory / 1e3:.0f} kB"
         progress(text, report.step, report.steps)
-        point = getattr(progress, "point", None)
         if point is not None and score.samples:
             point("loss", report.forwards, score.loss, unit="1", x_unit="passes")
             point("held_out_top1", report.forwards, 100 * score.metric, unit="%", x_unit="passes")

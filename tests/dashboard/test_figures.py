@@ -86,6 +86,31 @@ def test_the_best_names_those_it_cannot_be_told_from(path, fill):
     assert best.first.model == "first" and [f.model for f in best.level] == ["level"]
 
 
+def test_of_error_rates_the_smallest_is_best_and_the_axis_is_turned_over(path, fill):
+    def per(name, byte, value, low, high):
+        rate = Value("phoneme_error_rate", value, "%", "measured", "edit distance", n=500, low=low, high=high)
+        return another(model=name, byte=byte, values=[rate], drop=["top1"])
+
+    fill(per("worse", 1, 12.0, 11.0, 13.0), per("best", 2, 7.8, 7.0, 8.6), per("level", 3, 8.9, 8.0, 9.8))
+    found = load(path)
+    (best,) = figures.bests(found)
+    assert best.first.model == "best" and [f.model for f in best.level] == ["level"]
+    task = "phoneme_error_rate on fashion-mnist test"
+    assert figures.tasks(found) == [task]
+    y = charts.pareto(figures.points(found, "latency_p50", task), (6.0, 14.0))["layer"][1]["encoding"]["y"]
+    assert y["scale"]["reverse"] and y["title"] == "Phonemes wrong (%), less is better"
+
+
+def test_of_cosines_the_largest_is_best(path, fill):
+    def cosine(name, byte, value):
+        return another(model=name, byte=byte, values=[Value("mean_cosine", value, "1", "measured", "500 sentences")])
+
+    fill(cosine("near", 1, 0.994), cosine("far", 2, 0.95))
+    found = load(path)
+    assert {b.first.metric: b.first.model for b in figures.bests(found)}["mean_cosine"] == "near"
+    assert figures.tasks(found) == [TASK, "mean_cosine on fashion-mnist test"]
+
+
 def test_scores_on_other_data_devices_or_sources_are_other_contests(path, fill):
     guess = Value("top1", 99.0, "%", "estimated", "a guess", n=1000)
     fill(RUN, replace(RUN, split="train"), SIMULATED, another(values=[guess], drop=["top1"]))

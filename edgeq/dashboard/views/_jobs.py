@@ -87,8 +87,10 @@ def _watched(page: str, job: Job, draw: Callable[[Job], None]) -> None:
     if running:
         st.session_state[f"{page}-watching"] = True
         return
-    if job.stopped:
+    if job.stopped and job.run_id is None:
         st.warning("Stopped; nothing was stored.")
+    elif job.stopped:
+        st.warning(f"Stopped: [run {job.run_id}](./run?run={job.run_id}) says how far it came.")
     elif job.code:
         st.error(labels.literal(job.said or f"ended with code {job.code}"))
     elif job.run_id is not None:

@@ -8,7 +8,7 @@ from itertools import islice
 import streamlit as st
 
 from edgeq.dashboard import charts, labels
-from edgeq.dashboard.figures import COSTS, QUALITIES, RECENT, SCHEMES, Figure, Point, points
+from edgeq.dashboard.figures import COSTS, RECENT, SCHEMES, Figure, Point, points, tasks
 from edgeq.dashboard.views._shared import View, figure_text
 
 MAX_PANELS = 12
@@ -23,10 +23,10 @@ def draw(view: View) -> None:
     if not costs:
         st.info("No costs were measured yet; `edgeq bench MODEL` measures latency, memory, size and energy.")
         return
-    tasks = sorted({f.task for f in view.figures if f.metric in QUALITIES})
+    judged = tasks(view.figures)
     side = st.sidebar
     cost = str(side.selectbox("Cost", costs, format_func=labels.metric, key="cost"))
-    task = side.selectbox("Quality", tasks, format_func=_task, key="task") if tasks else None
+    task = side.selectbox("Quality", judged, format_func=_task, key="task") if judged else None
     chosen = _filtered(points(view.figures, cost, task))
     if not chosen:
         st.warning("No run matches this filter. Widen it in the side bar.")
@@ -107,7 +107,7 @@ def _domain(qualities: Sequence[Figure]) -> tuple[float, float]:
         return (0.0, 100.0)
     low = min(q.value if q.low is None else q.low for q in qualities)
     high = max(q.value if q.high is None else q.high for q in qualities)
-    margin = max(0.1 * (high - low), 0.5)
+    margin = max(0.1 * (high - low), 0.005 * abs(high))
     return (low - margin, high + margin)
 
 

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import streamlit as st
 
+from edgeq import deltas
 from edgeq.dashboard import charts, labels
 from edgeq.dashboard.jobs import Job
 from edgeq.dashboard.views import _jobs
@@ -84,11 +85,16 @@ def _stored(run: Row, *, readonly: bool) -> None:
             st.caption(f"{labels.metric(curve['name'])}, {labels.marked(curve['source'])}")
             st.vega_lite_chart(charts.line(curve["points"], curve["name"], curve["unit"], curve["x_unit"]))
     st.dataframe([{"what": k, "value": str(v)} for k, v in details.items()], hide_index=True, key="finetune-details")
-    if readonly or verdict != "kept":
+    if verdict != "kept":
         return
-    if st.button("Roll back", key="finetune-rollback", help="Take the delta off its device again."):
+    learned = str(details.get("delta_sha256", ""))[:12]
+    used = deltas.in_use(str(run["model"]))
+    if used != learned:
+        st.info(f"Delta {learned} is not in use: " + ("the base is." if used is None else f"delta {used} is."))
+    elif not readonly and st.button("Roll back", key="finetune-rollback", help="Use the base again."):
         _jobs.start("rollback", ["finetune", "--rollback", str(run["run_id"])])
-    _jobs.watch("rollback", _nothing)
+    if not readonly:
+        _jobs.watch("rollback", _nothing)
 
 
 def _nothing(job: Job) -> None:

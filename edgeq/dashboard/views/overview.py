@@ -1,4 +1,4 @@
-"""Overview: how much was measured, the most accurate model for each task and device, devices seen, newest runs."""
+"""Overview: how much was measured, the best model for each task and device, devices seen, newest runs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ def draw(view: View) -> None:
     cells[3].metric("Newest run (UTC)", (counts.newest or "-")[:16].replace("T", " "))
     st.caption(labels.LEGEND)
 
-    st.subheader("Most accurate model for each task and device")
+    st.subheader("Best model for each task and device")
     found = bests(view.figures)
     if found:
         st.dataframe([_best(best, view.figures) for best in found[:MAX_BESTS]], hide_index=True, key="bests")
-        st.caption("A model whose 95 % interval reaches that of the first one is named beside it: they are level.")
+        st.caption(
+            "A model whose 95 % interval reaches that of the first one is named beside it: they are level. "
+            "Of what is wrong, less is better; of all else, more."
+        )
     else:
         st.info("No accuracy was measured yet; `edgeq eval MODEL` or `edgeq deploy MODEL` does.")
 
@@ -47,7 +50,7 @@ def _best(best: Best, figures: Sequence[Figure]) -> dict[str, object]:
         "device": first.device,
         "model": first.model,
         "level with it": ", ".join(level) or "-",
-        labels.metric("top1") if first.metric == "top1" else "score": figure_text(first),
+        "score": figure_text(first),
         "latency, median": _cost(first, figures, "latency_p50"),
         "instructions": _cost(first, figures, "instructions"),
         "size": _cost(first, figures, "model_size"),

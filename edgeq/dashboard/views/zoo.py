@@ -58,7 +58,7 @@ def _card(entry: ZooEntry, figures: list[Figure]) -> None:
         st.caption(labels.literal(conditions))
     st.code(f"edgeq deploy {entry.name} --device local", language="sh")
     with st.expander(f"Measured here: {len({f.device for f in figures})} device(s)"):
-        rows = [_row(f) for f in figures if f.metric in COSTS + QUALITIES]
+        rows = [_row(f) for f in figures if f.metric in (*COSTS, *QUALITIES)]
         if rows:
             st.dataframe(rows, hide_index=True, key=f"figures-{entry.name}")
         else:
