@@ -331,7 +331,7 @@ def _elements(t: Any) -> int:
 
 
 _CHANNELS = 64  # runtime/kernels/mcu/pixel.h
-_LANES = 8  # runtime/kernels/mcu/conv2d_i8f32.c
+_LANES = 8  # runtime/kernels/mcu/lanes.h
 
 
 def _scratch(plan: Any, call: Any) -> int:
@@ -357,10 +357,10 @@ def _scratch(plan: Any, call: Any) -> int:
             mean = o if want & Want.MEAN else 0
             return int(_pixels(0, mean) + 4 * (kh * width * channels + kh * kw * group * _LANES + waiting))
         case "linear_i8f32" | "linear_i4f32":
-            return _pixels(0) + 4 * int(values[0].sizes[-1])
+            return _pixels(0) + 4 * _padded(int(values[0].sizes[-1]))
         case "squeeze_excite_i4f32":
             (n, channels), hidden = values[0].sizes, values[3].int_val
-            return int(4 * n * hidden + _pixels(0) + 4 * max(channels, hidden))
+            return int(4 * n * hidden + _pixels(0) + 4 * _padded(max(channels, hidden)))
         case "conv2d_s2i8" | "conv2d_s3i8" | "conv2d_s4i8" | "conv2d_i8i8":
             return 4 * int(values[7].sizes[1]) if values[11].int_val & Want.MEAN else 0
         case "epilogue":
@@ -369,6 +369,10 @@ def _scratch(plan: Any, call: Any) -> int:
         case "mean_hw":
             return 4 * int(values[0].sizes[3])
     return 0
+
+
+def _padded(k: int) -> int:
+    return -(-k // _LANES) * _LANES
 
 
 def _pixels(buffers: int, mean: int = 0) -> int:

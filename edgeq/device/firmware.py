@@ -42,7 +42,12 @@ _SMALL = (
     *("-fno-move-loop-invariants", "-fno-if-conversion"),
 )
 _FAST = ("-O2",)
-FEATURES = {"mlperf": ("proto/mlperf.c",)}  # what firmware has by choice: -DEQ_WITH_MLPERF and these files
+FEATURES = {  # what firmware has by choice: -DEQ_WITH_MLPERF and so on, and these files
+    "mlperf": ("proto/mlperf.c",),
+    "marker": (),
+    "mlperf-energy": ("proto/mlperf.c",),
+}
+_OF_THE_PIN = {"marker", "mlperf-energy"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Board:
     port     folder of `runtime/ports` for its architecture
     qemu     the emulator's command line, empty for a real board
     runners  what `edgeq flash --runner` needs to know: runner to arguments of its own
+    marker   the pin of `runtime/ports/mcu/marker.h`: `pin` in words, `setup`, `high` and `low` as registers' address,
+             bits to clear and bits to set; empty where there is none
     """
 
     name: str
@@ -65,6 +72,7 @@ class Board:
     defines: dict[str, str]
     qemu: tuple[str, ...]
     runners: dict[str, dict[str, str]]
+    marker: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def boards() -> dict[str, Board]:
                     defines=entry.get("defines", {}),
                     qemu=tuple(entry.get("qemu", ())),
                     runners=entry.get("runners", {}),
+                    marker=entry.get("marker", {}),
                 )
             )
     return {board.name: board for board in sorted(found, key=lambda board: not board.qemu)}
@@ -139,17 +148,22 @@ def build(board: Board, *, operators: tuple[str, ...] = (), features: tuple[str,
 
     operators  those of the models that it will run (`edgeq.compile.micro.operators`), and no other kernels; (): all
     features   of FEATURES
-    raises     UsageError for another feature, UnsupportedError without its compiler, CompileError with the compiler's
-               first words, StoreError when nothing can be kept
+    raises     UsageError for another feature, or one that the board has no pin for, UnsupportedError without its
+               compiler, CompileError with the compiler's first words, StoreError when nothing can be kept
     """
     from edgeq.compile import optable
 
     if unknown := set(features) - FEATURES.keys():
         raise UsageError(f"firmware has no feature {', '.join(sorted(unknown))}; there are: {', '.join(FEATURES)}")
+    if pinned := sorted(_OF_THE_PIN & set(features)):
+        if not board.marker:
+            raise UsageError(f"{board.name}: {pinned[0]} needs a pin, and its board.toml names none under `marker`")
+        if len(pinned) > 1:
+            raise UsageError(f"{' and '.join(pinned)} both want the pin {board.marker['pin']}; choose one")
     made_for = core(board.core)
     table = optable.source(operators) if operators else None
     files = sources(board, features)
-    compile_one = [*command(board), *(f"-DEQ_WITH_{feature.upper()}" for feature in features)]
+    compile_one = [*command(board), *definitions(board, features)]
     compiler = compile_one[0]
     digest = hashlib.sha256("\0".join((_version(compiler), *compile_one, *_SMALL, *_FAST, table or "")).encode())
     for file in (*files, *_headers()):
@@ -172,13 +186,18 @@ def build(board: Board, *, operators: tuple[str, ...] = (), features: tuple[str,
     return out
 
 
-def extra(source: Path) -> tuple[str, ...]:
-    """Flags of one source file besides those of `command`: kernels fast, the rest small.
+def definitions(board: Board, features: tuple[str, ...]) -> list[str]:
+    """What the compiler is told of the chosen features."""
+    found = [f"-DEQ_WITH_{feature.upper().replace('-', '_')}" for feature in features]
+    if _OF_THE_PIN & set(features):
+        found += [f"-DMARKER_{key.upper()}={board.marker[key]}" for key in ("setup", "high", "low")]
+    return found
 
-    Linear layers stay as they are: few of a network's instructions, and 1.4 KB of code.
-    """
+
+def extra(source: Path) -> tuple[str, ...]:
+    """Flags of one source file besides those of `command`: kernels fast, the rest small."""
     if source.parent.parent.name == "kernels":
-        return _FAST if source.name != "linear_f32.c" else ()
+        return _FAST
     return _SMALL if source.parent.name in ("proto", "micro", "mcu") and source.name != "memory.c" else ()
 
 
@@ -215,7 +234,7 @@ def sources(board: Board, features: tuple[str, ...] = ()) -> list[Path]:
         *(file for name in ("start.[cS]", "clock.c") for file in (_ports() / board.port).glob(name)),
         *sorted(_family(board).glob("*.[cS]")),
         *(runtime / "proto" / f"{name}.c" for name in _PROTO),
-        *(runtime / name for feature in features for name in FEATURES[feature]),
+        *(runtime / name for name in dict.fromkeys(name for feature in features for name in FEATURES[feature])),
         *sorted(file for file in (runtime / "micro").glob("*.c") if not file.name.startswith("fuzz")),
         *(runtime / "core" / f"{name}.c" for name in ("check", "shape")),
         *sorted((runtime / "kernels/mcu").glob("*.c")),

@@ -15,8 +15,8 @@ typedef struct {
 } patch;
 
 /* acc[o] = (first ? base : acc[o]) - 2 * ones(x ^ w[o]); bytes <= 4 * EQ_PIECE */
-static inline EQ_INLINE void meet(const uint32_t *x, const uint8_t *w, size_t stride, uint32_t bytes, bool first,
-                                  int32_t base, uint32_t outputs, eq_cell *acc, bool aligned) {
+static inline EQ_INLINE void meet(const uint32_t *restrict x, const uint8_t *restrict w, size_t stride, uint32_t bytes,
+                                  bool first, int32_t base, uint32_t outputs, eq_cell *restrict acc, bool aligned) {
   const eq_masks m = eq_masks_load();
   const uint32_t words = bytes / WORD, tail = bytes % WORD;
   for (const eq_cell *const end = acc + outputs; acc < end; acc++, w += stride) {
@@ -47,7 +47,18 @@ static uint32_t meet_narrow(uint32_t x, const uint8_t *w, uint32_t bytes, int32_
   return all;
 }
 
-/* Lengths of rows that are met often have loops of their own. */
+/* Lengths of rows that are met often have loops of their own, whose registers are not those of the others. */
+#define MEET(length, aligned)                                                                                          \
+  static __attribute__((noinline)) void meet_##length(const uint32_t *x, const uint8_t *w, size_t stride,              \
+                                                      int32_t base, uint32_t outputs, eq_cell *acc) {                  \
+    meet(x, w, stride, length, true, base, outputs, acc, aligned);                                                     \
+  }
+MEET(4, true)
+MEET(8, true)
+MEET(16, true)
+MEET(32, true)
+MEET(18, false) /* 3 x 3 x 16 */
+
 static void meet_run(const uint32_t *x, const uint8_t *w, size_t stride, uint32_t bytes, bool first, int32_t base,
                      uint32_t outputs, eq_cell *acc) {
   if (first && stride == bytes && bytes <= 2) {
@@ -59,20 +70,20 @@ static void meet_run(const uint32_t *x, const uint8_t *w, size_t stride, uint32_
   for (; bytes > EQ_PIECE * WORD; bytes -= EQ_PIECE * WORD, x += EQ_PIECE, w += EQ_PIECE * WORD, first = false)
     meet(x, w, stride, EQ_PIECE * WORD, first, base, outputs, acc, false);
   const bool aligned = (uintptr_t)w % WORD == 0 && stride % WORD == 0;
-  if (first && bytes == 18) /* 3 x 3 x 16 */
-    meet(x, w, stride, 18, true, base, outputs, acc, false);
-  else if (!aligned)
-    meet(x, w, stride, bytes, first, base, outputs, acc, false);
-  else if (first && bytes == 4)
-    meet(x, w, stride, 4, true, base, outputs, acc, true);
-  else if (first && bytes == 8)
-    meet(x, w, stride, 8, true, base, outputs, acc, true);
-  else if (first && bytes == 16)
-    meet(x, w, stride, 16, true, base, outputs, acc, true);
-  else if (first && bytes == 32)
-    meet(x, w, stride, 32, true, base, outputs, acc, true);
-  else
+  if (first && bytes == 18)
+    meet_18(x, w, stride, base, outputs, acc);
+  else if (first && aligned && bytes == 4)
+    meet_4(x, w, stride, base, outputs, acc);
+  else if (first && aligned && bytes == 8)
+    meet_8(x, w, stride, base, outputs, acc);
+  else if (first && aligned && bytes == 16)
+    meet_16(x, w, stride, base, outputs, acc);
+  else if (first && aligned && bytes == 32)
+    meet_32(x, w, stride, base, outputs, acc);
+  else if (aligned)
     meet(x, w, stride, bytes, first, base, outputs, acc, true);
+  else
+    meet(x, w, stride, bytes, first, base, outputs, acc, false);
 }
 
 /* ---- windows */
@@ -167,26 +178,24 @@ void eq_conv2d_b1b1_mcu(const eq_conv2d *op, const uint8_t *x, const uint8_t *w,
   const uint32_t cg = op->c / op->groups, og = op->o / op->groups;
   const size_t stride = (size_t)op->kh * op->kw * eq_row_bytes(cg);
   patch p = {.words = scratch};
-  const eq_pixels out =
-      eq_pixels_begin(e, op->n, op->out_h, op->out_w, op->o, (uint8_t *)scratch + (size_t)patch_bytes(op));
+  eq_pixels out = eq_pixels_begin(e, op->out_h, op->out_w, op->o, (uint8_t *)scratch + (size_t)patch_bytes(op));
   for (uint32_t n = 0; n < op->n; n++, x += (size_t)op->h * op->w * eq_row_bytes(op->c))
-    for (uint32_t y = 0; y < op->out_h; y++)
-      for (uint32_t px = 0; px < op->out_w; px++) {
-        uint32_t seen = UINT32_MAX; /* group in the patch */
-        for (uint32_t first = 0, count; first < op->o; first += count) {
-          count = op->o - first < EQ_CHANNELS ? op->o - first : EQ_CHANNELS;
+    for (uint32_t first = 0, count; first < op->o; first += count) {
+      count = op->o - first < EQ_CHANNELS ? op->o - first : EQ_CHANNELS;
+      for (uint32_t y = 0; y < op->out_h; y++)
+        for (uint32_t px = 0; px < op->out_w; px++) {
           if (op->groups > 1 && cg == 1)
             depthwise(op, x, w, y, px, first, count, out.cells);
           else
             for (uint32_t done = 0, some; done < count; done += some) {
               const uint32_t o = first + done, group = o / og;
               some = (group + 1) * og - o < count - done ? (group + 1) * og - o : count - done;
-              if (group != seen) look(op, x, y, px, seen = group, &p);
+              look(op, x, y, px, group, &p);
               meet_patch(&p, w + o * stride, stride, (int32_t)cg, some, out.cells + done);
             }
           eq_put_i32(&out, n, y, px, first, count);
         }
-      }
+    }
 }
 
 uint64_t eq_linear_b1b1_mcu_scratch(const eq_linear *op) { return words_of(eq_row_bytes(op->k)) * (uint64_t)WORD; }

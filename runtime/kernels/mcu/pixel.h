@@ -13,10 +13,22 @@ typedef union {
   float f;
 } eq_cell;
 
-/* An output of n images, h x w pixels, o channels. */
+/* Channels of a pixel and all that belongs to them; NULL: not there. Results may lie in the place of acc or of a
+ * residual. */
+typedef struct {
+  const eq_cell *acc;
+  const float *residual[2], *scale, *bias, *pos, *neg, *shift, *gain, *bias2;
+  float *out, *row;
+  uint8_t *bits;
+} eq_lane;
+
+/* Images of h x w pixels, o channels. */
 typedef struct {
   const eq_epilogue *e;
-  uint32_t n, h, w, o;
+  uint32_t h, w, o;
+  size_t bit_row;        /* bytes of a pixel in out_bits */
+  uint32_t image, first; /* what `lane` was made for */
+  eq_lane lane;
   eq_cell *cells;     /* [EQ_CHANNELS] accumulators of the pixel */
   float *residual[2]; /* [EQ_CHANNELS] each, for those that have to be brought into shape */
   float *gain;        /* [EQ_CHANNELS] gain * scale2 */
@@ -28,13 +40,12 @@ static inline uint64_t eq_pixels_bytes(const eq_epilogue *e, uint32_t o) {
   const unsigned buffers = 1u + (e->residual[0].data != NULL) + (e->residual[1].data != NULL) + (e->gain && e->scale2);
   return (buffers * (uint64_t)EQ_CHANNELS + (e->out_mean ? o : 0)) * sizeof(float);
 }
-eq_pixels eq_pixels_begin(const eq_epilogue *e, uint32_t n, uint32_t h, uint32_t w, uint32_t o, void *scratch);
+eq_pixels eq_pixels_begin(const eq_epilogue *e, uint32_t h, uint32_t w, uint32_t o, void *scratch);
 
-/* Stores channels [first, first + count) of pixel (n, y, x); first a multiple of 8, count up to EQ_CHANNELS. Pixels
- * come in order, and per pixel the channels in order. acc: p->cells, or floats in the place of the result.
- * put_i32: integer accumulators; put_f32: floats. */
-void eq_put_i32(const eq_pixels *p, uint32_t n, uint32_t y, uint32_t x, uint32_t first, uint32_t count);
-void eq_put_f32(const eq_pixels *p, const float *acc, uint32_t n, uint32_t y, uint32_t x, uint32_t first,
-                uint32_t count);
+/* Stores channels [first, first + count) of pixel (n, y, x); first a multiple of 8, count up to EQ_CHANNELS, or all
+ * channels where there is no residual, gain or activation. The pixels of these channels come in order, best without
+ * others in between. acc: p->cells, or floats in the place of the result. put_i32: integers; put_f32: floats. */
+void eq_put_i32(eq_pixels *p, uint32_t n, uint32_t y, uint32_t x, uint32_t first, uint32_t count);
+void eq_put_f32(eq_pixels *p, const float *acc, uint32_t n, uint32_t y, uint32_t x, uint32_t first, uint32_t count);
 
 #endif
