@@ -1,6 +1,7 @@
 /* The MLPerf Tiny dialect over standard input and output, with a program that negates and halves three numbers. The
- * name of the stored program is the first argument; without one nothing is stored. Byte 1 unloads the program, as the
- * other conversation on the line may. */
+ * name of the stored program is the first argument; without one nothing is stored. A second argument is energy mode:
+ * the clock at each edge of the pin goes to that file. Byte 1 unloads the program, as the other conversation on the
+ * line may. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@ static float input[NUMBERS], output[NUMBERS];
 static bool loaded;
 static uint16_t net_number;
 static uint64_t clock_us;
+static FILE *edges;
 
 static const eq_entry *entry_of(void *c, unsigned index) {
   static eq_entry entry;
@@ -65,12 +67,19 @@ static uint8_t *room(void *c, size_t *bytes) {
   return spare.room;
 }
 
+static void edge(void *c) {
+  (void)c;
+  fprintf(edges, "%llu\n", (unsigned long long)clock_us);
+  fflush(edges);
+}
+
 int main(int argc, char **argv) {
   static const eq_store store = {.entry = entry_of};
   static const eq_engine engine = {.load = load, .describe = describe, .tensor = tensor, .run = run};
-  static const eq_mlperf_port port = {&store, &engine, send, now, room, NULL};
+  static eq_mlperf_port port = {&store, &engine, send, now, room, NULL, NULL};
   static eq_mlperf dialect;
   name = argc > 1 ? argv[1] : NULL;
+  if (argc > 2 && (edges = fopen(argv[2], "w"))) port.edge = edge;
   eq_mlperf_init(&dialect, &port);
   fflush(stdout);
   uint8_t byte;
@@ -79,5 +88,6 @@ int main(int argc, char **argv) {
     eq_mlperf_feed(&dialect, byte);
     fflush(stdout);
   }
+  if (edges) fclose(edges);
   return spare.guard[0] == GUARD ? 0 : 1;
 }

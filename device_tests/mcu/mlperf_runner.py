@@ -6,6 +6,7 @@ import time
 
 READY = "m-ready"
 CHUNK = 31  # data bytes of a `db` line, as the runner sends them
+ENERGY_CHUNK = 26  # with a power manager attached
 _NAME = re.compile(r"^m-name-dut-\[([^]]+)]$")
 _RESULTS = re.compile(r"^m-results-\[([^]]*)]$")
 _LAP = re.compile(r"^m-lap-us-(\d+)$")
@@ -43,12 +44,12 @@ class Runner:
         assert lines[0] == "m-profile-[ULPMark for tinyML Firmware V0.0.1]"
         return lines[1].removeprefix("m-model-[").removesuffix("]")
 
-    def load(self, data):
+    def load(self, data, chunk=CHUNK):
         """Send an input in lines as the runner cuts them."""
         assert self.ask(f"db load {len(data)}") == [f"m-[Expecting {len(data)} bytes]"]
-        for at in range(0, len(data), CHUNK):
-            lines = self.ask(f"db {data[at : at + CHUNK].hex()}")
-            assert lines == (["m-load-done"] if at + CHUNK >= len(data) else []), lines
+        for at in range(0, len(data), chunk):
+            lines = self.ask(f"db {data[at : at + chunk].hex()}")
+            assert lines == (["m-load-done"] if at + chunk >= len(data) else []), lines
 
     def infer(self, runs, warmup=0):
         """Results, and microseconds between the two time stamps."""
@@ -57,6 +58,13 @@ class Runner:
         start, end = (int(_LAP.match(line)[1]) for line in lines[3:5])
         assert lines[5] == "m-infer-done"
         return results(lines[6]), end - start
+
+    def infer_between_edges(self, runs, warmup=0):
+        """Energy mode: results alone, for the time stamps are edges of a pin."""
+        lines = self.ask(f"infer {runs} {warmup}")
+        before = [f"m-warmup-start-{warmup}", "m-warmup-done", f"m-infer-start-{runs}", "m-infer-done"]
+        assert lines[:-1] == before, lines
+        return results(lines[-1])
 
     def classify(self, arrays):
         """The greatest result of each array's inference: the runner's accuracy mode."""

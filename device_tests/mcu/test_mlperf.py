@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mlperf_runner import Runner, floats
+from mlperf_runner import ENERGY_CHUNK, Runner, floats
 
 HERE = Path(__file__).parent
 RUNTIME = HERE.parents[1] / "runtime"
@@ -63,6 +63,20 @@ def test_the_conversation_of_one_input(program):
         lines = runner.ask("infer 1")
         assert lines[0] == "m-warmup-start-10"
         assert "infer" in runner.ask("help")[0]
+
+
+def test_in_energy_mode_time_stamps_are_edges_of_the_pin(program, tmp_path):
+    edges = tmp_path / "edges"
+    with talk(program, "ic01", edges) as runner:
+        runner.load(floats(1.0, -0.25, 1000.5), chunk=ENERGY_CHUNK)
+        assert runner.infer_between_edges(10, 2) == [-0.5, 0.125, -500.25]
+        begin, end = map(int, edges.read_text().split())
+        assert (begin, end) == (2000, 12_000)  # the warm-up is before the first
+        assert runner.ask("timestamp") == []
+        assert edges.read_text().split()[2:] == ["12000"]
+        assert runner.ask("infer 0 0") == ["e-[infer needs a number of runs]"]
+        assert runner.ask("results") == ["m-results-[-0.500,0.125,-500.250]"]
+    assert len(edges.read_text().split()) == 3
 
 
 def test_numbers_are_rounded_to_three_decimals(program):

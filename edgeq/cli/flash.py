@@ -31,7 +31,12 @@ def command(
         typer.Option("--model", metavar="MODEL", help="Only the kernels of this model; may be repeated. Default: all."),
     ] = None,
     features: Annotated[
-        list[str] | None, typer.Option("--with", metavar="NAME", help="mlperf: answer the MLPerf Tiny runner too.")
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME",
+            help="mlperf, mlperf-energy: answer the MLPerf Tiny runner too; marker: a pin is high during inferences.",
+        ),
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="Erase the whole flash first, models too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build, print the commands, and do nothing.")] = False,

@@ -155,6 +155,10 @@ static bool run_once(const eq_mlperf *d, const eq_net *net) {
 }
 
 static void timestamp(const eq_mlperf *d) {
+  if (d->port->edge) {
+    d->port->edge(d->port->context);
+    return;
+  }
   say(d, "m-lap-us-");
   say_number(d, d->port->now_us(d->port->context));
   say(d, "\r\n");

@@ -1,6 +1,7 @@
 /* The serial dialect of the MLPerf Tiny runner (mlcommons/tiny), on the same line as the frames: lines of text that end
  * in '%', answers that end in "m-ready". It is fed what lies outside of frames, and answers nothing but whole lines of
- * printable characters, so that neither conversation disturbs the other. Performance and accuracy mode. */
+ * printable characters, so that neither conversation disturbs the other. Performance and accuracy mode; with a pin,
+ * energy mode: a time stamp is then no line but an edge, between two of which the runner's power monitor integrates. */
 #ifndef EDGEQ_MLPERF_H
 #define EDGEQ_MLPERF_H
 
@@ -20,7 +21,9 @@ typedef struct {
   uint64_t (*now_us)(void *context);
   /* Memory that the loaded program leaves, and its size: the input is kept there, for a run uses its inputs up. */
   uint8_t *(*spare)(void *context, size_t *bytes);
-  void *context; /* of the three */
+  /* A falling edge of the pin that the power monitor watches; NULL: time stamps are told (performance, accuracy). */
+  void (*edge)(void *context);
+  void *context; /* of the four */
 } eq_mlperf_port;
 
 typedef struct {

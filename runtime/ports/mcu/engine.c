@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include "board.h"
+#include "marker.h"
 #include "memory.h"
 #include "micro/reader.h"
 
@@ -99,9 +100,11 @@ bool engine_run(void *context, uint16_t net, bool fresh, uint64_t *ticks, eq_fai
   engine *e = context;
   if (!fresh) return eq_fail(failure, EQ_CODE_NO_INPUT, "");
   board_feed();
+  marker_running(true);
   const uint32_t begin = board_cycles();
   const eqm_status status = eqm_run(&e->method, e->scratch, e->method.scratch_bytes);
   *ticks = ticks_since(begin);
+  marker_running(false);
   if (status != EQM_OK) return refuse(status, failure);
   slots_good(e->slot);
   return true;
