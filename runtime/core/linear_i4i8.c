@@ -37,7 +37,14 @@ typedef struct {
 } linear;
 
 enum { FEW_ROWS = 1, FEW_PACKED_ROWS = 2 }; /* up to here tiles cost more than they save */
+enum { TOGETHER = 8 };
 enum { MADE_PITCH = EQ_ALIGN / sizeof(uint32_t) };
+
+/* Rows of a unit, made a multiple of what products like to take at once. */
+static uint32_t together(uint32_t rows, uint32_t most) {
+  const uint32_t whole = (rows + TOGETHER - 1) / TOGETHER * TOGETHER;
+  return whole <= most ? whole : rows;
+}
 
 /* block_step given or not: planned for both where it is not known yet. */
 static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, const eq_linear *op,
@@ -57,6 +64,7 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   const size_t x_pitch = l->dots ? (size_t)eq_round_up(op->k, EQ_CHUNK) : l->rows.pitch;
   eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, EQ_BLOCK, 0, threads);
   l->tiled.lines_first = true;
+  l->tiled.lines_per_unit = together(l->tiled.lines_per_unit, l->tiled.pixels);
   l->bytes = eq_take(arena, (uint64_t)op->m * x_pitch);
   if (l->dots || l->packed_dots) l->sums = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(int32_t));
   if (w->zero_kind == EQ_ZERO_F16) l->ones = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(float));

@@ -154,6 +154,16 @@ static const void *int8_weights(unsigned type, size_t rows, uint32_t k) {
   return planes ? packed(planes * rows, k) : bytes(rows * k);
 }
 
+/* All weights of the largest size and one sign. */
+static void ones(uint8_t *planes, size_t rows, uint32_t k, unsigned type) {
+  const size_t row = eq_row_bytes(k);
+  const bool minus = chance(50);
+  for (size_t i = 0; i < int8_products[type].planes * rows; i++)
+    for (uint32_t j = 0; j < k; j++)
+      planes[i * row + j / 8] =
+          (uint8_t)((planes[i * row + j / 8] & ~(1u << j % 8)) | (uint32_t)(i >= rows || !minus) << j % 8);
+}
+
 static uint32_t few_or_many(void) { return chance(50) ? 1 + below(5) : 1 + below(140); }
 
 static void random_int8(problem *p) {
@@ -171,13 +181,17 @@ static void random_int8(problem *p) {
     p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(600), .o = 1 + below(200)};
     p->x = bytes((size_t)p->linear.m * p->linear.k);
     p->weights = int8_weights(p->type, p->linear.o, p->linear.k);
+    if (chance(10))
+      memset((void *)p->x, chance(50) ? 0x80 : 0x7f, (size_t)p->linear.m * p->linear.k); /* largest sums */
+    if (chance(10) && int8_products[p->type].planes) ones((uint8_t *)p->weights, p->linear.o, p->linear.k, p->type);
+    p->tiled = int8_products[p->type].linear == eq_linear_t2i8 && chance(70);
     p->n = p->linear.m, p->h = 1, p->w = 1, p->o = p->linear.o;
   }
   random_epilogue(p, true);
 }
 
 /* Halves around 1, none of them infinite or NaN. */
-static const uint16_t *halves(size_t count) {
+static uint16_t *halves(size_t count) {
   uint16_t *p = take(count * sizeof *p);
   for (size_t i = 0; i < count; i++) p[i] = chance(5) ? (uint16_t)below(1024) : (uint16_t)(bits32() & 0x83ff) | 0x3800;
   return p;
@@ -192,7 +206,9 @@ static void random_groups(problem *p) {
   const uint32_t groups = (l->k - 1) / p->groups.group + 1;
   p->groups.zero_kind = (eq_zero_kind)below(3);
   p->groups.codes = bytes(l->o * eq_row_bytes(4 * l->k));
-  p->groups.scale = halves((size_t)l->o * groups);
+  uint16_t *scale = halves((size_t)l->o * groups);
+  if (chance(5)) scale[below(l->o * groups)] = (uint16_t)ONE_OF(0x7c00, 0xfc00); /* infinite */
+  p->groups.scale = scale;
   if (p->groups.zero_kind == EQ_ZERO_U4) p->groups.zero = bytes((size_t)l->o * (groups / 2 + groups % 2));
   if (p->groups.zero_kind == EQ_ZERO_F16) p->groups.zero = halves((size_t)l->o * groups);
   if (p->groups.group % 32 == 0 && chance(30)) p->block_step = floats((size_t)l->m * ((l->k - 1) / 32 + 1));
@@ -299,6 +315,14 @@ static eq_status solve(const problem *p, const eq_threads *t) {
   }
   case LINEAR_INT8: {
     const int8_product *product = &int8_products[p->type];
+    if (p->tiled) {
+      const eq_linear *l = &p->linear;
+      void *tiles = take(eq_tiles_t2_bytes(l->o, l->k));
+      const eq_status status = eq_tiles_t2(l->o, l->k, p->weights, tiles);
+      if (status != EQ_OK) return status;
+      const size_t size = eq_linear_t2i8_tiled_scratch(l, tiles, &p->e, t);
+      return eq_linear_t2i8_tiled(l, p->x, tiles, &p->e, t, take(size), size);
+    }
     const size_t size = product->linear_scratch(&p->linear, &p->e, t);
     return product->linear(&p->linear, p->x, p->weights, &p->e, t, take(size), size);
   }

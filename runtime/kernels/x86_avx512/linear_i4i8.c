@@ -2,8 +2,7 @@
 #include "linear_i4i8.h"
 #include "transpose.h"
 
-enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP, ROWS = 6, NIBBLES = 8 };
-enum { LINES = 2 }; /* fetched ahead with each piece: at 32 rows all that the next block needs */
+enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP, NIBBLES = 8 };
 
 /* Sixteen outputs; where there are fewer, the first is read in place of the missing ones. */
 typedef struct {
@@ -103,74 +102,6 @@ void eq_tile_i4_avx512(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint3
     floats_of(&p, w->scale, t, t->scale + o);
     if (w->zero_kind == EQ_ZERO_F16) floats_of(&p, w->zero, t, t->zero + o);
   }
-}
-
-INLINE __m512i broadcast(const uint8_t *p) {
-  int32_t word;
-  __builtin_memcpy(&word, p, sizeof word);
-  return _mm512_set1_epi32(word);
-}
-
-/* ahead: how much is fetched already */
-INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, int panels, const eq_tile_i4 *t, uint32_t panel0,
-                  float *acc, size_t pitch, size_t *ahead) {
-  __m512 y[ROWS][2];
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < panels; j++) y[i][j] = _mm512_setzero_ps();
-  const uint8_t *from = x->x + first * x->pitch;
-  const int8_t *w = t->tile + (size_t)panel0 * t->steps * PANEL_STEP;
-  const size_t panel_bytes = (size_t)t->steps * PANEL_STEP;
-  for (uint32_t piece = 0, left = t->steps; piece < t->pieces; piece++) {
-    const size_t at = (size_t)piece * EQ_BLOCK + panel0 * EQ_LANES;
-    const uint32_t steps = left < t->piece_steps ? left : t->piece_steps;
-    __m512i sum[ROWS][2];
-    for (int i = 0; i < rows; i++)
-      for (int j = 0; j < panels; j++) sum[i][j] = _mm512_load_si512(t->start + at + j * EQ_LANES);
-    for (int i = 0; i < LINES && *ahead < x->ahead_bytes; i++, *ahead += EQ_CACHE_LINE)
-      _mm_prefetch((const void *)(x->ahead + *ahead), _MM_HINT_T1);
-    for (uint32_t s = 0; s < steps; s++, from += EQ_STEP, w += PANEL_STEP) {
-      __m512i weights[2];
-      for (int j = 0; j < panels; j++) weights[j] = _mm512_load_si512(w + (size_t)j * panel_bytes);
-      for (int i = 0; i < rows; i++) {
-        const __m512i a = broadcast(from + (size_t)i * x->pitch);
-        for (int j = 0; j < panels; j++) sum[i][j] = _mm512_dpbusd_epi32(sum[i][j], a, weights[j]);
-      }
-    }
-    left -= steps;
-    for (int j = 0; j < panels; j++) {
-      const __m512 scale = _mm512_load_ps(t->scale + at + j * EQ_LANES);
-      for (int i = 0; i < rows; i++) {
-        const size_t of = (size_t)(first + (uint32_t)i) * t->pieces + piece;
-        __m512 total = _mm512_cvtepi32_ps(sum[i][j]);
-        if (x->ones)
-          total = _mm512_sub_ps(
-              total, _mm512_mul_ps(_mm512_load_ps(t->zero + at + j * EQ_LANES), _mm512_set1_ps(x->ones[of])));
-        const __m512 factor = x->step ? _mm512_mul_ps(scale, _mm512_set1_ps(x->step[of])) : scale;
-        y[i][j] = _mm512_add_ps(y[i][j], _mm512_mul_ps(total, factor));
-      }
-    }
-  }
-  for (int i = 0; i < rows; i++)
-    for (int j = 0; j < panels; j++)
-      _mm512_storeu_ps(acc + (first + (uint32_t)i) * pitch + (panel0 + (uint32_t)j) * EQ_LANES, y[i][j]);
-}
-
-INLINE void all_rows(const eq_rows_i4 *x, uint32_t rows, int panels, const eq_tile_i4 *t, uint32_t panel0, float *acc,
-                     size_t pitch, size_t *ahead) {
-  uint32_t i = 0;
-  for (; i + ROWS <= rows; i += ROWS) block(x, i, ROWS, panels, t, panel0, acc, pitch, ahead);
-  for (; i + 4 <= rows; i += 4) block(x, i, 4, panels, t, panel0, acc, pitch, ahead);
-  for (; i + 2 <= rows; i += 2) block(x, i, 2, panels, t, panel0, acc, pitch, ahead);
-  for (; i < rows; i++) block(x, i, 1, panels, t, panel0, acc, pitch, ahead);
-}
-
-void eq_accumulate_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t outputs, float *acc,
-                             size_t pitch) {
-  const uint32_t panels = (outputs + EQ_LANES - 1) / EQ_LANES;
-  uint32_t panel0 = 0;
-  size_t ahead = 0;
-  for (; panel0 + 2 <= panels; panel0 += 2) all_rows(x, rows, 2, t, panel0, acc, pitch, &ahead);
-  if (panel0 < panels) all_rows(x, rows, 1, t, panel0, acc, pitch, &ahead);
 }
 
 /* ---- one row: sixteen canonical rows of codes at once, a group in each 128-bit lane ---- */
