@@ -1,9 +1,9 @@
-"""How often `edgeq compare` is right: python tools/compare_bars.py [--repeats 100] [--rounds 16] [--log FILE]
+"""How often `edgeq compare` is right: python tools/compare_bars.py [--repeats 100] [--rounds 16] [--fresh]
 
 Two programs of linear layers run on this machine, 60 layers and 63: the first against itself, and against the one
 that does 5 % more. Wanted, on a machine that does nothing else: "no difference" in 95 of 100, "slower" in 90 of 100.
-Every repeat is a line in the log (compare_bars.jsonl): the ratios of its rounds. Interrupted, the same command goes on
-where it was; the running counts and the machine's load are printed.
+Every repeat is a line in the log (.cache/compare_bars.jsonl): the ratios of its rounds. Interrupted, the same command
+goes on where it was, --fresh begins anew; the running counts and the machine's load are printed.
 """
 
 import argparse
@@ -33,8 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=compare.ROUNDS)
-    parser.add_argument("--log", type=Path, default=Path("compare_bars.jsonl"))
+    parser.add_argument("--log", type=Path, default=Path(__file__).parents[1] / ".cache" / "compare_bars.jsonl")
+    parser.add_argument("--fresh", action="store_true")
     chosen = parser.parse_args()
+    chosen.log.parent.mkdir(parents=True, exist_ok=True)
+    if chosen.fresh:
+        chosen.log.unlink(missing_ok=True)
     torch.manual_seed(0)
     paths = [
         compile_module(network(layers), (torch.randn(1, WIDTH),), name=f"linear{layers}").path
