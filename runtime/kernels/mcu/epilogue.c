@@ -117,7 +117,9 @@ static const float *residual_row(const eq_pixels *p, const eq_residual *r, float
 
 static inline float loaded(const eq_cell *acc, bool integers) { return integers ? (float)acc->i : acc->f; }
 
-static inline float dprelu(float v, float pos, float neg, float shift) { return (v >= 0.0f ? pos : neg) * v - shift; }
+static inline float dprelu(float v, float pos, float neg, float shift) {
+  return (eq_not_negative(v) ? pos : neg) * v - shift;
+}
 
 /* Eight channels from i on. */
 static inline EQ_INLINE void eight(const eq_lane *l, bool integers, uint32_t i) {
@@ -146,7 +148,7 @@ static inline EQ_INLINE void eight(const eq_lane *l, bool integers, uint32_t i) 
     EQ_LANES_U;
     EQ_LOAD_T(l->pos + i);
     EQ_LOAD_U(l->neg + i);
-#define CHOOSE(j) v##j *= v##j >= 0.0f ? t##j : u##j;
+#define CHOOSE(j) v##j *= eq_not_negative(v##j) ? t##j : u##j;
     EQ_EIGHT(CHOOSE)
     EQ_LOAD_T(l->shift + i);
 #define SUBTRACT(j) v##j -= t##j;
@@ -164,7 +166,7 @@ static inline EQ_INLINE void eight(const eq_lane *l, bool integers, uint32_t i) 
   if (l->bits) {
     uint32_t bits = 0;
 #define SIGN(j)                                                                                                        \
-  if (v##j >= 0.0f) bits |= 1u << j;
+  if (eq_not_negative(v##j)) bits |= 1u << j;
     EQ_EIGHT(SIGN)
     l->bits[i / 8] = (uint8_t)bits;
   }
@@ -187,7 +189,7 @@ static void one(const eq_lane *l, bool integers, uint32_t i) {
   if (l->gain) v *= l->gain[i];
   if (l->bias2) v += l->bias2[i];
   if (l->out) l->out[i] = v;
-  if (l->bits) l->bits[i / 8] = (uint8_t)((i % 8 ? l->bits[i / 8] : 0u) | (uint32_t)(v >= 0.0f) << i % 8);
+  if (l->bits) l->bits[i / 8] = (uint8_t)((i % 8 ? l->bits[i / 8] : 0u) | (uint32_t)eq_not_negative(v) << i % 8);
   if (l->row) l->row[i] += v;
 }
 

@@ -63,6 +63,20 @@ typedef struct {
 
 #endif
 
+/* v >= 0. Where a comparison of floats is a call, as an integer: all up to infinity, and -0. */
+#if defined(__SOFTFP__) || (defined(__riscv) && !defined(__riscv_flen))
+#define EQ_SOFT_FLOAT
+#endif
+static inline bool eq_not_negative(float v) {
+#ifdef EQ_SOFT_FLOAT
+  uint32_t bits;
+  __builtin_memcpy(&bits, &v, sizeof bits);
+  return bits <= 0x7f800000u || bits == 0x80000000u;
+#else
+  return v >= 0.0f;
+#endif
+}
+
 /* v0 = v0 op t0 and so on */
 #define EQ_ADD(j) v##j += t##j;
 #define EQ_MULTIPLY(j) v##j *= t##j;
