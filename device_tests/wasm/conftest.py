@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import chromium
 
 from edgeq import compile as edgeq_compile
 from edgeq import data, hub
 from edgeq.compile import host, wasm, web
 
+__all__ = ["chromium"]  # a fixture
 COMPILERS = [tool for tool in ("clang", "wasm-ld") if not shutil.which(tool)]
 SAMPLES = 8
 

@@ -1,46 +1,25 @@
-"""The exported page in the system's browser: a picture or a recording is dropped, the class and the bits are right.
-
-Screenshots go to the folder EDGEQ_SCREENSHOTS, where somebody looks at them.
-"""
+"""The exported page in the system's browser: a picture or a recording is dropped, the class and the bits are right."""
 
 import base64
 import io
-import os
-import shutil
 import struct
 import wave
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browser import WAIT_MS, overflow, shoot
 
 from edgeq import data, hub
 from edgeq.compile import host
 from edgeq.datasets import features
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader")
-WAIT_MS = 180_000
-SHOTS = os.environ.get("EDGEQ_SCREENSHOTS")  # now: the tests begin without EDGEQ_* variables
 DROP = """([name, type, content]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name, { type }));
   document.getElementById('drop').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The system's browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS), timeout=WAIT_MS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -91,12 +70,6 @@ def logits(page, labels):
     return np.array([told[label] for label in labels], np.float32)
 
 
-def shoot(page, name):
-    if SHOTS:
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", animations="disabled", timeout=WAIT_MS)
-
-
 def test_a_dropped_picture_gets_its_class_with_the_bits_of_executorch(web_model, opened):
     model = web_model("pokebnn-fashion")
     page = opened(model)
@@ -113,7 +86,7 @@ def test_a_dropped_picture_gets_its_class_with_the_bits_of_executorch(web_model,
 
 def test_a_drawing_is_classified_on_a_phone_too(web_model, opened):
     page = opened(web_model("pokebnn-fashion"), width=390, theme="dark")
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert overflow(page) <= 0
     box = page.locator("#pad").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()

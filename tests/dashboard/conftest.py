@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+from browser import chromium
 from sample_runs import copy_runs
 
 from edgeq.results import RunRecord, Store
@@ -13,6 +14,7 @@ from edgeq.results import RunRecord, Store
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
+__all__ = ["chromium"]  # a fixture
 TIMEOUT_S = 60
 
 

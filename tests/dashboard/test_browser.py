@@ -1,13 +1,7 @@
-"""The pages in a real browser: drawn, readable on a desk and on a phone, and a deploy driven from them.
-
-Screenshots go to the folder EDGEQ_SCREENSHOTS, where somebody looks at them.
-"""
-
-import os
-import shutil
-from pathlib import Path
+"""The pages in a real browser: drawn, readable on a desk and on a phone, and a deploy driven from them."""
 
 import pytest
+from browser import WAIT_MS, overflow, shoot
 from sample_runs import MIXED, RUN, another
 
 from edgeq import _paths
@@ -16,25 +10,9 @@ from edgeq.dashboard import server
 from edgeq.results import Series, Store
 
 WIDTHS = {"desk": 1280, "phone": 390}
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader")
 PAGES = ("overview", "compare", "run", "live", "finetune", "zoo")
-WAIT_MS = 120_000
 DEPLOY_MS = 600_000
 DRAWN = "[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg"
-SHOTS = os.environ.get("EDGEQ_SCREENSHOTS")  # now: the tests begin without EDGEQ_* variables
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The system's browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -64,17 +42,6 @@ def settle(page):
     page.wait_for_function(
         "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(c => c.querySelector('canvas, svg'))"
     )
-
-
-def shoot(page, name):
-    if SHOTS:
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", animations="disabled", timeout=WAIT_MS)
-
-
-def overflow(page):
-    """Pixels by which the page is wider than its window."""
-    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
 
 
 @pytest.mark.long
