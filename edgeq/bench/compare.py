@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 ROUNDS = 16
-MAX_TURNS = 8  # of four blocks, in a round
+MAX_TURNS = 6  # of four blocks, in a round: about sqrt(variance of turns x cost of a load / the same of loads x turns)
 ROUND_S = 0.15
 BLOCK_S = 0.0025
 MIN_BLOCK, MAX_BLOCK = 3, 50

@@ -14,6 +14,7 @@ from edgeq._errors import FormatError, IntegrityError, NotFoundError, UsageError
 from edgeq._native.tune import head_logits, read_delta
 from edgeq.bench.tuned import tune_model, widened
 from edgeq.compile.layout import Tuning
+from edgeq.results import DeviceRecord, ModelRecord, Provenance, RunRecord, Store
 from edgeq.tune import Learner, Samples, Wishes
 from edgeq.tune.journal import Journal
 from edgeq.tune.samples import _arrays
@@ -247,3 +248,37 @@ def test_deltas_on_the_command_line(kept, capsys, tmp_path):
     assert cli.run(["delta", "rollback", "tiny"]) == 0
     assert f"delta {kept.id} rolled back" in capsys.readouterr().out
     assert cli.run(["delta", "apply", "other", str(tmp_path / "out")]) == 2
+
+
+def test_rolling_back_one_run_leaves_the_delta_of_another(kept, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEQ_DB", str(tmp_path / "results.db"))
+    digest = hashlib.sha256(kept.blob).hexdigest()
+    with Store.open() as store:
+        for learned in (digest, "ab" * 32, ""):
+            store.add_run(finetuned(learned))
+    deltas.activate(kept)
+    assert cli.run(["finetune", "--rollback", "2"]) == 0
+    assert f"delta abababababab of run 2 is not in use; delta {kept.id} is" in capsys.readouterr().out
+    assert deltas.in_use("tiny") == kept.id
+    assert cli.run(["finetune", "--rollback", "3"]) == 2
+    assert "run 3 kept no delta" in capsys.readouterr().err
+    assert cli.run(["finetune", "--rollback", "1"]) == 0
+    assert f"delta {kept.id} rolled back" in capsys.readouterr().out and deltas.in_use("tiny") is None
+
+
+def finetuned(delta_sha256: str) -> RunRecord:
+    return RunRecord(
+        device=DeviceRecord("laptop", "host", "x86_avx2"),
+        model=ModelRecord("tiny", "1", "ab" * 32, "shift", 1000),
+        verb="finetune",
+        backend="edgeq-runner",
+        target="executorch",
+        isa="x86_avx2",
+        threads=1,
+        started_utc="2026-01-01T00:00:00Z",
+        warmup=0,
+        n=10,
+        provenance=Provenance("0.1.0", "c0ffee"),
+        values=(),
+        details={"verdict": "kept", "delta_sha256": delta_sha256},
+    )
