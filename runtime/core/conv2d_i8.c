@@ -199,13 +199,14 @@ static void accumulate_line(const conv *c, const eq_tile *tile, eq_byte_patches 
     return;
   }
   const uint32_t outputs = c->groups > 1 ? c->group_outputs : tile->outputs;
+  const bool ones = c->kernels->accumulate_ones && eq_weight_bits(c->weights.type) == 0;
   for (uint32_t g = 0; g < c->groups;
        g++, p.x += c->tap) /* rising: lanes behind a group's last output are overwritten */
     for (uint32_t done = 0; done < outputs; done += EQ_BLOCK)
       for (unsigned half = 0; half < c->halves; half++, weights += c->tile_bytes)
-        c->kernels->accumulate(&p, pixels, (const int8_t *)weights, start_of(c, weights), half > 0,
-                               outputs - done < EQ_BLOCK ? outputs - done : EQ_BLOCK,
-                               acc + (size_t)g * c->group_outputs + done, pitch);
+        (ones ? c->kernels->accumulate_ones : c->kernels->accumulate)(
+            &p, pixels, (const int8_t *)weights, start_of(c, weights), half > 0,
+            outputs - done < EQ_BLOCK ? outputs - done : EQ_BLOCK, acc + (size_t)g * c->group_outputs + done, pitch);
 }
 
 static void accumulate(const void *operands, const eq_tile *tile, void *acc_memory, size_t pitch) {

@@ -43,6 +43,13 @@ typedef struct {
 } eq_packed_i4;
 enum { EQ_MOST_PIECE_STEPS = 32 }; /* of dot_packed_i4 */
 
+/* Ternary weights of EQ_BLOCK outputs as they are kept between calls (core/tiles_t2.h). */
+typedef struct {
+  const uint8_t *codes; /* [words][EQ_BLOCK][4] of two bits, w + 1 */
+  const int32_t *sums;  /* [EQ_BLOCK] of an output's weights */
+  uint32_t words;       /* sixteen inputs, four steps each */
+} eq_packed_t2;
+
 /* Rows of activations for 4-bit weights. */
 typedef struct {
   const uint8_t *x; /* [m][pitch], offset, in the order of a tile's steps */
@@ -70,6 +77,9 @@ typedef struct {
    * overwritten up to EQ_BLOCK */
   void (*accumulate)(const eq_byte_patches *p, uint32_t pixels, const int8_t *tile, const int32_t *start, bool more,
                      uint32_t outputs, int32_t *acc, size_t pitch);
+  /* The same for weights of -1, 0 and 1. NULL: no better than accumulate(). */
+  void (*accumulate_ones)(const eq_byte_patches *p, uint32_t pixels, const int8_t *tile, const int32_t *start,
+                          bool more, uint32_t outputs, int32_t *acc, size_t pitch);
   /* One input channel a group: w [rows * taps][count], acc [pixels][pitch], output first + i reads channel (first + i)
    * / multiplier; more: added to acc. */
   void (*depthwise)(const eq_byte_patches *p, uint32_t pixels, const int8_t *w, size_t w_pitch, uint32_t first,
@@ -97,6 +107,13 @@ typedef struct {
    */
   void (*dot_packed_i4)(const uint8_t *x, const float *step, const int32_t *sums, const eq_packed_i4 *w,
                         uint32_t pieces, uint32_t piece_steps, float *acc);
+
+  /* -> a tile, of 4 * words steps */
+  void (*expand_t2)(const eq_packed_t2 *from, int8_t *tile);
+  /* At most EQ_FEW_ROWS rows of plain activations x [rows][x_pitch], whole words, against packed weights; sums [rows]
+   * of x; acc [rows][pitch], EQ_BLOCK each. NULL: the set has no such product. */
+  void (*dot_packed_t2)(const uint8_t *x, size_t x_pitch, const int32_t *sums, uint32_t rows, const eq_packed_t2 *w,
+                        int32_t *acc, size_t pitch);
 
   void (*range)(const float *x, size_t count, float clip, float *least, float *most);
   /* min(max(rint(clipped x * scale), low), high) */

@@ -57,6 +57,16 @@ EQ_INT8_PRODUCTS(s4)
 EQ_INT8_PRODUCTS(i8)
 #undef EQ_INT8_PRODUCTS
 
+/* linear_t2i8 over weights that were tiled once, when they were loaded: `tiles` is eq_tiles_t2_bytes(o, k) bytes (0:
+ * refused; k below 2^19), 64-byte aligned, made of w [2][o][row(k)] by eq_tiles_t2() for the instruction set in use.
+ * Tiles of another set or shape are refused with EQ_BAD_ARGUMENT. */
+size_t eq_tiles_t2_bytes(uint32_t o, uint32_t k);
+eq_status eq_tiles_t2(uint32_t o, uint32_t k, const void *w, void *tiles);
+size_t eq_linear_t2i8_tiled_scratch(const eq_linear *op, const void *tiles, const eq_epilogue *e,
+                                    const eq_threads *threads);
+eq_status eq_linear_t2i8_tiled(const eq_linear *op, const int8_t *x, const void *tiles, const eq_epilogue *e,
+                               const eq_threads *threads, void *scratch, size_t scratch_bytes);
+
 /* 4-bit codes in groups along k: w = (code - zero) * scale. Row o of `codes` holds k codes, even k in the low nibble,
  * row = eq_row_bytes(4 * k) bytes; G = ceil(k / group) groups. */
 typedef enum { EQ_ZERO_EIGHT = 0, EQ_ZERO_U4, EQ_ZERO_F16 } eq_zero_kind;

@@ -179,6 +179,11 @@ static void tile_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t
   pair_up(to->tile, to->steps);
 }
 
+static void expand_t2(const eq_packed_t2 *from, int8_t *to) {
+  expand_t2_plain(from, to);
+  pair_up(to, from->words * 4);
+}
+
 static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
   const uint8_t *codes = from->codes;
   int8_t *w = to->tile;
@@ -198,4 +203,4 @@ static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
     }
 }
 
-const eq_integer_kernels eq_integer_neon_i8mm = EQ_INTEGER_TABLE(false);
+const eq_integer_kernels eq_integer_neon_i8mm = EQ_INTEGER_TABLE(false, );

@@ -124,6 +124,24 @@ static void depthwise(const eq_byte_patches *p, uint32_t pixels, const int8_t *w
   }
 }
 
+/* ---- ternary weights ---- */
+
+__attribute__((unused)) static void expand_t2_plain(const eq_packed_t2 *from, int8_t *tile) {
+  enum { PANEL = EQ_LANES * EQ_STEP, PANELS = EQ_BLOCK / EQ_LANES };
+  const size_t panel_bytes = (size_t)from->words * 4 * PANEL;
+  const uint8_t *restrict codes = from->codes;
+  for (uint32_t word = 0; word < from->words; word++)
+    for (uint32_t panel = 0; panel < PANELS; panel++, codes += PANEL) {
+      int8_t *restrict to = tile + panel * panel_bytes + (size_t)word * 4 * PANEL;
+      for (int i = 0; i < PANEL; i++) {
+        to[i] = (int8_t)((codes[i] & 3) - 1);
+        to[PANEL + i] = (int8_t)((codes[i] >> 2 & 3) - 1);
+        to[2 * PANEL + i] = (int8_t)((codes[i] >> 4 & 3) - 1);
+        to[3 * PANEL + i] = (int8_t)((codes[i] >> 6) - 1);
+      }
+    }
+}
+
 /* ---- 4-bit weights ---- */
 
 /* Scales, and zeros where they are fractions, of `outputs` outputs: [pieces][EQ_BLOCK]. */
@@ -244,20 +262,20 @@ static void codes_between(const float *x, size_t count, float clip, float least,
 }
 
 /* The table of a set that calls its functions so. */
-#define EQ_INTEGER_TABLE(holds_halves)                                                                                 \
-  {                                                                                                                    \
-      .offset = OFFSET,                                                                                                \
-      .narrow = (holds_halves),                                                                                        \
-      .shift = shift,                                                                                                  \
-      .split = split,                                                                                                  \
-      .decode = decode,                                                                                                \
-      .tile = tile,                                                                                                    \
-      .accumulate = product,                                                                                           \
-      .depthwise = depthwise,                                                                                          \
-      .tile_i4 = tile_i4,                                                                                              \
-      .accumulate_i4 = product_i4,                                                                                     \
-      .expand_i4 = expand_i4,                                                                                          \
-      .range = range,                                                                                                  \
-      .codes = codes,                                                                                                  \
-      .codes_between = codes_between,                                                                                  \
-  }
+#define EQ_INTEGER_TABLE(holds_halves, ...)                                                                            \
+  {.offset = OFFSET,                                                                                                   \
+   .narrow = (holds_halves),                                                                                           \
+   .shift = shift,                                                                                                     \
+   .split = split,                                                                                                     \
+   .decode = decode,                                                                                                   \
+   .tile = tile,                                                                                                       \
+   .accumulate = product,                                                                                              \
+   .depthwise = depthwise,                                                                                             \
+   .tile_i4 = tile_i4,                                                                                                 \
+   .accumulate_i4 = product_i4,                                                                                        \
+   .expand_i4 = expand_i4,                                                                                             \
+   .expand_t2 = expand_t2,                                                                                             \
+   .range = range,                                                                                                     \
+   .codes = codes,                                                                                                     \
+   .codes_between = codes_between,                                                                                     \
+   __VA_ARGS__}

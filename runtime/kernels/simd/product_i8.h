@@ -30,7 +30,9 @@ static void product(const eq_byte_patches *p, uint32_t pixels, const int8_t *w, 
     uint32_t i = 0;
     for (; i + PRODUCT_PIXELS <= pixels; i += PRODUCT_PIXELS)
       product_block(p, p->x + i * p->pixel, PRODUCT_PIXELS, w, start + o, more, acc + i * pitch + o, pitch);
-    for (; i < pixels; i++) product_block(p, p->x + i * p->pixel, 1, w, start + o, more, acc + i * pitch + o, pitch);
+    for (; i + 2 <= pixels; i += 2)
+      product_block(p, p->x + i * p->pixel, 2, w, start + o, more, acc + i * pitch + o, pitch);
+    if (i < pixels) product_block(p, p->x + i * p->pixel, 1, w, start + o, more, acc + i * pitch + o, pitch);
   }
 }
 
@@ -63,7 +65,8 @@ static void product_i4(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, 
   for (uint32_t o = 0; o < outputs; o += EQ_LANES) {
     uint32_t i = 0;
     for (; i + PRODUCT_PIXELS <= rows; i += PRODUCT_PIXELS) groups_block(x, i, PRODUCT_PIXELS, t, o, acc, pitch);
-    for (; i < rows; i++) groups_block(x, i, 1, t, o, acc, pitch);
+    for (; i + 2 <= rows; i += 2) groups_block(x, i, 2, t, o, acc, pitch);
+    if (i < rows) groups_block(x, i, 1, t, o, acc, pitch);
   }
 }
 
@@ -74,6 +77,8 @@ static void tile(const int8_t *rows, uint32_t outputs, uint32_t steps, int8_t *t
 static void tile_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t outputs, const eq_tile_i4 *to) {
   tile_i4_plain(w, k, first, outputs, OFFSET, to);
 }
+
+static void expand_t2(const eq_packed_t2 *from, int8_t *tile) { expand_t2_plain(from, tile); }
 
 /* Packed codes -> a tile and its starts. */
 static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {

@@ -3,6 +3,7 @@
 
 #include "kernels/simd/integer.h"
 #include "linear_i4i8.h"
+#include "packed_t2.h"
 #include "transpose.h"
 
 enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP };
@@ -227,6 +228,8 @@ const eq_integer_kernels eq_integer_avx512 = {
     .dot_i4 = eq_dot_i4i8_avx512,
     .expand_i4 = eq_expand_i4_avx512,
     .dot_packed_i4 = eq_dot_packed_i4_avx512,
+    .expand_t2 = expand_t2_plain,
+    .dot_packed_t2 = eq_dot_packed_t2_avx512,
     .range = range,
     .codes = codes,
     .codes_between = codes_between,
