@@ -191,7 +191,7 @@ static void random_int8(problem *p) {
 }
 
 /* Halves around 1, none of them infinite or NaN. */
-static const uint16_t *halves(size_t count) {
+static uint16_t *halves(size_t count) {
   uint16_t *p = take(count * sizeof *p);
   for (size_t i = 0; i < count; i++) p[i] = chance(5) ? (uint16_t)below(1024) : (uint16_t)(bits32() & 0x83ff) | 0x3800;
   return p;
@@ -206,7 +206,9 @@ static void random_groups(problem *p) {
   const uint32_t groups = (l->k - 1) / p->groups.group + 1;
   p->groups.zero_kind = (eq_zero_kind)below(3);
   p->groups.codes = bytes(l->o * eq_row_bytes(4 * l->k));
-  p->groups.scale = halves((size_t)l->o * groups);
+  uint16_t *scale = halves((size_t)l->o * groups);
+  if (chance(5)) scale[below(l->o * groups)] = (uint16_t)ONE_OF(0x7c00, 0xfc00); /* infinite */
+  p->groups.scale = scale;
   if (p->groups.zero_kind == EQ_ZERO_U4) p->groups.zero = bytes((size_t)l->o * (groups / 2 + groups % 2));
   if (p->groups.zero_kind == EQ_ZERO_F16) p->groups.zero = halves((size_t)l->o * groups);
   if (p->groups.group % 32 == 0 && chance(30)) p->block_step = floats((size_t)l->m * ((l->k - 1) / 32 + 1));
