@@ -13,7 +13,7 @@ SIGNATURES = {
     "unsigned": "⚠ not signed: nobody vouches for the package",
     None: "- no package was involved",
 }
-HEADLINE = ("latency_p50", "instructions", "top1", "f1", "energy")
+HEADLINE = ("latency_p50", "instructions", "top1", "phoneme_error_rate", "mean_cosine", "energy")
 METRICS = {
     "latency_p50": "Latency, median",
     "latency_p90": "Latency, 90th percentile",
