@@ -88,14 +88,17 @@ static int8_t narrow(int32_t sum, int32_t multiplier) {
   return (int8_t)(v < 0 ? 0 : v > 127 ? 127 : v);
 }
 
-static size_t window(const int8_conv *op) { return (size_t)op->k * op->k * op->c; }
-size_t int8_conv_scratch(const int8_conv *op) { return 2 * window(op) * sizeof(int16_t); }
+static uint32_t outputs(uint32_t extent, uint32_t stride) { return (extent + stride - 1) / stride; }
+static uint32_t before(uint32_t extent, const int8_conv *op) { /* taps in front of the image */
+  const uint32_t seen = (outputs(extent, op->stride) - 1) * op->stride + op->k;
+  return seen > extent ? (seen - extent) / 2 : 0;
+}
 
 static void look(const int8_conv *op, const int8_t *x, uint32_t y, uint32_t px, pair *to) {
-  const uint32_t pad = op->stride == 1 ? op->k / 2 : 0; /* even extents */
+  const uint32_t top = y * op->stride - before(op->h, op), left = px * op->stride - before(op->w, op);
   for (uint32_t ky = 0; ky < op->k; ky++)
     for (uint32_t kx = 0; kx < op->k; kx++, to += op->c) {
-      const uint32_t iy = y * op->stride + ky - pad, ix = px * op->stride + kx - pad; /* -1 wraps far past the end */
+      const uint32_t iy = top + ky, ix = left + kx; /* -1 wraps far past the end */
       if (iy < op->h && ix < op->w)
         widen(x + ((size_t)iy * op->w + ix) * op->c, op->c, to, 4);
       else
@@ -103,24 +106,31 @@ static void look(const int8_conv *op, const int8_t *x, uint32_t y, uint32_t px, 
     }
 }
 
+/* Calls what is done with the sums of outputs o and o + 1 at pixels i and next. */
+#define EACH(then)                                                                                                     \
+  const uint32_t size = op->k * op->k * op->c, out_w = outputs(op->w, op->stride),                                     \
+                 pixels = outputs(op->h, op->stride) * out_w;                                                          \
+  pair *const p = scratch;                                                                                             \
+  for (uint32_t i = 0; i < pixels; i += 2, out += 2 * op->o) {                                                         \
+    const uint32_t next = i + 1 < pixels ? i + 1 : i; /* an odd last one is done twice */                              \
+    look(op, x, i / out_w, i % out_w, p);                                                                              \
+    look(op, x, next / out_w, next % out_w, p + 2);                                                                    \
+    for (uint32_t o = 0; o < op->o; o += 2) {                                                                          \
+      int32_t sums[4];                                                                                                 \
+      const int8_t *weights = w + (size_t)o * size;                                                                    \
+      four(p, weights, weights + size, size, sums);                                                                    \
+      const size_t other = (next - i) * op->o + o;                                                                     \
+      then                                                                                                             \
+    }                                                                                                                  \
+  }
+
+void int8_conv_sums(const int8_conv *op, const int8_t *x, const int8_t *w, int32_t *out, void *scratch) {
+  EACH(out[o] = sums[0]; out[o + 1] = sums[1]; out[other] = sums[2]; out[other + 1] = sums[3];)
+}
+
 void int8_conv_run(const int8_conv *op, const int8_t *x, const int8_t *w, const int32_t *bias,
                    const int32_t *multiplier, int8_t *out, void *scratch) {
-  const uint32_t size = (uint32_t)window(op), out_h = op->h / op->stride, out_w = op->w / op->stride;
-  const uint32_t pixels = out_h * out_w;
-  pair *const p = scratch;
-  for (uint32_t i = 0; i < pixels; i += 2, out += 2 * op->o) {
-    const uint32_t next = i + 1 < pixels ? i + 1 : i; /* an odd last one is done twice */
-    look(op, x, i / out_w, i % out_w, p);
-    look(op, x, next / out_w, next % out_w, p + 2);
-    int8_t *const other = out + (next - i) * op->o;
-    for (uint32_t o = 0; o < op->o; o += 2) {
-      int32_t sums[4];
-      const int8_t *weights = w + (size_t)o * size;
-      four(p, weights, weights + size, size, sums);
-      out[o] = narrow(sums[0] + bias[o], multiplier[o]);
-      out[o + 1] = narrow(sums[1] + bias[o + 1], multiplier[o + 1]);
-      other[o] = narrow(sums[2] + bias[o], multiplier[o]);
-      other[o + 1] = narrow(sums[3] + bias[o + 1], multiplier[o + 1]);
-    }
-  }
+  EACH(out[o] = narrow(sums[0] + bias[o], multiplier[o]); out[o + 1] = narrow(sums[1] + bias[o + 1], multiplier[o + 1]);
+       out[other] = narrow(sums[2] + bias[o], multiplier[o]);
+       out[other + 1] = narrow(sums[3] + bias[o + 1], multiplier[o + 1]);)
 }

@@ -6,12 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* SAME windows, one image. x [h][w][c], w [o][k][k][c], out [h / stride][w / stride][o] =
- * clamp((sum + bias[o]) * multiplier[o] >> 31, 0, 127); c a multiple of 4, o of 2 */
+/* SAME windows, one image. x [h][w][c], w [o][k][k][c], out [h / stride][w / stride][o], rounded up; c a multiple of 4,
+ * o of 2. Scratch: 4 k k c bytes */
 typedef struct {
   uint32_t h, w, c, o, k, stride;
 } int8_conv;
-size_t int8_conv_scratch(const int8_conv *op);
+void int8_conv_sums(const int8_conv *op, const int8_t *x, const int8_t *w, int32_t *out, void *scratch);
+/* out = clamp((sum + bias[o]) * multiplier[o] >> 31, 0, 127) */
 void int8_conv_run(const int8_conv *op, const int8_t *x, const int8_t *w, const int32_t *bias,
                    const int32_t *multiplier, int8_t *out, void *scratch);
 
