@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-KEPT = {"EDGEQ_LIBRARY", "EDGEQ_EXECUTORCH", "EDGEQ_LITERT", "EDGEQ_AGENT", "EDGEQ_ISA", "EDGEQ_DATA"}
+KEPT = {f"EDGEQ_{what}" for what in ("LIBRARY", "EXECUTORCH", "LITERT", "AGENT", "ISA", "DATA", "TEST_MINILM")}
 
 
 @pytest.fixture(autouse=True)

@@ -186,7 +186,7 @@ class _Method(Lowering):
             if argument is None:
                 words += [_NONE, 0]
             elif isinstance(argument, Node):
-                words += [_TENSOR, len(tensors)]
+                words += [_TENSOR, int(isinstance(self.value(argument), Tensor))]
                 tensors.append(self.live(argument).index)
             elif isinstance(argument, float):
                 words += [_FLOAT, struct.unpack("<i", struct.pack("<f", argument))[0]]

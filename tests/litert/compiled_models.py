@@ -21,7 +21,8 @@ class TensorType(ct.Structure):
 
 
 class CompiledModel:
-    def __init__(self, tflite: bytes) -> None:
+    def __init__(self, tflite: bytes, *, registered: bool = False) -> None:
+        """registered: EdgeQ's delegate computes, else its kernels do."""
         self._lib = ct.CDLL(str(Path(ai_edge_litert.__file__).parent / "libLiteRt.so"), mode=ct.RTLD_GLOBAL)
         self._edgeq = ct.CDLL(str(_paths.native("libedgeq_litert.so", "EDGEQ_LITERT")))
         self._edgeq.edgeq_litert_open.restype = ct.c_void_p
@@ -34,6 +35,7 @@ class CompiledModel:
         self._env, self._model, self._compiled = ct.c_void_p(), ct.c_void_p(), ct.c_void_p()
         options = ct.c_void_p()
         self._call("CreateEnvironment", 0, None, ct.byref(self._env))
+        assert not registered or self._edgeq.edgeq_litert_register(self._env, 1) == 0
         size = ct.c_size_t(len(tflite))
         self._call(
             "CreateModelFromBuffer", self._env, ct.c_void_p(self._bytes.ctypes.data), size, ct.byref(self._model)

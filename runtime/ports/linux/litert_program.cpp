@@ -45,6 +45,7 @@ struct Litert {
   int (*add)(void *, void *);
   void (*close)(void *);
   const char *(*why)(void *);
+  int (*enlist)(void *, unsigned);
 
   void *environment = nullptr;
   unsigned threads = 1;
@@ -91,9 +92,11 @@ bool Litert::load() {
                      FIND(GetRankedTensorType) && FIND(CreateManagedTensorBuffer) && FIND(DestroyTensorBuffer) &&
                      FIND(LockTensorBuffer) && FIND(UnlockTensorBuffer) && FIND(RunCompiledModel) &&
                      find(operators, "edgeq_litert_open", &open) && find(operators, "edgeq_litert_add", &add) &&
-                     find(operators, "edgeq_litert_close", &close) && find(operators, "edgeq_litert_why", &why);
+                     find(operators, "edgeq_litert_close", &close) && find(operators, "edgeq_litert_why", &why) &&
+                     find(operators, "edgeq_litert_register", &enlist);
 #undef FIND
   if (found && CreateEnvironment(0, nullptr, &environment) != 0) fault = "no environment";
+  if (environment) enlist(environment, threads);
   return environment != nullptr;
 }
 

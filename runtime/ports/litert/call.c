@@ -146,7 +146,7 @@ void eql_finish(eql_call *c, eq_status status) {
 }
 
 void *eql_tiles_to_make(eql_call *c, const eql_tensor *w, size_t bytes) {
-  if (c->compute || c->untiled || !w->known || c->fault) return NULL;
+  if (c->compute || !w->known || c->fault) return NULL;
   c->tile_bytes = bytes;
   return c->tiles_to_make;
 }

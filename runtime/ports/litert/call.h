@@ -7,8 +7,8 @@
  *
  * A node's last input is `params`, const int32: the version of this agreement, the number of arguments of the
  * operator's schema (edgeq/ops), then a kind and a value for each, then any number of zeros (see compiled_model.c).
- * Tensors are the node's other inputs in order; what is None has no input. Results that are not wanted have no
- * output. */
+ * A tensor's value is 1 for a constant of the model, which may be tiled for later calls, else 0. Tensors are the node's
+ * other inputs in order; what is None has no input. Results that are not wanted have no output. */
 #ifndef EDGEQ_LITERT_CALL_H
 #define EDGEQ_LITERT_CALL_H
 
@@ -40,7 +40,6 @@ typedef struct eql_call {
   uint32_t output_count, next_output;
   bool compute;
   bool untyped;      /* prepared from shapes alone: any element type will do */
-  bool untiled;      /* weights are not tiled for later calls */
   const char *fault; /* the first one, NULL: none */
   const eq_threads *threads;
   size_t scratch_bytes; /* what the operator wants */

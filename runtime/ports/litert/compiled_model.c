@@ -1,7 +1,8 @@
 /* The operators as kernels of LiteRT's compiled models. There one kernel serves all nodes of a name, and is told shapes
  * alone when it must say how large its results are. So a node carries its params twice: as an input, whose length is
  * another one for each different content (zeros follow), and as options, which init gets; the length leads from the
- * shapes to the content. What it computes from is the input. */
+ * shapes to the content. What it computes from is the input. Nor is a kernel told which node calls: it knows a node by
+ * its params, the extents of its inputs and where its constants lie, and keeps their tiles under that. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "compiled_model_abi.h"
 
@@ -10,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "delegate.h"
 #include "edgeq_litert.h"
 #include "node.h"
 #include "team.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { MOST_CONTENTS = 4096, WORD = sizeof(int32_t) };
+enum { MOST_CONTENTS = 4096, MOST_NODES = 4096, WORD = sizeof(int32_t) };
 
 static const char *opening_fault;
 
@@ -26,11 +28,19 @@ typedef struct {
 } content;
 
 typedef struct {
+  size_t words;
+  uint32_t inputs;
+  eql_tensor in[EQL_INPUTS]; /* known: a constant */
+  eql_memory tiles;
+} node;
+
+typedef struct {
   const eql_entry *op;
   edgeq_litert *owner;
-  eql_node state;
   content *contents;
   size_t count, room;
+  node **nodes;
+  size_t node_count, node_room;
 } kernel;
 
 struct edgeq_litert {
@@ -42,6 +52,7 @@ struct edgeq_litert {
   eq_threads *team;
   kernel *kernels;
   size_t count;
+  eql_memory scratch; /* of whichever node runs */
   char why[192];
   bool failed;
 };
@@ -53,19 +64,24 @@ static void fail(kernel *k, const char *why) {
   e->failed = true;
 }
 
+/* items, with room for one more; NULL: there is no memory, and items is as it was. */
+static void *with_room(void *items, size_t count, size_t *room, size_t item_bytes) {
+  if (count < *room) return items;
+  const size_t wanted = *room ? 2 * *room : 8;
+  void *more = realloc(items, wanted * item_bytes);
+  if (more) *room = wanted;
+  return more;
+}
+
 static lrt_status kernel_init(void *user, const void *options, size_t size) {
   kernel *k = user;
   const size_t words = size / WORD;
   for (size_t i = 0; i < k->count; i++)
     if (k->contents[i].words == words) return 0;
   if (!options || words < 2 || k->count == MOST_CONTENTS) return LRT_INVALID_ARGUMENT;
-  if (k->count == k->room) {
-    const size_t room = k->room ? 2 * k->room : 8;
-    content *more = realloc(k->contents, room * sizeof *more);
-    if (!more) return LRT_RUNTIME_FAILURE;
-    k->contents = more;
-    k->room = room;
-  }
+  content *contents = with_room(k->contents, k->count, &k->room, sizeof *contents);
+  if (!contents) return LRT_RUNTIME_FAILURE;
+  k->contents = contents;
   int32_t *params = malloc(words * WORD);
   if (!params) return LRT_RUNTIME_FAILURE;
   memcpy(params, options, words * WORD);
@@ -122,25 +138,68 @@ static bool take(const edgeq_litert *e, lrt_buffer buffer, int mode, eql_tensor 
   return true;
 }
 
+/* Among the inputs, only the model's constants are known before the call. */
+static void know_constants(eql_call *c) {
+  for (uint32_t i = 0, input = 0; i < c->argument_count && input < c->input_count; i++)
+    if (c->arguments[2 * i] == EQL_TENSOR) c->inputs[input++].known = c->arguments[2 * i + 1] == 1;
+}
+
+static bool is_same(const eql_tensor *a, const eql_tensor *b) {
+  return a->type == b->type && a->rank == b->rank && a->known == b->known && (!a->known || a->data == b->data) &&
+         !memcmp(a->size, b->size, a->rank * sizeof *a->size);
+}
+
+static const node *find(const kernel *k, const eql_call *c, size_t words) {
+  for (size_t i = 0; i < k->node_count; i++) {
+    const node *n = k->nodes[i];
+    bool same = n->words == words && n->inputs == c->input_count;
+    for (uint32_t j = 0; same && j < n->inputs; j++) same = is_same(&n->in[j], &c->inputs[j]);
+    if (same) return n;
+  }
+  return NULL;
+}
+
+/* A node seen for the first time, prepared. NULL: c->fault says why. */
+static const node *meet(kernel *k, eql_call *c, size_t words) {
+  node **nodes = k->node_count < MOST_NODES ? with_room(k->nodes, k->node_count, &k->node_room, sizeof *nodes) : NULL;
+  if (nodes) k->nodes = nodes;
+  node *n = nodes ? calloc(1, sizeof *n) : NULL;
+  if (!n) {
+    eql_fail(c, "no memory, or too many nodes of one name");
+    return NULL;
+  }
+  n->words = words;
+  n->inputs = c->input_count;
+  memcpy(n->in, c->inputs, sizeof n->in);
+  if (!eql_node_prepare(&k->owner->scratch, &n->tiles, k->op->run, c)) {
+    eql_release(&n->tiles);
+    free(n);
+    return NULL;
+  }
+  return k->nodes[k->node_count++] = n;
+}
+
 static void run_locked(kernel *k, eql_call *call, const eql_tensor *params) {
   if (params->type != EQL_I32 || params->rank != 1) {
     eql_fail(call, "the last input must be params, int32");
     return;
   }
   if (!eql_take_params(call, params->data, params->count)) return;
-  eql_call rehearsal = *call; /* tells how much scratch these shapes want */
-  if (!eql_node_prepare(&k->state, k->op->run, &rehearsal)) {
+  eql_call rehearsal = *call;
+  know_constants(&rehearsal);
+  const node *n = find(k, &rehearsal, params->count);
+  if (!n) n = meet(k, &rehearsal, params->count);
+  if (n)
+    eql_node_run(&k->owner->scratch, &n->tiles, k->op->run, call);
+  else
     eql_fail(call, rehearsal.fault);
-    return;
-  }
-  eql_node_run(&k->state, k->op->run, call);
 }
 
 static lrt_status kernel_run(void *user, size_t inputs, const lrt_buffer *in, size_t outputs, lrt_buffer *out) {
   kernel *k = user;
   const edgeq_litert *e = k->owner;
   eql_tensor params = {0};
-  eql_call call = {.threads = e->team, .untiled = true};
+  eql_call call = {.threads = e->team};
   size_t taken = 0, given = 0;
   if (inputs < 1 || inputs > EQL_INPUTS + 1 || outputs > EQL_OUTPUTS) eql_fail(&call, "too many inputs or outputs");
   for (; !call.fault && taken < inputs; taken++)
@@ -221,8 +280,13 @@ EXPORT void edgeq_litert_close(edgeq_litert *e) {
     kernel *k = &e->kernels[i];
     for (size_t j = 0; j < k->count; j++) free(k->contents[j].params);
     free(k->contents);
-    eql_node_clear(&k->state);
+    for (size_t j = 0; j < k->node_count; j++) {
+      eql_release(&k->nodes[j]->tiles);
+      free(k->nodes[j]);
+    }
+    free(k->nodes);
   }
+  eql_release(&e->scratch);
   eql_team_close(e->team);
   free(e->kernels);
   free(e);
@@ -230,7 +294,7 @@ EXPORT void edgeq_litert_close(edgeq_litert *e) {
 
 EXPORT const char *edgeq_litert_why(edgeq_litert *e) {
   if (!e) return opening_fault;
-  if (!e->failed) return NULL;
+  if (!e->failed) return eql_delegate_fault();
   e->failed = false;
   return e->why;
 }

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "delegate.h"
 #include "edgeq_litert.h"
 #include "node.h"
 #include "team.h"
-#include "tflite_abi.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -23,14 +23,24 @@ typedef struct {
 typedef struct {
   const eql_entry *op;
   delegate *owner;
-  eql_node state;
+  eql_memory scratch, tiles;
   int inputs, outputs; /* numbers of tensors, params being the last input */
   int in[EQL_INPUTS + 1], out[EQL_OUTPUTS];
   eql_tensor unread[EQL_OUTPUTS]; /* results that no node reads: the runtime gives them no memory, we do; else type 0 */
 } kernel;
 
+static _Thread_local char last_fault[192];
+
+const char *eql_delegate_fault(void) {
+  static _Thread_local char told[sizeof last_fault];
+  memcpy(told, last_fault, sizeof told);
+  *last_fault = 0;
+  return *told ? told : NULL;
+}
+
 static tf_status refuse(tf_context *c, const kernel *k, const char *why) {
-  c->report_error(c, "%s: %s\n", k->op->name, why);
+  snprintf(last_fault, sizeof last_fault, "%s: %s", k->op->name, why);
+  c->report_error(c, "%s\n", last_fault);
   return 1;
 }
 
@@ -95,7 +105,7 @@ static tf_status kernel_prepare(tf_context *c, tf_node *node) {
     if (k->out[i] < 0 || (size_t)k->out[i] >= c->tensors_size) return refuse(c, k, "an output is missing");
     call.outputs[i].type = c->tensors[k->out[i]].type;
   }
-  if (!eql_node_prepare(&k->state, k->op->run, &call)) return refuse(c, k, call.fault);
+  if (!eql_node_prepare(&k->scratch, &k->tiles, k->op->run, &call)) return refuse(c, k, call.fault);
   clear_unread(k);
   for (int i = 0; i < k->outputs; i++) {
     eql_tensor *made = &call.outputs[i];
@@ -120,7 +130,7 @@ static tf_status kernel_invoke(tf_context *c, tf_node *node) {
     else if (!take_tensor(c, k->out[i], true, &call.outputs[i]))
       return refuse(c, k, "an output has another byte count than its shape");
   }
-  return eql_node_run(&k->state, k->op->run, &call) ? 0 : refuse(c, k, call.fault);
+  return eql_node_run(&k->scratch, &k->tiles, k->op->run, &call) ? 0 : refuse(c, k, call.fault);
 }
 
 static const eql_entry *operator_of(const tf_registration *r) {
@@ -153,7 +163,8 @@ static void kernel_free(tf_context *c, void *state) {
   (void)c;
   kernel *k = state;
   if (!k) return;
-  eql_node_clear(&k->state);
+  eql_release(&k->scratch);
+  eql_release(&k->tiles);
   clear_unread(k);
   free(k);
 }
@@ -213,8 +224,6 @@ EXPORT void tflite_plugin_destroy_delegate(tf_delegate *face) {
   free(d);
 }
 
-/* Options: threads, 1 to 256; without it EDGEQ_THREADS, and without that what the runtime recommends. NULL with a
- * report for an option or an environment that cannot be obeyed. */
 EXPORT tf_delegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values, size_t count,
                                                   void (*report_error)(const char *)) {
   const char *fault = eql_use_environment();

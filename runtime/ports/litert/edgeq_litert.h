@@ -30,6 +30,10 @@ void edgeq_litert_close(edgeq_litert *edgeq);
 /* LiteRT does not look at what an operator returns. An operator that cannot do its work fills its results with 0xff
  * bytes (NaN) and leaves a line here, until it is asked for; NULL: all went well. */
 const char *edgeq_litert_why(edgeq_litert *edgeq);
+/* Once for an environment, before its first model: its compiled models then execute our nodes at the cost of the
+ * interpreter's, by a delegate. The functions that this needs are LiteRT 2.3's; 0, or LiteRT's status, and then all
+ * runs as without. */
+int edgeq_litert_register(void *environment, unsigned threads);
 /* Custom codes of the operators, in order; NULL after the last. */
 const char *edgeq_litert_operator(size_t index);
 /* The instruction set in use. */

@@ -10,40 +10,39 @@ void *eql_aligned(size_t size) {
   return posix_memalign(&memory, LINE, size ? size : 1) ? NULL : memory;
 }
 
-/* Memory of at least `size` bytes in place of what was there. */
-static bool grow(void **memory, size_t *have, size_t size) {
-  if (size <= *have) return true;
-  free(*memory);
-  *memory = eql_aligned(size);
-  *have = *memory ? size : 0;
-  return *memory != NULL;
+/* At least `size` bytes in place of what was there. */
+static bool grow(eql_memory *memory, size_t size) {
+  if (size <= memory->bytes) return true;
+  free(memory->data);
+  memory->data = eql_aligned(size);
+  memory->bytes = memory->data ? size : 0;
+  return memory->data != NULL;
 }
 
-bool eql_node_prepare(eql_node *node, eql_operator run, eql_call *c) {
+bool eql_node_prepare(eql_memory *scratch, eql_memory *tiles, eql_operator run, eql_call *c) {
   c->compute = false;
   const eql_call before = *c;
   run(c);
   if (!c->fault && c->tile_bytes) {
-    if (!grow(&node->tiles, &node->tile_bytes, c->tile_bytes)) return eql_fail(c, "no memory for tiled weights");
+    if (!grow(tiles, c->tile_bytes)) return eql_fail(c, "no memory for tiled weights");
     *c = before;
-    c->tiles_to_make = node->tiles;
+    c->tiles_to_make = tiles->data;
     run(c);
   }
   if (c->fault) return false;
-  return grow(&node->scratch, &node->scratch_bytes, c->scratch_bytes) || eql_fail(c, "no memory for scratch");
+  return grow(scratch, c->scratch_bytes) || eql_fail(c, "no memory for scratch");
 }
 
-bool eql_node_run(const eql_node *node, eql_operator run, eql_call *c) {
+bool eql_node_run(const eql_memory *scratch, const eql_memory *tiles, eql_operator run, eql_call *c) {
   c->compute = true;
-  c->scratch = node->scratch;
-  c->scratch_bytes = node->scratch_bytes;
-  c->tiles = node->tiles;
+  c->scratch = scratch->data;
+  c->scratch_bytes = scratch->bytes;
+  c->tiles = tiles->data;
   run(c);
   return !c->fault;
 }
 
-void eql_node_clear(eql_node *node) {
-  free(node->scratch);
-  free(node->tiles);
-  *node = (eql_node){0};
+void eql_release(eql_memory *memory) {
+  free(memory->data);
+  *memory = (eql_memory){0};
 }

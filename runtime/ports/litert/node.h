@@ -5,16 +5,16 @@
 #include "operators.h"
 
 typedef struct {
-  void *scratch, *tiles;
-  size_t scratch_bytes, tile_bytes;
-} eql_node;
+  void *data; /* 64-byte aligned, or NULL */
+  size_t bytes;
+} eql_memory;
 
-/* c holds params, inputs and the outputs' element types. Learns the outputs' shapes, gets scratch, tiles weights.
- * False: c->fault says why. */
-bool eql_node_prepare(eql_node *node, eql_operator run, eql_call *c);
+/* c holds params, inputs and the outputs' element types. Learns the outputs' shapes, tiles weights that are known,
+ * and sees to it that there is scratch. False: c->fault says why. */
+bool eql_node_prepare(eql_memory *scratch, eql_memory *tiles, eql_operator run, eql_call *c);
 /* c holds params, inputs and outputs, all with data. False: c->fault says why. */
-bool eql_node_run(const eql_node *node, eql_operator run, eql_call *c);
-void eql_node_clear(eql_node *node);
+bool eql_node_run(const eql_memory *scratch, const eql_memory *tiles, eql_operator run, eql_call *c);
+void eql_release(eql_memory *memory);
 
 /* size bytes at a multiple of 64; NULL: there are none. Released by free(). */
 void *eql_aligned(size_t size);

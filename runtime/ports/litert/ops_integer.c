@@ -26,11 +26,12 @@ static void quantise_rows_i8(eql_call *c) {
     eql_finish(c, eq_quantise_i8(&q, eql_floats(x), m, k, out, steps, asymmetric ? steps + m : NULL));
 }
 
-/* An operator of one weight and one activation type; planes 0: weights are int8 or float. */
+/* An operator of one weight and one activation type; planes 0: weights are int8 or float; tiled: constant ones are. */
 #define EQL_PRODUCT(operation, geometry)                                                                               \
   typedef struct {                                                                                                     \
     int x_type, w_type;                                                                                                \
     uint32_t planes;                                                                                                   \
+    bool tiled;                                                                                                        \
     size_t (*scratch)(const geometry *, const eq_epilogue *, const eq_threads *);                                      \
     eq_status (*run)(const geometry *, const void *, const void *, const eq_epilogue *, const eq_threads *, void *,    \
                      size_t);                                                                                          \
@@ -47,13 +48,15 @@ EQL_PRODUCT(linear, eq_linear)
 #define EQL_CONV2D(types, element, x_type, w_type, planes)                                                             \
   EQL_RUN(conv2d, eq_conv2d, types, element)                                                                           \
   static void conv2d_##types(eql_call *c) {                                                                            \
-    static const conv2d_product product = {x_type, w_type, planes, eq_conv2d_##types##_scratch, conv2d_##types##_any}; \
+    static const conv2d_product product = {                                                                            \
+        x_type, w_type, planes, false, eq_conv2d_##types##_scratch, conv2d_##types##_any};                             \
     conv2d(c, &product);                                                                                               \
   }
-#define EQL_LINEAR(types, element, x_type, w_type, planes)                                                             \
+#define EQL_LINEAR(types, element, x_type, w_type, planes, tiled)                                                      \
   EQL_RUN(linear, eq_linear, types, element)                                                                           \
   static void linear_##types(eql_call *c) {                                                                            \
-    static const linear_product product = {x_type, w_type, planes, eq_linear_##types##_scratch, linear_##types##_any}; \
+    static const linear_product product = {                                                                            \
+        x_type, w_type, planes, tiled, eq_linear_##types##_scratch, linear_##types##_any};                             \
     linear(c, &product);                                                                                               \
   }
 
@@ -117,8 +120,15 @@ static void linear(eql_call *c, const linear_product *p) {
   eql_take_row_outs(c, x, 0, op.o, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
   if (c->fault) return;
   const eq_threads *threads = eql_threads(c, (uint64_t)op.m * op.o * op.k);
-  const size_t bytes = p->scratch(&op, &e, threads);
-  if (eql_ready(c, bytes)) eql_finish(c, p->run(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));
+  void *made = p->tiled ? eql_tiles_to_make(c, w, eq_tiles_t2_bytes(op.o, op.k)) : NULL;
+  if (made) eql_finish(c, eq_tiles_t2(op.o, op.k, eql_data(w), made));
+  const void *tiles = !p->tiled ? NULL : c->compute ? c->tiles : made;
+  const size_t bytes = c->fault ? 0
+                       : tiles  ? eq_linear_t2i8_tiled_scratch(&op, tiles, &e, threads)
+                                : p->scratch(&op, &e, threads);
+  if (!eql_ready(c, bytes)) return;
+  eql_finish(c, tiles ? eq_linear_t2i8_tiled(&op, eql_data(x), tiles, &e, threads, c->scratch, bytes)
+                      : p->run(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));
 }
 
 EQL_CONV2D(b1i8, int8_t, EQL_I8, EQL_U8, 1)
@@ -131,15 +141,15 @@ EQL_CONV2D(s2f32, float, EQL_F32, EQL_U8, 2)
 EQL_CONV2D(s3f32, float, EQL_F32, EQL_U8, 3)
 EQL_CONV2D(s4f32, float, EQL_F32, EQL_U8, 4)
 EQL_CONV2D(f32f32, float, EQL_F32, EQL_F32, 0)
-EQL_LINEAR(b1i8, int8_t, EQL_I8, EQL_U8, 1)
-EQL_LINEAR(t2i8, int8_t, EQL_I8, EQL_U8, 2)
-EQL_LINEAR(s2i8, int8_t, EQL_I8, EQL_U8, 2)
-EQL_LINEAR(s3i8, int8_t, EQL_I8, EQL_U8, 3)
-EQL_LINEAR(s4i8, int8_t, EQL_I8, EQL_U8, 4)
-EQL_LINEAR(i8i8, int8_t, EQL_I8, EQL_I8, 0)
-EQL_LINEAR(b1f32, float, EQL_F32, EQL_U8, 1)
-EQL_LINEAR(t2f32, float, EQL_F32, EQL_U8, 2)
-EQL_LINEAR(f32f32, float, EQL_F32, EQL_F32, 0)
+EQL_LINEAR(b1i8, int8_t, EQL_I8, EQL_U8, 1, false)
+EQL_LINEAR(t2i8, int8_t, EQL_I8, EQL_U8, 2, true)
+EQL_LINEAR(s2i8, int8_t, EQL_I8, EQL_U8, 2, false)
+EQL_LINEAR(s3i8, int8_t, EQL_I8, EQL_U8, 3, false)
+EQL_LINEAR(s4i8, int8_t, EQL_I8, EQL_U8, 4, false)
+EQL_LINEAR(i8i8, int8_t, EQL_I8, EQL_I8, 0, false)
+EQL_LINEAR(b1f32, float, EQL_F32, EQL_U8, 1, false)
+EQL_LINEAR(t2f32, float, EQL_F32, EQL_U8, 2, false)
+EQL_LINEAR(f32f32, float, EQL_F32, EQL_F32, 0, false)
 
 /* linear_i4i8(Tensor x, Tensor w, Tensor scale, Tensor? zero, int group, Tensor? block_step, then as linear)
  *   w u8 [o][row_bytes(4 k)], scale half [o][G], zero u8 [o][(G + 1) / 2] or half [o][G], block_step float [m][k / 32]

@@ -3,11 +3,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "../tflite_abi.h"
-
-tf_delegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values, size_t count,
-                                           void (*report_error)(const char *));
-void tflite_plugin_destroy_delegate(tf_delegate *delegate);
+#include "../delegate.h"
 
 JNIEXPORT jlong JNICALL Java_ai_edgeq_EdgeqDelegate_create(JNIEnv *env, jclass type, jint threads) {
   (void)env;
