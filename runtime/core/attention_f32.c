@@ -1,4 +1,5 @@
-/* Attention over floats. The keys of a head are turned, so that a register holds a channel of sixteen of them. */
+/* Attention over floats. The keys of a head are turned, so that a register holds a channel of sixteen of them; its
+ * values are put side by side, because rows of whole tokens would share few sets of the first-level cache. */
 #include "arena.h"
 #include "attention.h"
 #include "check.h"
@@ -11,34 +12,60 @@ typedef struct {
   const eq_attention *op;
   const eq_attention_floats *x;
   float *out;
-  uint32_t keys; /* `used`, padded */
-  float *turned; /* [workers][d][keys] */
-  float *scores; /* [workers][EQ_QUERIES][keys]; of the reference [used] */
-  float *seen;   /* [workers][keys] */
+  uint32_t keys, pitch; /* `used` and d, padded */
+  float *turned;        /* [workers][d][keys] */
+  float *values;        /* [workers][used][pitch] */
+  float *scores;        /* [workers][EQ_QUERIES][keys]; of the reference [used] */
+  float *seen;          /* [workers][keys] */
 } attention;
 
 static void plan(attention *a, eq_arena *arena, const eq_attention *op, const eq_threads *threads) {
   const uint64_t workers = eq_workers(threads), keys = eq_round_up(op->used, EQ_LANES);
-  *a = (attention){.op = op, .keys = (uint32_t)keys};
+  const uint64_t pitch = eq_round_up(op->d, EQ_LANES);
+  *a = (attention){.op = op, .keys = (uint32_t)keys, .pitch = (uint32_t)pitch};
   a->turned = eq_take(arena, workers * op->d * keys * sizeof(float));
+  a->values = eq_take(arena, workers * op->used * pitch * sizeof(float));
   a->scores = eq_take(arena, workers * EQ_QUERIES * keys * sizeof(float));
   a->seen = eq_take(arena, workers * keys * sizeof(float));
 }
 
+/* Sixteen keys at a time: a line of each stays in the first-level cache. */
 static void turn(const attention *a, const float *k, float *to) {
   const uint32_t d = a->op->d, used = a->op->used;
-  for (uint32_t c = 0; c < d; c++) {
-    float *keys = to + (size_t)c * a->keys;
-    for (uint32_t j = 0; j < used; j++) keys[j] = k[j * a->x->key_pitch + c];
-    for (uint32_t j = used; j < a->keys; j++) keys[j] = 0.0f;
+  const size_t pitch = a->x->key_pitch;
+  for (uint32_t first = 0; first < a->keys; first += EQ_LANES, to += EQ_LANES) {
+    const float *from = k + first * pitch;
+    const uint32_t count = used - first < EQ_LANES ? used - first : EQ_LANES;
+    for (uint32_t c = 0; c < d; c++) {
+      float *keys = to + (size_t)c * a->keys;
+      if (count == EQ_LANES)
+        for (uint32_t j = 0; j < EQ_LANES; j++) keys[j] = from[j * pitch + c];
+      else
+        for (uint32_t j = 0; j < EQ_LANES; j++) keys[j] = j < count ? from[j * pitch + c] : 0.0f;
+    }
   }
 }
 
-static void look(const attention *a, uint32_t batch, uint32_t query, float *seen) {
+static void gather(const attention *a, const float *v, float *to) {
+  const uint32_t d = a->op->d;
+  for (uint32_t j = 0; j < a->op->used; j++, v += a->x->key_pitch, to += a->pitch) {
+    __builtin_memcpy(to, v, d * sizeof *to);
+    for (uint32_t c = d; c < a->pitch; c++) to[c] = 0.0f;
+  }
+}
+
+/* Returns whether all are seen. */
+static bool look(const attention *a, uint32_t batch, uint32_t query, float *seen) {
   const eq_attention *op = a->op;
   const uint32_t allowed = eq_keys_allowed(op, query);
-  const bool all = !eq_sees_any(op, batch, query);
-  for (uint32_t j = 0; j < a->keys; j++) seen[j] = j < allowed && (all || eq_sees(op, batch, query, j)) ? 1.0f : 0.0f;
+  const bool any = eq_sees_any(op, batch, query);
+  bool all = true;
+  for (uint32_t j = 0; j < a->keys; j++) {
+    const bool sees = j < allowed && (!any || eq_sees(op, batch, query, j));
+    seen[j] = sees ? 1.0f : 0.0f;
+    all = all && sees;
+  }
+  return all;
 }
 
 /* Heads [begin, end) of all images. */
@@ -48,23 +75,25 @@ static void attend(void *arg, size_t begin, size_t end, unsigned worker) {
   const eq_attention_floats *x = a->x;
   const size_t channels = (size_t)op->heads * op->d;
   float *turned = a->turned + (size_t)worker * op->d * a->keys, *seen = a->seen + (size_t)worker * a->keys;
+  float *values = a->values + (size_t)worker * op->used * a->pitch;
   float *scores = a->scores + (size_t)worker * EQ_QUERIES * a->keys;
+  const uint32_t together = op->causal ? 1 : op->queries; /* queries that see the same keys */
+  eq_float_head head = {.d = op->d,
+                        .used = op->used,
+                        .keys = a->keys,
+                        .keys_by_channel = turned,
+                        .values = values,
+                        .pitch = a->pitch,
+                        .seen = seen,
+                        .step = x->step};
   for (size_t index = begin; index < end; index++) {
     const uint32_t batch = (uint32_t)(index / op->heads);
     const size_t first = index % op->heads * op->d, from = (size_t)batch * op->keys * x->key_pitch + first;
-    const eq_float_head head = {.d = op->d,
-                                .used = op->used,
-                                .keys = a->keys,
-                                .keys_by_channel = turned,
-                                .values = x->v + from,
-                                .pitch = x->key_pitch,
-                                .seen = seen,
-                                .step = x->step};
-    const uint32_t together = op->causal ? 1 : op->queries; /* queries that see the same keys */
     turn(a, x->k + from, turned);
+    gather(a, x->v + from, values);
     for (uint32_t i = 0; i < op->queries; i += together) {
       const size_t token = (size_t)batch * op->queries + i;
-      if (op->causal || index == begin || index % op->heads == 0) look(a, batch, i, seen);
+      if (op->causal || index == begin || index % op->heads == 0) head.all = look(a, batch, i, seen);
       a->kernels->attend_f32(&head, x->q + token * x->q_pitch + first, x->q_pitch, together, scores,
                              a->out + token * channels + first, channels);
     }

@@ -27,7 +27,8 @@ static const float eq_erf_far[6] = {-0.0026715093f, -1.1174392f,  -0.65448815f,
                                     -0.0886347f,    0.014778282f, -0.0011504416f};
 
 /* Half to even, for |x| <= 2^22. */
-static inline float eq_round_even(float x) { return (x + 12582912.0f) - 12582912.0f; }
+#define EQ_ROUND 12582912.0f /* 1.5 * 2^23: x + EQ_ROUND has the bits of EQ_ROUND + those of x rounded */
+static inline float eq_round_even(float x) { return (x + EQ_ROUND) - EQ_ROUND; }
 
 static inline float eq_poly(const float c[6], float x) {
   return ((((c[5] * x + c[4]) * x + c[3]) * x + c[2]) * x + c[1]) * x + c[0];

@@ -104,9 +104,10 @@ typedef struct {
 typedef struct {
   uint32_t d, used, keys;       /* keys: `used` and padding to EQ_LANES */
   const float *keys_by_channel; /* [d][keys], 0 past `used` */
-  const float *values;          /* [used][pitch] */
+  const float *values;          /* [used][pitch], pitch: d and padding to EQ_LANES */
   size_t pitch;
   const float *seen; /* [keys] 1 or 0 */
+  bool all;          /* every key is seen, and there is no padding */
   float step;
 } eq_float_head;
 enum { EQ_QUERIES = 4 }; /* that share a read of the keys */

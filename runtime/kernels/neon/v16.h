@@ -69,9 +69,10 @@ INLINE v16 v16_mul(v16 a, v16 b) { V16_EACH(vmulq_f32(a.q[i], b.q[i])); }
 INLINE v16 v16_div(v16 a, v16 b) { V16_EACH(vdivq_f32(a.q[i], b.q[i])); }
 /* Half to even. */
 INLINE v16 v16_round_even(v16 a) { V16_EACH(vrndnq_f32(a.q[i])); }
-/* 2^n of whole n in [-126, 127]. */
-INLINE v16 v16_power_of_two(v16 n) {
-  V16_EACH(vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.q[i]), vdupq_n_s32(127)), 23)));
+/* y * 2^n, shifted being EQ_ROUND + n: n is added to the exponent. The product is a normal number. */
+INLINE v16 v16_times_power(v16 y, v16 shifted) {
+  V16_EACH(vreinterpretq_f32_s32(
+      vaddq_s32(vreinterpretq_s32_f32(y.q[i]), vshlq_n_s32(vreinterpretq_s32_f32(shifted.q[i]), 23))));
 }
 INLINE v16 v16_sqrt(v16 a) { V16_EACH(vsqrtq_f32(a.q[i])); }
 INLINE v16 v16_floor(v16 a) { V16_EACH(vrndmq_f32(a.q[i])); }
@@ -96,6 +97,13 @@ INLINE void v16_store_signs(uint8_t *to, v16 a) {
 }
 /* test >= 0 ? a : b */
 INLINE v16 v16_choose(v16 test, v16 a, v16 b) { V16_EACH(vbslq_f32(vcgezq_f32(test.q[i]), a.q[i], b.q[i])); }
+/* a >= b ? yes : no */
+INLINE v16 v16_choose_ge(v16 a, v16 b, v16 yes, v16 no) {
+  V16_EACH(vbslq_f32(vcgeq_f32(a.q[i], b.q[i]), yes.q[i], no.q[i]));
+}
+INLINE v16 v16_abs(v16 a) { V16_EACH(vabsq_f32(a.q[i])); }
+/* a, which is not negative, with the sign of s */
+INLINE v16 v16_with_sign(v16 a, v16 s) { V16_EACH(vbslq_f32(vdupq_n_u32(1u << 31), s.q[i], a.q[i])); }
 
 /* p[lane[i]], lanes rising from 0 by at most 1 each: every quarter then reads within four floats. */
 typedef struct {

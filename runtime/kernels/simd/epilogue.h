@@ -3,8 +3,10 @@
 #include "declare.h"
 #include "functions.h"
 
-/* Not inline: it is long, and the stages are many. */
-static __attribute__((noinline)) v16 gelu(v16 y) { return v16_gelu(y); }
+/* In place. Not inline: it is long, and the stages are many. */
+static __attribute__((noinline)) void gelu(v16 *y, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) y[i] = v16_gelu(y[i]);
+}
 
 INLINE void store_bits(uint8_t *to, uint32_t bits, uint32_t lanes) {
   bits &= (1u << lanes) - 1;
@@ -72,7 +74,10 @@ INLINE void stage_part(const eq_stage *s, uint32_t p, uint32_t c, uint32_t pixel
     for (uint32_t i = 0; i < pixels; i++) store_gelu_planes(s, (p + i) * s->bits_pitch + c / 8, y[i], lanes);
     return;
   } else if (act == EQ_ACT_GELU) {
-    for (uint32_t i = 0; i < pixels; i++) y[i] = gelu(y[i]);
+    v16 each[V16_PIXELS];
+    for (uint32_t i = 0; i < pixels; i++) each[i] = y[i];
+    gelu(each, pixels);
+    for (uint32_t i = 0; i < pixels; i++) y[i] = each[i];
   }
   if (s->affine) {
     const v16 bias2 = v16_load(s->bias2 + c);

@@ -10,21 +10,26 @@ INLINE v16 v16_poly(const float c[6], v16 x) {
   return y;
 }
 
-INLINE v16 v16_exp(v16 x) {
-  x = v16_min(v16_max(x, v16_set(EQ_EXP_LEAST)), v16_set(EQ_EXP_MOST));
-  const v16 n = v16_round_even(v16_mul(x, v16_set(EQ_LOG2_E)));
+/* For x in [EQ_EXP_LEAST, EQ_EXP_MOST]; elsewhere anything. */
+INLINE v16 v16_exp_within(v16 x) {
+  const v16 shift = v16_set(EQ_ROUND), shifted = v16_add(v16_mul(x, v16_set(EQ_LOG2_E)), shift);
+  const v16 n = v16_sub(shifted, shift);
   const v16 r = v16_sub(v16_sub(x, v16_mul(n, v16_set(EQ_LN2_HIGH))), v16_mul(n, v16_set(EQ_LN2_LOW)));
   const v16 y = v16_add(v16_add(v16_mul(v16_poly(eq_exp_poly, r), v16_mul(r, r)), r), v16_set(1.0f));
-  return v16_mul(y, v16_power_of_two(n));
+  return v16_times_power(y, shifted);
 }
 
+/* For x up to EQ_EXP_MOST, or NaN. */
+INLINE v16 v16_exp_below(v16 x) { return v16_exp_within(v16_max(x, v16_set(EQ_EXP_LEAST))); }
+
+INLINE v16 v16_exp(v16 x) { return v16_exp_within(v16_min(v16_max(x, v16_set(EQ_EXP_LEAST)), v16_set(EQ_EXP_MOST))); }
+
+/* Both ways for all lanes: `far` is anything where it is not chosen. */
 INLINE v16 v16_erf(v16 x) {
-  const v16 zero = v16_set(0.0f), one = v16_set(1.0f), minus = v16_sub(zero, x), size = v16_choose(x, x, minus);
-  const v16 near = v16_mul(x, v16_poly(eq_erf_near, v16_mul(x, x)));
-  v16 far = v16_min(v16_sub(one, v16_exp(v16_poly(eq_erf_far, size))), v16_set(EQ_ERF_LIMIT));
-  far = v16_choose(v16_sub(size, v16_set(EQ_ERF_ONE)), one, far);
-  far = v16_choose(x, far, v16_sub(zero, far));
-  return v16_choose(v16_sub(size, one), far, near);
+  const v16 one = v16_set(1.0f), size = v16_abs(x), near = v16_mul(x, v16_poly(eq_erf_near, v16_mul(x, x)));
+  const v16 far = v16_min(v16_sub(one, v16_exp_within(v16_poly(eq_erf_far, size))), v16_set(EQ_ERF_LIMIT));
+  const v16 whole = v16_choose_ge(size, v16_set(EQ_ERF_ONE), one, far);
+  return v16_choose_ge(size, one, v16_with_sign(whole, x), near);
 }
 
 INLINE v16 v16_gelu(v16 x) {

@@ -72,12 +72,14 @@ INLINE v16 v16_round_even(v16 a) {
   return (v16){_mm256_round_ps(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                _mm256_round_ps(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-/* 2^n of whole n in [-126, 127]. */
-INLINE __m256 v16_half_power_of_two(__m256 n) {
-  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+/* y * 2^n, shifted being EQ_ROUND + n: n is added to the exponent. The product is a normal number. */
+INLINE __m256 v16_half_times_power(__m256 y, __m256 shifted) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), exponent));
 }
-INLINE v16 v16_power_of_two(v16 n) { return (v16){v16_half_power_of_two(n.lo), v16_half_power_of_two(n.hi)}; }
+INLINE v16 v16_times_power(v16 y, v16 shifted) {
+  return (v16){v16_half_times_power(y.lo, shifted.lo), v16_half_times_power(y.hi, shifted.hi)};
+}
 INLINE v16 v16_sqrt(v16 a) { return (v16){_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)}; }
 INLINE v16 v16_floor(v16 a) { return (v16){_mm256_floor_ps(a.lo), _mm256_floor_ps(a.hi)}; }
 /* a > b ? a : b and a < b ? a : b, so that NaN in a gives b */
@@ -105,6 +107,21 @@ INLINE v16 v16_choose(v16 test, v16 a, v16 b) {
   const __m256 zero = _mm256_setzero_ps();
   return (v16){_mm256_blendv_ps(b.lo, a.lo, _mm256_cmp_ps(test.lo, zero, _CMP_GE_OQ)),
                _mm256_blendv_ps(b.hi, a.hi, _mm256_cmp_ps(test.hi, zero, _CMP_GE_OQ))};
+}
+
+/* a >= b ? yes : no */
+INLINE v16 v16_choose_ge(v16 a, v16 b, v16 yes, v16 no) {
+  return (v16){_mm256_blendv_ps(no.lo, yes.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_GE_OQ)),
+               _mm256_blendv_ps(no.hi, yes.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_GE_OQ))};
+}
+INLINE v16 v16_abs(v16 a) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return (v16){_mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi)};
+}
+/* a, which is not negative, with the sign of s */
+INLINE v16 v16_with_sign(v16 a, v16 s) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return (v16){_mm256_or_ps(a.lo, _mm256_and_ps(s.lo, sign)), _mm256_or_ps(a.hi, _mm256_and_ps(s.hi, sign))};
 }
 
 /* p[lane[i]], lanes rising from 0 by at most 1 each: every half then reads within eight floats. */

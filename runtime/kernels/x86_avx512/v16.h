@@ -43,10 +43,10 @@ INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
 INLINE v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
 /* Half to even. */
 INLINE v16 v16_round_even(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-/* 2^n of whole n in [-126, 127]. */
-INLINE v16 v16_power_of_two(v16 n) {
-  const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+/* y * 2^n, shifted being EQ_ROUND + n: n is added to the exponent. The product is a normal number. */
+INLINE v16 v16_times_power(v16 y, v16 shifted) {
+  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), exponent));
 }
 INLINE v16 v16_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
 INLINE v16 v16_floor(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
@@ -65,6 +65,13 @@ INLINE void v16_store_signs(uint8_t *to, v16 a) {
 INLINE v16 v16_choose(v16 test, v16 a, v16 b) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(test, _mm512_setzero_ps(), _CMP_GE_OQ), b, a);
 }
+/* a >= b ? yes : no */
+INLINE v16 v16_choose_ge(v16 a, v16 b, v16 yes, v16 no) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ), no, yes);
+}
+INLINE v16 v16_abs(v16 a) { return _mm512_abs_ps(a); }
+/* a, which is not negative, with the sign of s */
+INLINE v16 v16_with_sign(v16 a, v16 s) { return _mm512_or_ps(a, _mm512_and_ps(s, _mm512_set1_ps(-0.0f))); }
 
 /* p[lane[i]], lanes rising from 0 by at most 1 each. */
 typedef __m512i v16_lanes;
