@@ -78,6 +78,7 @@ constexpr Product<eq_linear> kLinear[] = {
     EQ_OVER_I8(linear, b1, Byte, 1),  EQ_OVER_I8(linear, t2, Byte, 2),  EQ_OVER_I8(linear, s2, Byte, 2),
     EQ_OVER_I8(linear, s3, Byte, 3),  EQ_OVER_I8(linear, s4, Byte, 4),  EQ_OVER_I8(linear, i8, Char, 0),
     EQ_OVER_F32(linear, b1, Byte, 1), EQ_OVER_F32(linear, t2, Byte, 2), EQ_OVER_F32(linear, f32, Float, 0)};
+constexpr size_t kTernary = 1; // linear_t2i8, whose weights can be tiled ahead
 
 enum { MAP = 1, BITS = 2, MEAN = 4, CODES = 8, T2 = 16, ALL = 31, MOMENTS = Tuned::kMoments };
 
@@ -214,9 +215,15 @@ void linear(KernelRuntimeContext &context, Span<EValue *> stack) {
   take_linear(call, *x, op.o, &e);
   if (!call.good()) return;
   const eq_threads *threads = threads_for(uint64_t{op.m} * op.o * op.k);
-  const size_t bytes = product.scratch(&op, &e, threads);
+  const void *weights = w->const_data_ptr(), *tiles = nullptr;
+  if (index == kTernary)
+    tiles = call.tiles(eq_tiles_t2_bytes(op.o, op.k), [&](void *to) { return eq_tiles_t2(op.o, op.k, weights, to); });
+  const size_t bytes =
+      tiles ? eq_linear_t2i8_tiled_scratch(&op, tiles, &e, threads) : product.scratch(&op, &e, threads);
   void *scratch = call.scratch(bytes);
-  if (call.good()) call.finish(product.run(&op, x->const_data_ptr(), w->const_data_ptr(), &e, threads, scratch, bytes));
+  if (!call.good()) return;
+  call.finish(tiles ? eq_linear_t2i8_tiled(&op, data<int8_t>(x), tiles, &e, threads, scratch, bytes)
+                    : product.run(&op, x->const_data_ptr(), weights, &e, threads, scratch, bytes));
 }
 
 // linear_i4i8.out(Tensor x, Tensor w, Tensor scale, Tensor? zero, int group, Tensor? block_step, then as linear)
