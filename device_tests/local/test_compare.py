@@ -7,6 +7,7 @@ import pytest
 
 from edgeq import cli
 from edgeq.bench import compare, comparison
+from edgeq.device import Device
 
 ROUNDS = 8
 
@@ -39,14 +40,19 @@ class Slowed:
 @pytest.mark.usefixtures("agent_path")
 def test_a_program_of_half_the_speed_is_found_through_any_noise(programs, monkeypatch):
     path = str(programs("float").path)
-    loads = []
+    loads, puts = [], []
 
     def load(device, program, honest=compare.program_of):
         net, inputs = honest(device, program)
         loads.append(net)
         return Slowed(net, 2.0 if str(program).endswith("b.pte") else 1.0), inputs
 
+    def put(device, path, honest=Device.put, **options):
+        puts.append(path)
+        return honest(device, path, **options)
+
     monkeypatch.setattr(compare, "program_of", load)
+    monkeypatch.setattr(Device, "put", put)  # what SentOnce hands on to
     slow = programs("float").path.with_name("b.pte")
     slow.write_bytes(programs("float").path.read_bytes())
     try:
@@ -54,4 +60,5 @@ def test_a_program_of_half_the_speed_is_found_through_any_noise(programs, monkey
     finally:
         slow.unlink()
     assert found.verdict == "slower" and math.isclose(found.ratio.value, 2, rel_tol=0.5)
+    assert len(puts) == 2  # each file is sent once
     assert len(loads) == 16 and comparison.SIGNIFICANCE == 0.01  # both anew in every round

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeq._errors import EnergyError
 from edgeq.bench import energy
-from edgeq.bench.energy import EnergyProvider, estimate, mcu
+from edgeq.bench.energy import EnergyProvider, Marked, estimate, mcu
 from edgeq.bench.protocol import Benched
 from edgeq.bench.record import Subject, is_local
 from edgeq.bench.report import Energy, Report
@@ -52,6 +52,7 @@ def per_inference(
     provider  the one that was asked for by name
     runs      of that pass at least; a slow sensor gets as many as fill its window
     return    None when none is wanted, or "auto" finds no provider for this device
+    raises    EnergyError, also when a marker's pulses are not as many as the inferences
     """
     if wanted == NONE:
         return None
@@ -71,11 +72,13 @@ def per_inference(
         return Energy(estimate.for_cpu(subject.arch, report.threads).of(seconds), provider.name, 1)
     idle_token = provider.start()
     time.sleep(max(IDLE_S, provider.window_s))
-    idle = provider.stop(idle_token)
+    idle = provider.stop_idle(idle_token) if isinstance(provider, Marked) else provider.stop(idle_token)
     runs = min(max(runs, ceil(provider.window_s / seconds)), MAX_RUNS)
     token = provider.start()
     net.bench(inputs, warmup=0, runs=runs)
     sample = provider.stop(token)
+    if sample.pulses not in (None, runs):
+        raise EnergyError(f"{provider.name}: {sample.pulses} pulses of the marker in {runs} inferences; is it wired?")
     half_w = idle.uncertainty / idle.seconds if idle.seconds else 0.0
     return Energy(replace(sample, idle_w=idle.avg_w, idle_uncertainty_w=half_w), provider.name, runs)
 

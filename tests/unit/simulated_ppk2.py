@@ -1,6 +1,7 @@
 """A Power Profiler Kit II behind a pseudo-terminal, as far as a measurement needs one."""
 
 import os
+import queue
 import select
 import threading
 import tty
@@ -29,10 +30,19 @@ def amperes_of(amperes: float) -> float:
 
 
 class SimulatedPpk2:
-    """Sends `stream` after each START. `port` is its terminal; a context manager."""
+    """Sends `first` after the first START if there is one, `stream` after each other. `port` is its terminal; a context
+    manager. `finished` gets one item for every stream that was sent whole."""
 
-    def __init__(self, stream: Iterable[bytes], *, metadata: str = f"Calibrated: 1\n{METADATA}HW: 1\nEND"):
+    def __init__(
+        self,
+        stream: Iterable[bytes],
+        *,
+        first: Iterable[bytes] | None = None,
+        metadata: str = f"Calibrated: 1\n{METADATA}HW: 1\nEND",
+    ):
         self._stream, self._metadata = b"".join(stream), metadata
+        self._first = None if first is None else b"".join(first)
+        self.finished = queue.SimpleQueue()
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.port = os.ttyname(self._slave)
@@ -67,10 +77,11 @@ class SimulatedPpk2:
                     self._send()
 
     def _send(self):
-        view = memoryview(self._stream)
+        view, self._first = memoryview(self._stream if self._first is None else self._first), None
         while view:
             _, writable, _ = select.select([self._wake_in], [self._master], [])
             if not writable:
                 return
             view = view[os.write(self._master, view[:2048]) :]
         self.sent.set()
+        self.finished.put(True)

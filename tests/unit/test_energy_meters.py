@@ -6,6 +6,7 @@ import socket
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from edgeq._errors import EnergyError, UnsupportedError, UsageError
 from edgeq.bench import energy
 from edgeq.bench.energy import _capture, ace, android_battery, joulescope, otii
 from edgeq.bench.energy._types import clip, integrate, windows
+from edgeq.bench.joules import per_inference
+from edgeq.bench.report import Energy
 
 HALF_PERCENT = 0.005
 
@@ -97,6 +100,33 @@ def test_ppk2_counts_only_while_the_marker_is_high() -> None:
     each = VOLTS * amperes_of(BUSY_A) * PULSE * 1e-5
     assert found.joules == pytest.approx(PULSES * each, rel=HALF_PERCENT)
     assert f"{PULSES} pulses" in found.source and "D0" in found.source
+
+
+@pytest.mark.parametrize("runs", [PULSES, PULSES + 1])
+def test_energy_of_an_inference_between_the_edges_of_its_pulse(runs: int) -> None:
+    """The idle baseline has no pulse; the pulses must be as many as the inferences."""
+    idle = [sample(i, IDLE_A, 0) for i in range(2000)]
+    report = SimpleNamespace(instructions=None, latency=SimpleNamespace(p50_ms=50.0), threads=1)
+
+    class Net:
+        def bench(self, inputs: object, *, warmup: int, runs: int) -> None:
+            for _ in range(2):  # of the baseline, and of this pass
+                instrument.finished.get(timeout=30)
+
+    def measure(port: str) -> Energy:
+        provider = energy.get(f"ppk2:{port}?volts={VOLTS}&marker=0")
+        return per_inference(Net(), (), None, report, wanted="ppk2", provider=provider, runs=runs)
+
+    with SimulatedPpk2(_stream(), first=idle) as instrument:
+        if runs != PULSES:
+            with pytest.raises(EnergyError, match="10 pulses of the marker in 11 inferences"):
+                measure(instrument.port)
+            return
+        found = measure(instrument.port)
+    each = VOLTS * amperes_of(BUSY_A) * PULSE * 1e-5
+    net = each - VOLTS * amperes_of(IDLE_A) * PULSE * 1e-5
+    assert found.millijoules == pytest.approx(1e3 * each, rel=HALF_PERCENT)
+    assert found.net_millijoules == pytest.approx(1e3 * net, rel=2 * HALF_PERCENT)
 
 
 def test_ppk2_samples_lost_on_the_line_are_gaps_in_time() -> None:

@@ -15,9 +15,9 @@ from inspect import signature
 from typing import cast
 
 from edgeq._errors import EnergyError, UsageError
-from edgeq.bench.energy._types import EnergyProvider, EnergySample
+from edgeq.bench.energy._types import EnergyProvider, EnergySample, Marked
 
-__all__ = ["EnergyProvider", "EnergySample", "best_available", "get", "names"]
+__all__ = ["EnergyProvider", "EnergySample", "Marked", "best_available", "get", "names"]
 
 GROUP = "edgeq.energy"
 

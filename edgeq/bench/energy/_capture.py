@@ -96,8 +96,8 @@ def over_pulses(
     joules, seconds = sum(p.joules for p in parts), sum(p.seconds for p in parts)
     half = math.hypot(*(p.uncertainty for p in parts))
     said, n = f"{source}, {len(pulses)} pulses", sum(p.n_samples for p in parts)
-    sample = EnergySample(joules, seconds, joules / seconds, n, half, said, kind="measured", scope="rail")
-    return sample, len(pulses)
+    watts, count = joules / seconds, len(pulses)
+    return EnergySample(joules, seconds, watts, n, half, said, pulses=count, kind="measured", scope="rail"), count
 
 
 def _known(name: str) -> tuple[str, float] | None:

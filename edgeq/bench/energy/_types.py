@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class EnergySample:
     source              sensor or formula, in words
     idle_w              power of the same sensor without the load; None when it was not taken
     idle_uncertainty_w  half width of that
+    pulses              of a marker, over which joules and seconds are summed; None: the whole window counts
     kind, scope         what every number of energy carries
     """
 
@@ -40,6 +41,7 @@ class EnergySample:
     source: str
     idle_w: float | None = None
     idle_uncertainty_w: float = 0.0
+    pulses: int | None = None
     kind: Kind = field(kw_only=True)
     scope: Scope = field(kw_only=True)
 
@@ -81,6 +83,14 @@ class EnergyProvider(Protocol):
 
     def stop(self, token: object, /) -> EnergySample:
         """Close the window; EnergyError when the sensor failed in between or the window was too short."""
+
+
+@runtime_checkable
+class Marked(Protocol):
+    """A provider whose window a marker may narrow to its pulses: there are none while nothing runs."""
+
+    def stop_idle(self, token: object, /) -> EnergySample:
+        """The whole window, whatever the marker does."""
 
 
 def integrate(points: Sequence[Point], source: str, *, kind: Kind = "measured", scope: Scope) -> EnergySample:

@@ -22,7 +22,7 @@ import numpy as np
 
 from edgeq._errors import EnergyError, UsageError
 from edgeq.bench.energy._capture import over_pulses
-from edgeq.bench.energy._types import EnergySample, integrate, windows
+from edgeq.bench.energy._types import EnergySample, Point, integrate, windows
 
 if TYPE_CHECKING:
     from ppk2_api.ppk2_api import PPK2_API
@@ -78,6 +78,19 @@ class Ppk2:
         return window
 
     def stop(self, token: object, /) -> EnergySample:
+        at, microamperes, logic = self._samples(token)
+        points = self._points(at, microamperes)
+        if self._marker is None:
+            return integrate(points, self._source, scope=self.scope)
+        high = [(t, bool(bits >> self._marker & 1)) for t, bits in zip(at, logic, strict=True)]
+        return over_pulses(points, windows(high), f"{self._source}, D{self._marker}")[0]
+
+    def stop_idle(self, token: object, /) -> EnergySample:
+        at, microamperes, _ = self._samples(token)
+        return integrate(self._points(at, microamperes), self._source, scope=self.scope)
+
+    def _samples(self, token: object) -> tuple[list[float], Sequence[float], Sequence[int]]:
+        """Times in seconds, currents in uA, logic inputs."""
         if not isinstance(token, _Window) or token.thread is None:
             raise EnergyError(f"ppk2: not a token of start(): {token!r}")
         self._api.stop_measuring()
@@ -89,14 +102,10 @@ class Ppk2:
         if not raw:
             raise EnergyError("ppk2: sent no sample; is its switch on, and the right one of its two ports in use?")
         microamperes, logic = self._api.get_samples(raw)
-        return self._energy(times(raw), microamperes, logic)
+        return times(raw), microamperes, logic
 
-    def _energy(self, at: Sequence[float], microamperes: Sequence[float], logic: Sequence[int]) -> EnergySample:
-        points = [(t, 1e-6 * ua * self._volts) for t, ua in zip(at, microamperes, strict=True)]
-        if self._marker is None:
-            return integrate(points, self._source, scope=self.scope)
-        high = [(t, bool(bits >> self._marker & 1)) for t, bits in zip(at, logic, strict=True)]
-        return over_pulses(points, windows(high), f"{self._source}, D{self._marker}")[0]
+    def _points(self, at: Sequence[float], microamperes: Sequence[float]) -> list[Point]:
+        return [(t, 1e-6 * ua * self._volts) for t, ua in zip(at, microamperes, strict=True)]
 
     def _collect(self, window: _Window) -> None:
         most = int(MAX_WINDOW_S * RATE_HZ) * _WORD
