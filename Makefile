@@ -35,7 +35,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(NATIVE)
 	touch $@
 
 $(VENV)/.development: $(VENV)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench,dashboard,dev,energy,litert]'
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench,dashboard,dev,energy,litert,sim]'
 	touch $@
 
 system-packages:

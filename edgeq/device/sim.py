@@ -1,39 +1,44 @@
 """`sim:cortex-m4`: a microcontroller in QEMU that runs the real firmware, for as long as the connection.
 
+Without QEMU, a Cortex-M runs in unicorn (PyPI, extra `sim`), much slower; `?emulator=qemu` or `unicorn` asks for one.
 It counts instructions, not time. Its flash begins empty.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
-from edgeq._errors import DeviceError, UsageError
+from edgeq._errors import DeviceError, UnsupportedError, UsageError
 
 from . import firmware
 from .records import Found
 from .stream import FdStream
 
 _CLOSE_S = 10.0
+_UNICORN = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")  # cores that unicorn has
 
 
 def open_stream(url: str) -> FdStream:
     """Build the firmware unless that was done, and start the emulator.
 
-    raises  UsageError for an unknown core, UnsupportedError when compiler or emulator are missing
+    raises  UsageError for an unknown core or emulator, UnsupportedError when compiler or emulator are missing
     """
-    board = _board(url)
-    emulator = firmware.tool(board.qemu[0])
+    board, asked = _parse(url)
+    command = _emulator(url, board, asked)
     image = firmware.build(board)
     ours, its = socket.socketpair()
-    options = ["-kernel", str(image), "-display", "none", "-monitor", "none", "-nodefaults", "-nic", "none"]
-    serial = ["-chardev", f"socket,id=line,fd={its.fileno()}", "-serial", "chardev:line", "-icount", "shift=0"]
-    command = [emulator, *board.qemu[1:], *options, *serial]
+    words = command(image, its.fileno())
     try:
         with its:
             process = subprocess.Popen(
-                command,
+                words,
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -41,7 +46,7 @@ def open_stream(url: str) -> FdStream:
             )
     except OSError as error:
         ours.close()
-        raise DeviceError(f"{emulator}: cannot be started: {error.strerror}") from error
+        raise DeviceError(f"{words[0]}: cannot be started: {error.strerror}") from error
 
     def close() -> None:
         ours.close()
@@ -57,20 +62,56 @@ def discover() -> list[Found]:
     return [_found(board) for board in firmware.boards().values() if board.qemu]
 
 
-def _board(url: str) -> firmware.Board:
+def _parse(url: str) -> tuple[firmware.Board, str]:
+    """ "sim:cortex-m4?emulator=unicorn" -> its board, the emulator or "" """
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    emulator = options.pop("emulator", [""])[-1]
+    if options or emulator not in ("", "qemu", "unicorn"):
+        raise UsageError(f"{url}: expected sim:CORE, with ?emulator=qemu or ?emulator=unicorn at most")
     cores = [board.name for board in firmware.boards().values() if board.qemu]
-    name = url.partition(":")[2]
-    if name not in cores:
+    if parts.path not in cores:
         raise UsageError(f"{url}: no such simulator; there are: {', '.join(f'sim:{core}' for core in cores)}")
-    return firmware.find(name)
+    return firmware.find(parts.path), emulator
+
+
+def _emulator(url: str, board: firmware.Board, asked: str) -> Callable[[Path, int], list[str]]:
+    """The command line that runs an image with its serial line at a descriptor."""
+    qemu = None if asked == "unicorn" else shutil.which(board.qemu[0])
+    if qemu:
+        return lambda image, line: [
+            *(qemu, *board.qemu[1:], "-kernel", str(image), "-display", "none", "-monitor", "none", "-nodefaults"),
+            *("-nic", "none", "-chardev", f"socket,id=line,fd={line}", "-serial", "chardev:line", "-icount", "shift=0"),
+        ]
+    if asked != "qemu" and board.name in _UNICORN and _has_unicorn():
+        module, uart, mhz = f"{__package__}._emulator", board.defines["UART"], board.defines["MHZ"]
+        return lambda image, line: [sys.executable, "-m", module, str(image), str(line), board.core, uart, mhz]
+    ways = [] if asked == "unicorn" else [f"{board.qemu[0]} is not installed: {firmware.how_to_install(board.qemu[0])}"]
+    if asked != "qemu" and board.name in _UNICORN:
+        ways.append("unicorn is not installed: pip install 'edgeq[sim]'")
+    elif asked == "unicorn":
+        ways.append(f"unicorn has no such core, only {', '.join(_UNICORN)}")
+    raise UnsupportedError(f"{url}: {'; or '.join(ways)}")
+
+
+def _has_unicorn() -> bool:
+    return importlib.util.find_spec("unicorn") is not None
 
 
 def _found(board: firmware.Board) -> Found:
-    tools = (board.qemu[0], firmware.core(board.core).compiler)
-    missing = [name for name in tools if shutil.which(name) is None]
+    compiler, emulator = firmware.core(board.core).compiler, board.qemu[0]
+    instead = shutil.which(emulator) is None and board.name in _UNICORN and _has_unicorn()
+    missing = [
+        name for name in (compiler, emulator) if shutil.which(name) is None and not (name == emulator and instead)
+    ]
     packages = " ".join(firmware.package_of(name) for name in missing)
-    detail = f"apt-get install {packages}" if missing else f"{board.title} in QEMU: instructions, not time"
-    return Found(f"sim:{board.name}", "simulator", "no-runtime" if missing else "ready", detail)
+    ready = f"{board.title} in {'unicorn' if instead else 'QEMU'}: instructions, not time"
+    return Found(
+        f"sim:{board.name}",
+        "simulator",
+        "no-runtime" if missing else "ready",
+        f"apt-get install {packages}" if missing else ready,
+    )
 
 
 def _why(process: subprocess.Popen[bytes]) -> str:
