@@ -5,10 +5,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from browser import chromium
 from sample_runs import copy_runs
 
+from edgeq import data, hub
 from edgeq.results import RunRecord, Store
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chromium"]  # a fixture
 TIMEOUT_S = 60
+SAMPLES = 60  # to learn from
 
 
 @pytest.fixture
@@ -62,3 +65,13 @@ def page(path: Path, testing: ModuleType) -> Callable[..., "AppTest"]:
 def multiply(path: Path) -> Callable[[int], None]:
     """Repeat every run of the store."""
     return lambda copies: copy_runs(path, copies)
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Bundled features of spoken digits as by another microphone: fainter, and over a hum."""
+    found = data.load_split(hub.pull("denseshift-kws"), dataset="fsdd")
+    hum = np.linspace(80, 0, found.x.shape[2])
+    place = tmp_path / "my-voice.npz"
+    np.savez(place, x=(0.5 * found.x + hum)[:SAMPLES].astype(np.uint8), y=found.y[:SAMPLES])
+    return place

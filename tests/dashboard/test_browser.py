@@ -4,7 +4,7 @@ import pytest
 from browser import WAIT_MS, overflow, shoot
 from sample_runs import MIXED, RUN, another
 
-from edgeq import _paths
+from edgeq import _paths, deltas
 from edgeq._errors import UnsupportedError
 from edgeq.dashboard import server
 from edgeq.results import Series, Store
@@ -87,6 +87,35 @@ def test_a_deploy_from_the_browser_ends_with_its_run_in_the_table(path, testing,
         run = store.run(1)
     assert (run["verb"], run["model"], run["device"]) == ("deploy", "pokebnn-fashion", "local")
     assert run["items"] == 20 and run["series"] is not None
+
+
+@pytest.mark.long
+def test_a_fine_tuning_from_the_browser_is_kept_and_rolled_back(testing, open_page, recordings):
+    try:
+        _paths.native("edgeq-agent", "EDGEQ_AGENT")
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+    with server.serve(0) as served:
+        page = open_page(f"{served.address}/finetune")
+        settle(page)
+        choose(page, "Model", "denseshift-kws")
+        page.get_by_label("Labelled samples").fill(str(recordings))
+        page.get_by_label("Labelled samples").press("Enter")
+        settle(page)
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_selector("text=edgeq finetune denseshift-kws")
+        page.wait_for_selector("text=Memory, peak", timeout=DEPLOY_MS)
+        shoot(page, "finetune-running")
+        page.wait_for_selector("text=Done:", timeout=DEPLOY_MS)
+        page.wait_for_selector("text=kept: the held-out data agreed")
+        settle(page)
+        assert deltas.in_use("denseshift-kws") is not None
+        shoot(page, "finetune-done")
+        page.get_by_role("button", name="Roll back").click()
+        page.wait_for_selector("text=is not in use: the base is.")
+        settle(page)
+        shoot(page, "finetune-undone")
+        assert deltas.in_use("denseshift-kws") is None and overflow(page) <= 0
 
 
 def choose(page, label, text):

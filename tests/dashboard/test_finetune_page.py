@@ -9,10 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from edgeq import _paths, data, deltas, hub
+from edgeq import _paths, deltas
 from edgeq._errors import UnsupportedError
 from edgeq.dashboard.jobs import Job
 from edgeq.dashboard.views import _jobs
@@ -21,17 +20,7 @@ from edgeq.results import Store
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-MODEL, SAMPLES, WAIT_S, LOOK_S = "denseshift-kws", 60, 1200.0, 0.5
-
-
-@pytest.fixture
-def recordings(tmp_path: Path) -> Path:
-    """Bundled features of spoken digits as by another microphone: fainter, and over a hum."""
-    found = data.load_split(hub.pull(MODEL), dataset="fsdd")
-    hum = np.linspace(80, 0, found.x.shape[2])
-    place = tmp_path / "my-voice.npz"
-    np.savez(place, x=(0.5 * found.x + hum)[:SAMPLES].astype(np.uint8), y=found.y[:SAMPLES])
-    return place
+MODEL, WAIT_S, LOOK_S = "denseshift-kws", 1200.0, 0.5
 
 
 @pytest.mark.long
