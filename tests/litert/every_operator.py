@@ -102,6 +102,11 @@ def _cases() -> dict[str, tuple[Any, ...]]:
             found[f"linear_{kind}f32"] = (floats(3, 20), planes(kind, 20, 12), *tail)
         else:
             found[f"conv2d_{kind}f32"] = (floats(1, 5, 4, 6), planes(kind, 6, 12, 3, 2), 1, 1, 1, *image)
+    for name in ("b1b1_fused", "i8f32_fused", "s2i8", "s3i8", "s4i8", "i8i8", "s2f32", "s3f32", "s4f32", "f32f32"):
+        *given, want = found[f"conv2d_{name}"]
+        twin = f"conv2d_{name.removesuffix('_fused')}_tuned"
+        found[twin] = (floats(1, 30) / 4, 3, 0.5, *given, want | ops.Want.MOMENTS)
+    found["mean_quarters"] = (codes(2, 5, 1, 6), torch.tensor([8.0, -100.0, 90.0]))
     return found
 
 

@@ -18,7 +18,6 @@ def test_the_library_has_every_operator_that_torch_knows():
     while name := library.edgeq_litert_operator(len(found)):
         found.add(name.decode())
     known = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("edgeq::")}
-    known = {name for name in known if "_tuned" not in name and "mean_quarters" not in name}  # of tunable programs
     assert found == {f"edgeq.{name.removeprefix('edgeq::')}" for name in known if not name.endswith(".out")}
     assert found == {f"edgeq.{name}" for name in CASES}
 

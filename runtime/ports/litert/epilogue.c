@@ -114,6 +114,26 @@ void eql_take_image_outs(eql_call *c, const eq_conv2d *op, uint32_t want, eq_epi
   if (want & EQL_CODES) e->out_i8 = eql_out(c, EQL_I8, 4, map);
 }
 
+void eql_take_tuned(eql_call *c, eql_tuned *t) {
+  t->ac = eql_take(c, EQL_F32, "ac must be float");
+  t->start = eql_integer(c, EQL_MOST, "start must not be negative");
+  t->tuning = (eq_tuning){.sigma = eql_number(c, "sigma must be a float")};
+}
+
+void eql_set_tuned(eql_call *c, eql_tuned *t, uint32_t want, uint32_t n, uint32_t o, eq_epilogue *e) {
+  const uint32_t rows = eql_extent(t->ac, 0), width = eql_extent(t->ac, 1);
+  if (!eql_require(c, t->ac->rank == 2 && (rows == 1 || rows == n) && t->start + 2 * (uint64_t)o <= width,
+                   "ac must be [1 or n][start + 2 * output channels or more]"))
+    return;
+  const float *a = eql_floats(t->ac);
+  t->tuning.rows = rows;
+  t->tuning.pitch = width;
+  t->tuning.a = t->ac->known ? a + t->start : a;
+  t->tuning.c = t->ac->known ? a + t->start + o : a;
+  if (want & EQL_MOMENTS) t->tuning.moments = eql_out(c, EQL_F32, 3, (const uint32_t[]){n, 2, o});
+  e->tuning = &t->tuning;
+}
+
 void eql_take_row_outs(eql_call *c, const eql_tensor *x, uint32_t from, uint32_t o, uint32_t want, eq_epilogue *e) {
   const uint32_t row = (uint32_t)eq_row_bytes(o);
   if (want & EQL_MAP) e->out = eql_out_like(c, EQL_F32, 0, x, from, o);

@@ -19,7 +19,7 @@ const eql_entry *eql_entry_at(size_t index);
 /* NULL: no such operator. */
 const eql_entry *eql_find(const char *name);
 
-enum { EQL_MAP = 1, EQL_BITS = 2, EQL_MEAN = 4, EQL_CODES = 8, EQL_T2 = 16, EQL_ALL = 31 };
+enum { EQL_MAP = 1, EQL_BITS = 2, EQL_MEAN = 4, EQL_CODES = 8, EQL_T2 = 16, EQL_ALL = 31, EQL_MOMENTS = 32 };
 enum { EQL_MOST_STRIDE = 1 << 16 };
 
 /* Reads act and params: float [R][channels], rows scale, bias, then (act DPRELU) pos, neg, shift, then optionally
@@ -53,6 +53,17 @@ bool eql_take_weights_i4(eql_call *c, uint32_t k, uint32_t *rows, eq_weights_i4 
 void eql_take_image_outs(eql_call *c, const eq_conv2d *op, uint32_t want, eq_epilogue *e);
 /* The wanted of map, bits or planes and codes: the extents of x from `from` on, o in place of the last. */
 void eql_take_row_outs(eql_call *c, const eql_tensor *x, uint32_t from, uint32_t o, uint32_t want, eq_epilogue *e);
+
+/* The tuned twin of a fused convolution (edgeq/ops/_tuned.py): ac (float [1 or n][width]), start and sigma in front of
+ * its arguments; n and o are known when e->tuning is set; moments, float [n][2][o], behind its results if they are
+ * wanted. */
+typedef struct {
+  const eql_tensor *ac;
+  uint32_t start;
+  eq_tuning tuning;
+} eql_tuned;
+void eql_take_tuned(eql_call *c, eql_tuned *t);
+void eql_set_tuned(eql_call *c, eql_tuned *t, uint32_t want, uint32_t n, uint32_t o, eq_epilogue *e);
 
 /* out_h, out_w with `padding` zeros on every side; false when the kernel is larger. */
 bool eql_padded(eql_call *c, eq_conv2d *op, uint32_t padding);

@@ -63,15 +63,24 @@ static void conv2d_b1b1(eql_call *c) {
 }
 
 /* conv2d_b1b1_fused(Tensor x, Tensor w, int channels, int stride, int groups, int act, Tensor params, Tensor? local,
- *   Tensor? block, Tensor? gain, int want): map, bits, mean */
-static void conv2d_b1b1_fused(eql_call *c) {
+ *   Tensor? block, Tensor? gain, int want): map, bits, mean; tuned: see eql_tuned, or NULL */
+static void fused(eql_call *c, eql_tuned *tuned) {
   conv v;
   eq_epilogue e = {0};
   if (!take_conv(c, &v)) return;
   eql_take_activation(c, v.op.o, false, &e);
   eql_take_residuals(c, v.op.n, v.op.o, &e);
-  eql_take_image_outs(c, &v.op, eql_integer(c, EQL_MAP | EQL_BITS | EQL_MEAN, "want must be 1 to 7"), &e);
+  const uint32_t most = EQL_MAP | EQL_BITS | EQL_MEAN | (tuned ? EQL_MOMENTS : 0u),
+                 want = eql_integer(c, most, "want must be 1 to 7, or with moments to 39");
+  eql_take_image_outs(c, &v.op, want, &e);
+  if (tuned) eql_set_tuned(c, tuned, want, v.op.n, v.op.o, &e);
   run_conv(c, &v, &e);
+}
+static void conv2d_b1b1_fused(eql_call *c) { fused(c, NULL); }
+static void conv2d_b1b1_tuned(eql_call *c) {
+  eql_tuned tuned;
+  eql_take_tuned(c, &tuned);
+  fused(c, &tuned);
 }
 
 /* linear_b1b1(Tensor x, Tensor w, int k): u8 [..., row], u8 [o][row] -> int32 [..., o] */
@@ -96,5 +105,6 @@ static void linear_b1b1(eql_call *c) {
 const eql_entry eql_binary_operators[] = {{"edgeq.pack_sign", pack_sign},
                                           {"edgeq.conv2d_b1b1", conv2d_b1b1},
                                           {"edgeq.conv2d_b1b1_fused", conv2d_b1b1_fused},
+                                          {"edgeq.conv2d_b1b1_tuned", conv2d_b1b1_tuned},
                                           {"edgeq.linear_b1b1", linear_b1b1},
                                           {NULL, NULL}};

@@ -29,4 +29,24 @@ static void mean_hw(eql_call *c) {
   if (eql_ready(c, bytes)) eql_finish(c, eq_mean_hw(eql_floats(x), s[0], s[1], s[2], s[3], out, c->scratch, bytes));
 }
 
-const eql_entry eql_glue_operators[] = {{"edgeq.epilogue", epilogue}, {"edgeq.mean_hw", mean_hw}, {NULL, NULL}};
+/* mean_quarters(Tensor x, Tensor? grid): float, or int8 with a grid [n][h][w][c] -> [n][4 c] */
+static void mean_quarters(eql_call *c) {
+  const eql_tensor *x = eql_take_any(c, "x must be float or int8"),
+                   *grid = eql_take_optional(c, EQL_F32, "grid must be float or None");
+  if (!eql_require(c, x && x->rank == 4, "x must be [n][h][w][c]")) return;
+  const bool codes = x->type == EQL_I8;
+  const float inv_step = grid ? eql_grid(c, grid).inv_step : 0.0f;
+  if (!eql_require(c, c->untyped || (codes ? inv_step > 0 : x->type == EQL_F32),
+                   "x must be float, or int8 with a grid"))
+    return;
+  const uint32_t *s = x->size;
+  const uint64_t width = (s[1] > 1 ? 2u : 1u) * (s[2] > 1 ? 2u : 1u) * (uint64_t)s[3];
+  if (!eql_require(c, width <= EQL_MOST, "x has too many channels")) return;
+  float *out = eql_out(c, EQL_F32, 2, (const uint32_t[]){s[0], (uint32_t)width});
+  if (eql_ready_plain(c))
+    eql_finish(c, eq_mean_quarters(codes ? NULL : eql_floats(x), codes ? eql_data(x) : NULL, inv_step, s[0], s[1], s[2],
+                                   s[3], out));
+}
+
+const eql_entry eql_glue_operators[] = {
+    {"edgeq.epilogue", epilogue}, {"edgeq.mean_hw", mean_hw}, {"edgeq.mean_quarters", mean_quarters}, {NULL, NULL}};

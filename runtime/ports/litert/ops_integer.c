@@ -47,10 +47,14 @@ EQL_PRODUCT(linear, eq_linear)
   }
 #define EQL_CONV2D(types, element, x_type, w_type, planes)                                                             \
   EQL_RUN(conv2d, eq_conv2d, types, element)                                                                           \
-  static void conv2d_##types(eql_call *c) {                                                                            \
-    static const conv2d_product product = {                                                                            \
-        x_type, w_type, planes, false, eq_conv2d_##types##_scratch, conv2d_##types##_any};                             \
-    conv2d(c, &product);                                                                                               \
+  static const conv2d_product types##_product = {                                                                      \
+      x_type, w_type, planes, false, eq_conv2d_##types##_scratch, conv2d_##types##_any};                               \
+  static void conv2d_##types(eql_call *c) { conv2d(c, &types##_product, NULL); }
+#define EQL_CONV2D_TUNED(types)                                                                                        \
+  static void conv2d_##types##_tuned(eql_call *c) {                                                                    \
+    eql_tuned tuned;                                                                                                   \
+    eql_take_tuned(c, &tuned);                                                                                         \
+    conv2d(c, &types##_product, &tuned);                                                                               \
   }
 #define EQL_LINEAR(types, element, x_type, w_type, planes, tiled)                                                      \
   EQL_RUN(linear, eq_linear, types, element)                                                                           \
@@ -64,8 +68,8 @@ EQL_PRODUCT(linear, eq_linear)
  *   Tensor? rows, int act, Tensor params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want): map, bits, mean,
  *   codes
  *   x int8 or float [n][h][w][c]; w u8 [planes][o][kh][kw][row], depthwise [planes][kh][kw][row of o]; int8 or float
- *   [o][kh][kw][c / groups] */
-static void conv2d(eql_call *c, const conv2d_product *p) {
+ *   [o][kh][kw][c / groups]; tuned: see eql_tuned, or NULL */
+static void conv2d(eql_call *c, const conv2d_product *p, eql_tuned *tuned) {
   const eql_tensor *x = eql_take(c, p->x_type, "x must be int8, or float"),
                    *w = eql_take(c, p->w_type, "w must be u8 planes, int8 or float");
   const uint32_t stride = eql_integer(c, EQL_MOST_STRIDE, "stride must be positive"),
@@ -95,7 +99,10 @@ static void conv2d(eql_call *c, const conv2d_product *p) {
     return;
   eq_epilogue e = {0};
   eql_take_integer(c, op.n, op.out_h, op.out_w, op.o, &e);
-  eql_take_image_outs(c, &op, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
+  const uint32_t want =
+      eql_integer(c, tuned ? EQL_ALL | EQL_MOMENTS : EQL_ALL, "want must be 1 to 31, or with moments to 63");
+  eql_take_image_outs(c, &op, want, &e);
+  if (tuned) eql_set_tuned(c, tuned, want, op.n, op.o, &e);
   if (c->fault) return;
   const eq_threads *threads =
       eql_threads(c, (uint64_t)op.n * op.out_h * op.out_w * op.o * op.kh * op.kw * (channels / groups));
@@ -141,6 +148,14 @@ EQL_CONV2D(s2f32, float, EQL_F32, EQL_U8, 2)
 EQL_CONV2D(s3f32, float, EQL_F32, EQL_U8, 3)
 EQL_CONV2D(s4f32, float, EQL_F32, EQL_U8, 4)
 EQL_CONV2D(f32f32, float, EQL_F32, EQL_F32, 0)
+EQL_CONV2D_TUNED(s2i8)
+EQL_CONV2D_TUNED(s3i8)
+EQL_CONV2D_TUNED(s4i8)
+EQL_CONV2D_TUNED(i8i8)
+EQL_CONV2D_TUNED(s2f32)
+EQL_CONV2D_TUNED(s3f32)
+EQL_CONV2D_TUNED(s4f32)
+EQL_CONV2D_TUNED(f32f32)
 EQL_LINEAR(b1i8, int8_t, EQL_I8, EQL_U8, 1, false)
 EQL_LINEAR(t2i8, int8_t, EQL_I8, EQL_U8, 2, true)
 EQL_LINEAR(s2i8, int8_t, EQL_I8, EQL_U8, 2, false)
@@ -195,6 +210,14 @@ const eql_entry eql_integer_operators[] = {{"edgeq.quantise_i8", quantise_i8},
                                            {"edgeq.conv2d_s3f32", conv2d_s3f32},
                                            {"edgeq.conv2d_s4f32", conv2d_s4f32},
                                            {"edgeq.conv2d_f32f32", conv2d_f32f32},
+                                           {"edgeq.conv2d_s2i8_tuned", conv2d_s2i8_tuned},
+                                           {"edgeq.conv2d_s3i8_tuned", conv2d_s3i8_tuned},
+                                           {"edgeq.conv2d_s4i8_tuned", conv2d_s4i8_tuned},
+                                           {"edgeq.conv2d_i8i8_tuned", conv2d_i8i8_tuned},
+                                           {"edgeq.conv2d_s2f32_tuned", conv2d_s2f32_tuned},
+                                           {"edgeq.conv2d_s3f32_tuned", conv2d_s3f32_tuned},
+                                           {"edgeq.conv2d_s4f32_tuned", conv2d_s4f32_tuned},
+                                           {"edgeq.conv2d_f32f32_tuned", conv2d_f32f32_tuned},
                                            {"edgeq.linear_b1i8", linear_b1i8},
                                            {"edgeq.linear_t2i8", linear_t2i8},
                                            {"edgeq.linear_s2i8", linear_s2i8},

@@ -2,8 +2,8 @@
 #include "operators.h"
 
 /* conv2d_i8f32(Tensor x, Tensor w, Tensor? steps, int quant, int stride, int same, int groups, int act, Tensor params)
- *   and the same with int want: map, bits, mean */
-static void conv2d(eql_call *c, bool fused) {
+ *   and the same with int want: map, bits, mean; tuned: see eql_tuned, or NULL */
+static void conv2d(eql_call *c, bool fused, eql_tuned *tuned) {
   const eql_tensor *x = eql_take(c, EQL_F32, "x must be float"), *w = eql_take(c, EQL_I8, "w must be int8");
   if (!eql_require(c, x->rank == 4 && w->rank == 4, "x must be [n][h][w][c], w [o][kh][kw][c / groups]")) return;
   const uint32_t channels = x->size[3];
@@ -28,8 +28,10 @@ static void conv2d(eql_call *c, bool fused) {
   (same ? eq_conv2d_same : eq_conv2d_valid)(&op);
   eq_epilogue e = {0};
   eql_take_activation(c, op.o, false, &e);
-  const uint32_t want = fused ? eql_integer(c, EQL_MAP | EQL_BITS | EQL_MEAN, "want must be 1 to 7") : EQL_MAP;
+  const uint32_t most = EQL_MAP | EQL_BITS | EQL_MEAN | (tuned ? EQL_MOMENTS : 0u),
+                 want = fused ? eql_integer(c, most, "want must be 1 to 7, or with moments to 39") : EQL_MAP;
   eql_take_image_outs(c, &op, want, &e);
+  if (tuned) eql_set_tuned(c, tuned, want, op.n, op.o, &e);
   if (c->fault) return;
   const eq_threads *threads =
       eql_threads(c, (uint64_t)op.n * op.out_h * op.out_w * op.o * op.kh * op.kw * (channels / groups));
@@ -37,8 +39,13 @@ static void conv2d(eql_call *c, bool fused) {
   if (eql_ready(c, bytes))
     eql_finish(c, eq_conv2d_i8f32(&op, eql_floats(x), &quant, eql_data(w), &e, threads, c->scratch, bytes));
 }
-static void conv2d_i8f32(eql_call *c) { conv2d(c, false); }
-static void conv2d_i8f32_fused(eql_call *c) { conv2d(c, true); }
+static void conv2d_i8f32(eql_call *c) { conv2d(c, false, NULL); }
+static void conv2d_i8f32_fused(eql_call *c) { conv2d(c, true, NULL); }
+static void conv2d_i8f32_tuned(eql_call *c) {
+  eql_tuned tuned;
+  eql_take_tuned(c, &tuned);
+  conv2d(c, true, &tuned);
+}
 
 /* linear_i8f32(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params): float [..., k], int8 [o][k] ->
  *   float [..., o]; linear_i4f32: the same with w u8 [o][row_bytes(4 k)] */
@@ -109,6 +116,7 @@ static void squeeze_excite_i4f32(eql_call *c) {
 
 const eql_entry eql_uniform_operators[] = {{"edgeq.conv2d_i8f32", conv2d_i8f32},
                                            {"edgeq.conv2d_i8f32_fused", conv2d_i8f32_fused},
+                                           {"edgeq.conv2d_i8f32_tuned", conv2d_i8f32_tuned},
                                            {"edgeq.linear_i8f32", linear_i8f32},
                                            {"edgeq.linear_i4f32", linear_i4f32},
                                            {"edgeq.squeeze_excite_i4f32", squeeze_excite_i4f32},
