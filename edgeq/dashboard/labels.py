@@ -33,7 +33,7 @@ METRICS = {
     "held_out_top1": "Held-out accuracy",
     "train_top1": "Accuracy on the samples",
     "loss": "Loss",
-    "memory": "Memory",
+    "memory": "Memory, planned",
     "delta_size": "Size of the delta",
     "seconds": "Duration",
     "temperature": "Temperature",

@@ -252,7 +252,7 @@ def _learn(
     memory = learner.tuner.bytes + net.loaded.planned_bytes
     point = getattr(progress, "point", None)
     if point is not None:
-        point("ram_peak", 0, memory, unit="B", x_unit="passes")
+        point("memory", 0, memory, unit="B", x_unit="passes")
     began = time.monotonic()
 
     def tell(report: TuneReport) -> None:

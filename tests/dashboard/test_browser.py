@@ -104,7 +104,7 @@ def test_a_fine_tuning_from_the_browser_is_kept_and_rolled_back(testing, open_pa
         settle(page)
         page.get_by_role("button", name="Start").click()
         page.wait_for_selector("text=edgeq finetune denseshift-kws")
-        page.wait_for_selector("text=Memory, peak", timeout=DEPLOY_MS)
+        page.wait_for_selector("text=Memory, planned", timeout=DEPLOY_MS)
         shoot(page, "finetune-running")
         page.wait_for_selector("text=Done:", timeout=DEPLOY_MS)
         page.wait_for_selector("text=kept: the held-out data agreed")
