@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeq._native.tune import head_logits, read_delta
 from edgeq._native.tune_types import Delta, TuneLayer, TuneModel, TuneTap
-from edgeq.compile.layout import METHOD, Tuning
+from edgeq.compile.layout import METHOD, STEP, Tuning
 from edgeq.compile.tunable_artefact import Package, build_tunable
 from edgeq.device.net import Net
 from edgeq.device.records import Outcome, Predictions, Run, TensorSpec, Timing
@@ -106,11 +106,12 @@ def build(
 def load(device: Device, path: Path, learned: Learned, **put: Any) -> TunedNet:
     """Put a tunable program on a device and load it with what was learned."""
     delta = read_delta(tune_model(learned.tuning, learned.classes), learned.delta.blob)
-    return TunedNet(device.load(device.put(path, **put).name, METHOD), learned.tuning, delta)
+    method = METHOD if delta.over == "taps" else STEP
+    return TunedNet(device.load(device.put(path, **put).name, method), learned.tuning, delta)
 
 
 class TunedNet(Net):
-    """A loaded `forward_tune` that takes the base's inputs and gives logits; the other inputs come from the delta."""
+    """A loaded `forward_tune` or `forward_step` that takes the base's inputs and gives logits; the rest is the delta's."""
 
     def __init__(self, net: Net, tuning: Tuning, delta: Delta) -> None:
         self._net, self._delta = net, delta

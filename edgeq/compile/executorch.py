@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from edgeq._errors import CompileError
 from edgeq._quiet import quiet
 
+from .arena import replan
 from .passes import PASSES
 from .slim import slim
 
@@ -26,12 +28,20 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return slim(export(model, example), tiles=True)
 
 
-def lower_methods(methods: Methods, *, plain: Collection[str] = ()) -> bytes:
+def lower_methods(methods: Methods, *, plain: Collection[str] = (), borrowed: Mapping[str, int] | None = None) -> bytes:
     """As `lower`, for several methods in one program; buffers of one name that a method writes are shared by all.
 
-    plain  methods that keep XNNPACK out: their float steps are many and small, and each delegate has its price
+    plain     methods that keep XNNPACK out: their float steps are many and small, and each delegate has its price
+    borrowed  how many of a method's last inputs are read where the caller has them instead of copied into its arena
     """
-    return slim(_export(methods, delegate=True, plain=plain), tiles=True)
+
+    def borrow(plan: Any) -> None:
+        if count := (borrowed or {}).get(plan.name, 0):
+            for number in plan.inputs[-count:]:
+                plan.values[number].val.allocation_info = None
+            replan(plan)
+
+    return slim(_export(methods, delegate=True, plain=plain), borrow, tiles=True)
 
 
 def export(model: nn.Module, example: tuple[Tensor, ...], *, delegate: bool = True) -> bytes:

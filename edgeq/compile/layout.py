@@ -14,7 +14,7 @@ from edgeq._errors import FormatError, UsageError
 from edgeq._weights import read_tensors, write_tensors
 
 PARTS = ("head", "scales", "taps")
-METHOD = "forward_tune"
+METHOD, STEP = "forward_tune", "forward_step"  # the second gives logits and hidden only: all that a step asks for
 BASE_FILE = "tuning.safetensors"  # in a package: a `Base`
 Array = np.ndarray[Any, Any]
 

@@ -1,6 +1,8 @@
-"""The second method of a tunable program, `forward_tune`, and what must be known to use it.
+"""The further methods of a tunable program, and what must be known to use them.
 
   forward_tune(x.., ac, head_w, head_b) -> logits, hidden, taps, moments        (shapes: `TunableNet`)
+  forward_step(x.., ac, head_w, head_b) -> logits, hidden                       the same bits, and nothing to pay for
+                                                                                what a zeroth-order step does not ask
 
 Which inputs and outputs there are follows from the parts that were asked for.
 """
@@ -47,24 +49,26 @@ class TunableNet(nn.Module):
 
       x.., ac (1 or B, 2 n), head_w (C, H), head_b (C,) -> logits (B, C), hidden (B, H), taps (B, D), moments (B, 2, n)
 
-    Without the part "scales" there is neither ac nor moments, without "taps" no taps. What a row gives depends on no
-    other row, nor on how many there are.
+    Without the part "scales" there is neither ac nor moments, without "taps" no taps; lean: neither. What a row gives
+    depends on no other row, nor on how many there are.
     """
 
-    def __init__(self, model: nn.Module, sigma: Tensor, parts: tuple[str, ...]) -> None:
+    def __init__(self, model: nn.Module, sigma: Tensor, parts: tuple[str, ...], *, lean: bool = False) -> None:
         super().__init__()
-        self.model, self.parts = model, parts
+        self.model, self.parts, self.lean = model, parts, lean
         self.sigma = tuple(float(s) for s in sigma)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         *x, w, b = inputs
         scales = "scales" in self.parts
-        tuning = TuningPass(x.pop(), self.sigma) if scales else TuningPass()
+        tuning = TuningPass(x.pop() if scales else None, self.sigma, lean=self.lean)
         model = cast(Tunable, self.model)
         hidden = model.head.seen(model.features(*x, tuning=tuning))
         params = torch.stack([torch.ones_like(b), b])
         logits = ops.linear_f32f32(hidden, w, None, Act.NONE, params, None, None, None, Want.MAP)[0]
         outputs = [logits, hidden]
+        if self.lean:
+            return tuple(outputs)
         if "taps" in self.parts:
             outputs.append(torch.cat([h for _, h in tuning.taps], 1))
         if scales:
@@ -117,8 +121,9 @@ def tunable_method(
     batch: int = 1,
     rows: int = 1,
     classes: int | None = None,
+    lean: bool = False,
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The module behind `forward_tune` and inputs of its shapes.
+    """The module behind `forward_tune`, or lean behind `forward_step`, and inputs of its shapes.
 
     sigma    (layers,); None: ones
     batch    samples of one call
@@ -130,4 +135,4 @@ def tunable_method(
     if "scales" in layout.parts:
         inputs.append(torch.zeros(rows, 2 * layout.channels))
     head = torch.zeros(classes or layout.classes, layout.hidden)
-    return TunableNet(model, found, layout.parts).eval(), (*inputs, head, torch.zeros(len(head)))
+    return TunableNet(model, found, layout.parts, lean=lean).eval(), (*inputs, head, torch.zeros(len(head)))

@@ -19,7 +19,7 @@ from edgeq._errors import FormatError, UnsupportedError
 
 from . import artefact as artefacts
 from .artefact import Artefact
-from .layout import BASE_FILE, METHOD, PARTS, Base, Layout, Tuning, parse_parts
+from .layout import BASE_FILE, METHOD, PARTS, STEP, Base, Layout, Tuning, parse_parts
 
 WEIGHTS = "model.safetensors"
 HEAD_SUFFIX = ".head"
@@ -98,8 +98,12 @@ def build_tunable(
     measured = None if base is None else Base.from_bytes(base, layout)
     tuning = Tuning(weights, layout, weight.numpy(), bias.numpy(), channels, measured)
     sigma = None if measured is None else measured.sigma
-    second = tunable.tunable_method(model, example, layout, sigma, classes=classes)
-    data = executorch.lower_methods({**methods, METHOD: second}, plain={METHOD})
+    second = {
+        METHOD: tunable.tunable_method(model, example, layout, sigma, classes=classes),
+        STEP: tunable.tunable_method(model, example, layout, sigma, classes=classes, lean=True),
+    }
+    theta = {name: len(inputs) - len(example) for name, (_, inputs) in second.items()}
+    data = executorch.lower_methods({**methods, **second}, plain=set(second), borrowed=theta)
     head = tuning.numbers()
     artefacts._write(file.with_suffix(HEAD_SUFFIX), head)
     manifest = {

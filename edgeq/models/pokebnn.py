@@ -291,7 +291,7 @@ class PackedPokeBNN(nn.Module):
         x = self.stem(x, tuning)
         for i, block in enumerate(self.blocks, TAPPED - len(self.blocks)):
             x = block(x, tuning)
-            if tuning is not None and i >= 0:
+            if tuning is not None and i >= 0 and not tuning.lean:
                 tuning.tap(block, ops.mean_hw(x))
         pooled: Tensor = ops.mean_hw(x)
         return pooled

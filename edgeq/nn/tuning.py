@@ -20,12 +20,12 @@ from edgeq.ops import Want
 
 @dataclass(frozen=True)
 class Correction:
-    """Of one layer: its columns of ac begin at `start`; `moments` takes what the layer gives back."""
+    """Of one layer: its columns of ac begin at `start`; `moments` takes what the layer gives back, None: nothing."""
 
     ac: Tensor
     start: int
     sigma: float
-    moments: list[Tensor]
+    moments: list[Tensor] | None
 
 
 class TuningPass:
@@ -33,10 +33,11 @@ class TuningPass:
 
     ac     (1, n) for all samples or (N, n), for each layer a (channels) then c (channels); None: no corrections
     sigma  of the layers in the same order; None: all 1
+    lean   collect neither moments nor taps
     """
 
-    def __init__(self, ac: Tensor | None = None, sigma: tuple[float, ...] | None = None) -> None:
-        self._ac, self._sigma, self._start, self._depth = ac, sigma, 0, 0
+    def __init__(self, ac: Tensor | None = None, sigma: tuple[float, ...] | None = None, *, lean: bool = False) -> None:
+        self._ac, self._sigma, self.lean, self._start, self._depth = ac, sigma, lean, 0, 0
         self.sites: list[tuple[object, Tensor, int]] = []  # layer, its parameters, how many layers come before it
         self.moments: list[Tensor] = []  # (N, 2, channels)
         self.taps: list[tuple[object, Tensor]] = []  # layer, (N, width)
@@ -52,11 +53,13 @@ class TuningPass:
         self._start += 2 * params.shape[1]
         if self._ac is None:
             return None
-        return Correction(self._ac, start, 1.0 if self._sigma is None else self._sigma[index], self.moments)
+        sigma = 1.0 if self._sigma is None else self._sigma[index]
+        return Correction(self._ac, start, sigma, None if self.lean else self.moments)
 
     def tap(self, layer: object, h: Tensor, grid: Tensor | None = None) -> None:
         """Deliver h: (N, O) as it is, a map (N, H, W, O), codes of `grid` or not, averaged over its quarters."""
-        self.taps.append((layer, h if h.dim() == 2 else ops.mean_quarters(h, grid)))
+        if not self.lean:
+            self.taps.append((layer, h if h.dim() == 2 else ops.mean_quarters(h, grid)))
 
 
 def fused(name: str, *arguments: object, want: Want, correction: Correction | None) -> tuple[Tensor, ...]:
@@ -65,6 +68,8 @@ def fused(name: str, *arguments: object, want: Want, correction: Correction | No
         plain: tuple[Tensor, ...] = getattr(ops, name)(*arguments, want)
         return plain
     twin = getattr(ops, f"{name.removesuffix('_fused')}_tuned")
-    *results, moments = twin(correction.ac, correction.start, correction.sigma, *arguments, want | Want.MOMENTS)
-    correction.moments.append(moments)
+    wanted = want if correction.moments is None else want | Want.MOMENTS
+    *results, moments = twin(correction.ac, correction.start, correction.sigma, *arguments, wanted)
+    if correction.moments is not None:
+        correction.moments.append(moments)
     return tuple(results)

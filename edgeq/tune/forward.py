@@ -1,4 +1,4 @@
-"""Answers to the module's `Forward`: a loaded `forward_tune`, on whatever device it runs."""
+"""Answers to the module's `Forward`: a loaded `forward_tune` or `forward_step`, on whatever device it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from edgeq._errors import DeviceError, UnsupportedError
 from edgeq._native.tune import Forward, Outputs
-from edgeq.compile.layout import Layout
+from edgeq._native.tune_types import Method
+from edgeq.compile.layout import METHOD, STEP, Layout
 
 if TYPE_CHECKING:
     from edgeq.device import Net
@@ -17,10 +18,19 @@ if TYPE_CHECKING:
     from .samples import Samples
 
 Array = np.ndarray[Any, Any]
+_STEP_NAMES = ("logits", "hidden")
+
+
+_GRADIENT_ONLY: tuple[Method, ...] = ("head", "t0", "t1", "mezo")  # ask for logits and hidden, and never for more
+
+
+def program_method(method: Method) -> str:
+    """Which method of a tunable program serves a run."""
+    return STEP if method in _GRADIENT_ONLY else METHOD
 
 
 class DeviceForward:
-    """Runs `forward_tune` of a net, one sample a time.
+    """Runs `forward_tune` of a net, or `forward_step`, one sample a time.
 
     passes  samples sent so far
     ticks   of the device, summed
@@ -28,15 +38,18 @@ class DeviceForward:
 
     def __init__(self, net: Net, samples: Samples, layout: Layout) -> None:
         self._net, self._samples = net, samples
-        self._names = output_names(layout)
+        names = output_names(layout)
+        self._names = names[: len(net.outputs)] if len(net.outputs) == len(_STEP_NAMES) else names
         self._has_ac = "scales" in layout.parts
         self.passes, self.ticks = 0, 0
         if len(net.outputs) != len(self._names):
-            raise DeviceError(f"forward_tune has {len(net.outputs)} outputs, its layout says {len(self._names)}")
+            raise DeviceError(f"forward_tune has {len(net.outputs)} outputs, its layout says {len(names)}")
 
     def __call__(self, request: Forward) -> Outputs:
         if request.latents is not None:
             raise UnsupportedError("this program was compiled without latents: --method t2, t3 and zeroqat need them")
+        if missing := [name for name in request.outputs if name not in self._names]:
+            raise DeviceError(f"forward_step does not give {', '.join(missing)}; load forward_tune for it")
         count = len(request.samples)
         inputs = [array[request.samples] for array in self._samples.inputs]
         if self._has_ac:
@@ -60,4 +73,4 @@ def wanted(request: Forward, found: Mapping[str, Array]) -> Outputs:
 
 def output_names(layout: Layout) -> list[str]:
     taps, moments = "taps" in layout.parts, "scales" in layout.parts
-    return ["logits", "hidden", *(["taps"] if taps else []), *(["moments"] if moments else [])]
+    return [*_STEP_NAMES, *(["taps"] if taps else []), *(["moments"] if moments else [])]

@@ -19,11 +19,11 @@ from edgeq._native.tune_types import METHODS, Method, TuneData, TuneReport
 from edgeq.bench import tuned
 from edgeq.bench.record import BACKEND, Subject
 from edgeq.bench.session import target_for
-from edgeq.compile.layout import METHOD, Tuning
+from edgeq.compile.layout import Tuning
 from edgeq.compile.tunable_artefact import build_tunable
 from edgeq.results import RunRecord, Series, Store, Value
 
-from .forward import DeviceForward
+from .forward import DeviceForward, program_method
 from .journal import Journal
 from .samples import Samples, read_samples
 
@@ -244,7 +244,7 @@ def _learn(
     if tuning.base is None:
         warnings.append("the package holds no base statistics: no statistics tier, and nothing keeps old knowledge")
     progress(f"deploying {artefact.path.name} to {url}")
-    net = device.load(device.put(artefact.path, progress=progress).name, METHOD)
+    net = device.load(device.put(artefact.path, progress=progress).name, program_method(wishes.method))
     forward = DeviceForward(net, samples, tuning.layout)
     learner = Learner(tuning, samples, wishes, forward, classes=wishes.classes)
     started(learner)

@@ -1,16 +1,19 @@
 """Tunable programs: the identities of the tuning contract, the base that is measured, one file for two methods."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from tiny_tunable import CLASSES, SHAPE, poke_network, shift_network, task, tuning_of
+from tiny_tunable import SHAPE, poke_network, shift_network, task, tuning_of
 
-from edgeq import ops
+from edgeq import models, ops
 from edgeq._errors import FormatError, UnsupportedError, UsageError
 from edgeq.compile import executorch, host
-from edgeq.compile.layout import METHOD, PARTS, Base, Layout, parse_parts
+from edgeq.compile.layout import METHOD, PARTS, STEP, Base, Layout, parse_parts
 from edgeq.compile.tunable import base_head, layout_of, tunable_method
 from edgeq.compile.tuning_base import measure_base, triangle_of
+from edgeq.package import verify_package
 
 NETWORKS = {"shift-i8": shift_network, "shift-f32": lambda: shift_network("f32"), "poke": poke_network}
 
@@ -137,24 +140,54 @@ def test_networks_without_a_tunable_form_say_so():
         layout_of(torch.nn.Linear(2, 2), (torch.zeros(1, 2),), PARTS)
 
 
-def test_the_program_holds_its_weights_once_and_gives_eager_bits(x):
-    model = shift_network()
-    example = (x[:1],)
+@pytest.fixture(scope="module", params=["shift-i8", "poke"])
+def compiled(request, x):
+    """A network, what stands behind its methods, the program with all three and the one with `forward` alone."""
+    model, example = NETWORKS[request.param](), (x[:1],)
     layout = layout_of(model, example, PARTS)
-    module, inputs = tunable_method(model, example, layout, None)
-    alone = executorch.lower(model, example)
-    both = executorch.lower_methods({"forward": (model, example), METHOD: (module, inputs)}, plain={METHOD})
-    codes = model.blocks[1].second.weight.numpy().tobytes()
-    assert both.count(codes) == alone.count(codes) == 1
+    second = {name: tunable_method(model, example, layout, None, lean=name == STEP) for name in (METHOD, STEP)}
+    methods = {"forward": (model, example), **second}
+    program = executorch.lower_methods(methods, plain=set(second), borrowed=dict.fromkeys(second, 3))
+    return model, second, program, executorch.lower(model, example)
+
+
+def test_the_program_holds_its_weights_once(compiled):
+    model, _, program, alone = compiled
+    codes = max((b.numpy().tobytes() for b in model.buffers() if b.dtype == torch.uint8), key=len)
+    assert program.count(codes) == alone.count(codes) == 1
+
+
+@torch.no_grad()
+def test_the_program_gives_eager_bits(compiled, x):
+    model, second, pte, _ = compiled
+    program, layout = host.Program(pte), layout_of(model, (x[:1],), PARTS)
     w, b = base_head(model)
-    program = host.Program(both)
     for ac in (torch.zeros(1, 2 * layout.channels), corrections(layout, 1)):
-        found = program.run("forward_tune", (x[:1], ac, w, b))
-        with torch.no_grad():
-            expected = module(x[:1], ac, w, b)
-        assert torch.equal(found[1], expected[1]) or ac.any()  # exp differs in its last bit, and so a code may
-        for got, wanted in zip(found, expected, strict=True):
-            torch.testing.assert_close(got, wanted, rtol=1e-3, atol=2e-2 if ac.any() else 1e-5)
-    assert torch.equal(program.run("forward", example)[0], model(x[:1]))
-    assert w.shape == (CLASSES, layout.hidden)
-    assert tuning_of(model).layout.sha256 == layout.sha256
+        tuned = second[METHOD][0](x[:1], ac, w, b)
+        assert all(map(torch.equal, program.run(METHOD, (x[:1], ac, w, b)), tuned))
+        step = program.run(STEP, (x[:1], ac, w, b))
+        assert len(step) == 2 and all(map(torch.equal, step, tuned))
+    if hasattr(model, "quantise"):  # XNNPACK has no part in its forward
+        assert torch.equal(program.run("forward", (x[:1],))[0], model(x[:1]))
+
+
+@pytest.mark.parametrize("name", ["denseshift-kws", pytest.param("pokebnn-fashion", marks=pytest.mark.long)])
+def test_a_tuning_pass_takes_the_arena_of_inference(name):
+    """The bar: 1.2 times the arena of forward, and the taps."""
+    package = verify_package(Path(__file__).parents[2] / "zoo" / name / "package")
+    model = models.from_package(package.config(), package.tensors())
+    methods = models.methods(package.config(), model)
+    layout = layout_of(model, methods["forward"][1], PARTS)
+    second = tunable_method(model, methods["forward"][1], layout, None)
+    pte = executorch.lower_methods({**methods, METHOD: second}, plain={METHOD}, borrowed={METHOD: 3})
+    from executorch.exir._serialize._program import deserialize_pte_binary  # warns when it is imported first
+
+    plans = deserialize_pte_binary(pte).program.execution_plan
+    arena = {plan.name: sum(plan.non_const_buffer_sizes) for plan in plans}
+    assert arena[METHOD] <= 1.2 * arena["forward"] + 4 * layout.width
+    assert arena[METHOD] <= 1.05 * arena["forward"]  # what it is
+
+
+def test_the_layout_is_that_of_the_measured_base():
+    model = shift_network()
+    assert tuning_of(model).layout.sha256 == layout_of(model, (torch.zeros(1, *SHAPE),), PARTS).sha256

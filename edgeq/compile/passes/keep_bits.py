@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from functools import reduce
+from operator import or_
 
 import torch
 from torch.fx import GraphModule, Node
@@ -41,5 +43,5 @@ def keep_bits(module: GraphModule) -> None:
     module.graph.eliminate_dead_code()
     for node in module.graph.nodes:
         if node.target in fused:
-            want = sum((_RESULTS[int(user.args[1])] for user in node.users), Want(0))
+            want = reduce(or_, (_RESULTS[int(user.args[1])] for user in node.users), Want(0))
             node.args = (*node.args[:-1], int(want))
