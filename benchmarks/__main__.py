@@ -1,4 +1,4 @@
-"""python -m benchmarks NAME [--quick] [--json FILE] [--threads N]: run, show a table, keep the figures.
+"""python -m benchmarks NAME [--quick] [--json FILE] [--plot FILE] [--threads N]: run, show a table, keep the figures.
 
 NAME is a file of this folder, or `all`. Examples:
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         _amx.deny()
     from edgeq._errors import EdgeQError
 
-    from . import _store, harness
+    from . import _plot, _store, harness
     from ._table import console, show
 
     options = harness.Options(
@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
             show(name, new)
             if chosen.json:
                 harness.write_json(rows, chosen.json)
+            if chosen.plot:
+                _plot.write_svg(chosen.name, rows, chosen.plot)
             if not chosen.no_store:
                 _store.keep(name, new)
         except EdgeQError as error:
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", choices=[*names(), "all"], help="which benchmark")
     parser.add_argument("--quick", action="store_true", help="few shapes and rounds: does it work?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as a JSON list")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios as SVG")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of every engine (default 1)")
     parser.add_argument(
         "--isa", action="append", metavar="NAME", help="instruction set, repeatable (default: all vector sets)"

@@ -16,11 +16,11 @@ from edgeq import _native
 from edgeq._errors import UsageError
 from edgeq._native import _library
 from edgeq._native._operator import team
-from edgeq._native._structures import CConv2d, CEpilogue, CLinear, CQuant, CResidual
+from edgeq._native._structures import CCodes, CConv2d, CEpilogue, CLinear, CQuant, CResidual
 
 Array = npt.NDArray[np.generic]
 Call = Callable[[], None]
-_VECTORS = ("scale", "bias", "pos", "neg", "shift", "gain", "scale2", "bias2")
+_VECTORS = ("scale", "bias", "pos", "neg", "shift", "gain", "scale2", "bias2", "row_scale")
 _RESULTS = ("out_acc", "out", "out_bits", "out_mean")
 
 
@@ -89,6 +89,53 @@ def operator(
     aligned = scratch.ctypes.data + -scratch.ctypes.data % 64
     given = [ct.byref(x) if isinstance(x, ct.Structure) else x.ctypes.data for x in inputs]
     return _ready(name, (ct.byref(op), *given, ct.byref(e), shared, aligned, size), (scratch, tuple(inputs), workers))
+
+
+def tiles(name: str, o: int, k: int, weights: Array | ct.Structure) -> Array:
+    """`eq_tiles_NAME` of weights, for the instruction set selected now. name: t2 (an array of planes) or i4."""
+    lib = _library.library()
+    size_of, make = getattr(lib, f"eq_tiles_{name}_bytes"), getattr(lib, f"eq_tiles_{name}")
+    pointer = ct.byref(weights) if isinstance(weights, ct.Structure) else weights.ctypes.data
+    size_of.restype, make.argtypes = ct.c_size_t, [ct.c_uint32, ct.c_uint32, ct.c_void_p, ct.c_void_p]
+    size_of.argtypes = [ct.c_uint32, ct.c_uint32, *([ct.c_void_p] if name == "i4" else [])]
+    size = size_of(o, k, *([pointer] if name == "i4" else []))
+    made = _aligned(size)
+    if status := make(o, k, pointer, made.ctypes.data):
+        raise UsageError(f"tiles_{name}: the core refused its arguments (status {status})")
+    return made
+
+
+def tiled_linear(
+    name: str, op: ct.Structure, inputs: Sequence[Array | None], made: Array, e: ct.Structure, *, threads: int = 1
+) -> Call:
+    """A ready call of `eq_linear_NAME_tiled`. inputs: those in front of the tiles."""
+    lib = _library.library()
+    workers = team(threads)
+    shared = ct.byref(workers) if workers else None
+    size_of, run = getattr(lib, f"eq_linear_{name}_tiled_scratch"), getattr(lib, f"eq_linear_{name}_tiled")
+    size_of.restype, size_of.argtypes = ct.c_size_t, [ct.c_void_p] * 4
+    run.argtypes = [*[ct.c_void_p] * (len(inputs) + 5), ct.c_size_t]
+    size = size_of(ct.byref(op), made.ctypes.data, ct.byref(e), shared)
+    scratch = _aligned(size)
+    given = [None if x is None else x.ctypes.data for x in inputs]
+    arguments = (ct.byref(op), *given, made.ctypes.data, ct.byref(e), shared, scratch.ctypes.data, size)
+    return _ready(f"linear_{name}_tiled", arguments, (scratch, tuple(inputs), made, workers, op, e))
+
+
+def quantise_i8(x: Array, codes: Array, step: Array, *, blocks: bool = False) -> Call:
+    """x (rows, k) float32 -> codes of the same shape and the step of each row, or of each 32 inputs."""
+    kind = _native.CODES_KINDS.index("block32-sym" if blocks else "row-sym")
+    q = CCodes(kind)
+    rows, k = x.shape
+    arguments = (ct.byref(q), x.ctypes.data, rows, k, codes.ctypes.data, step.ctypes.data, None)
+    return _ready("quantise_i8", arguments, (q, x, codes, step))
+
+
+def _aligned(size: int) -> Array:
+    """Bytes that start at a multiple of 64."""
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size]
 
 
 def pack_b1(x: Array, out: Array) -> Call:

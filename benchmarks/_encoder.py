@@ -90,9 +90,9 @@ def engines(shape: Shape, *, threads: int, say: Say, eight_da4w: bool = False) -
         expected = model(x).numpy()
     onnx_float = _cached(shape, "fp32.onnx", lambda: _onnx(model, shape), say)
     onnx_int8 = _cached(shape, "int8.onnx", lambda: _onnx_int8(onnx_float), say)
-    programs = {"xnnpack fp32": _cached(shape, "fp32.pte", lambda: _program(model, x), say)}
+    programs = {"xnnpack fp32": _cached(shape, "fp32.pte", lambda: program(model, x), say)}
     if eight_da4w:
-        programs["xnnpack int8 8da4w"] = _cached(shape, "8da4w.pte", lambda: _program(_eight_da4w(model), x), say)
+        programs["xnnpack int8 8da4w"] = _cached(shape, "8da4w.pte", lambda: program(eight_da4w(model), x), say)
     calls: dict[str, Callable[[], Array]] = {
         "ort fp32": onnx_call(str(onnx_float), x.numpy(), threads),
         "ort int8": onnx_call(str(onnx_int8), x.numpy(), threads),
@@ -133,7 +133,7 @@ def _cached(shape: Shape, name: str, make: Callable[[], bytes], say: Say) -> Pat
     return file
 
 
-def _program(model: nn.Module, x: Tensor) -> bytes:
+def program(model: nn.Module, x: Tensor) -> bytes:
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
@@ -143,7 +143,7 @@ def _program(model: nn.Module, x: Tensor) -> bytes:
     return bytes(lowered.buffer)
 
 
-def _eight_da4w(model: nn.Module) -> nn.Module:
+def eight_da4w(model: nn.Module) -> nn.Module:
     import copy
 
     with quiet():

@@ -24,7 +24,11 @@ from .harness import Engine, Session
 _SOURCE = Path(__file__).parent / "native" / "probe.c"
 _FLAGS = ("-O3", "-shared", "-fPIC")
 _STEPS = 20_000
-_OPS_A_STEP = {"avx512": 8 * 512 * 2, "avx2": 8 * 256 * 2}
+_OPS_A_STEP = {
+    "popcount": {"avx512": 8 * 512 * 2, "avx2": 8 * 256 * 2, "avx-vnni": 8 * 256 * 2},
+    "dot": {"avx512": 8 * 64 * 2, "avx-vnni": 8 * 32 * 2, "avx2": 8 * 32 * 2},
+}
+_LOOPS = {("popcount", "avx-vnni"): "popcount_avx2"}  # bits are counted as AVX2 does
 READ = "probe: read"
 
 
@@ -43,41 +47,48 @@ def library() -> ct.CDLL | None:
             return None
         part.replace(file)
     lib = ct.CDLL(str(file))
-    for isa in _OPS_A_STEP:
-        getattr(lib, f"probe_popcount_{isa}").argtypes = [ct.c_uint64]
+    for kind, isas in _OPS_A_STEP.items():
+        for isa in isas:
+            _loop(lib, kind, isa).argtypes = [ct.c_uint64]
     lib.probe_read.argtypes, lib.probe_read.restype = [ct.c_void_p, ct.c_size_t], ct.c_uint64
     lib.scalar_4x2.argtypes = [*[ct.c_void_p] * 3, *[ct.c_uint32] * 3, ct.c_void_p]
+    lib.i2s_avx2.argtypes = [*[ct.c_void_p] * 5, *[ct.c_uint32] * 3, ct.c_void_p]
     return lib
 
 
-def engines(isas: tuple[str, ...], weights: npt.NDArray[np.uint8] | None = None) -> list[Engine]:
-    """One probe of the popcount ceiling for each instruction set, and one that reads `weights` once."""
+def engines(
+    isas: tuple[str, ...], weights: npt.NDArray[np.uint8] | None = None, kind: str = "popcount", read: str = READ
+) -> list[Engine]:
+    """One probe of the ceiling for each instruction set, and one, called `read`, that reads `weights` once.
+
+    kind  popcount: operations on bits; dot: on bytes
+    """
     lib = library()
     if lib is None:
         return []
-    found = [Engine(_name(isa), _popcount(lib, isa)) for isa in isas if isa in _OPS_A_STEP]
+    found = [Engine(_name(kind, isa), _steps(lib, kind, isa)) for isa in isas if isa in _OPS_A_STEP[kind]]
     if weights is not None and weights.nbytes >= 128:
         address, size = weights.ctypes.data, weights.nbytes
-        found.append(Engine(READ, lambda: (lib.probe_read(address, size), weights)))
+        found.append(Engine(read, lambda: (lib.probe_read(address, size), weights)))
     return found
 
 
-def floor_us(session: Session, isa: str, ops: int) -> float | None:
-    """What `ops` binary operations on weights that are read once need at least, by the probes of the same session.
+def floor_us(session: Session, isa: str, ops: int, kind: str = "popcount", read: str = READ) -> float | None:
+    """What `ops` operations on weights that are read once need at least, by the probes of the same session.
 
     None where this instruction set has no probe.
     """
-    if (compute := session.timings.get(_name(isa))) is None:
+    if (compute := session.timings.get(_name(kind, isa))) is None:
         return None
-    needed = compute.min_us * ops / (_STEPS * _OPS_A_STEP[isa])
-    read = session.timings.get(READ)
-    return max(needed, read.min_us) if read else needed
+    needed = compute.min_us * ops / (_STEPS * _OPS_A_STEP[kind][isa])
+    reading = session.timings.get(read)
+    return max(needed, reading.min_us) if reading else needed
 
 
-def ceiling_gops(session: Session, isa: str) -> float | None:
-    """Binary operations a second in 10^9, one core, registers only."""
-    timing = session.timings.get(_name(isa))
-    return _STEPS * _OPS_A_STEP[isa] / timing.min_us / 1e3 if timing else None
+def ceiling_gops(session: Session, isa: str, kind: str = "popcount") -> float | None:
+    """Operations a second in 10^9, one core, registers only."""
+    timing = session.timings.get(_name(kind, isa))
+    return _STEPS * _OPS_A_STEP[kind][isa] / timing.min_us / 1e3 if timing else None
 
 
 def scalar_4x2(
@@ -98,10 +109,37 @@ def scalar_4x2(
     return Engine("scalar 4x2", lambda: (lib.scalar_4x2(*arguments), kept)), out
 
 
-def _popcount(lib: ct.CDLL, isa: str):  # -> the engine's call
-    probe = getattr(lib, f"probe_popcount_{isa}")
+def i2s(
+    codes: npt.NDArray[np.int8],
+    sums: npt.NDArray[np.int32],
+    steps: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.int8],
+    scale: npt.NDArray[np.float32],
+) -> tuple[Engine, npt.NDArray[np.float32]] | None:
+    """Ternary weights as BitNet's I2_S computes them with AVX2, as a peer, and where it leaves its result (m, o).
+
+    codes (m, k), their sums and steps (m,); weights (o, k) of -1, 0 and 1, scale (o,); k a multiple of 128
+    """  # fmt: skip
+    lib = library()
+    (m, k), o = codes.shape, len(weights)
+    if lib is None or k % 128:
+        return None
+    quarters = (weights + 1).astype(np.uint8).reshape(o, k // 128, 4, 32)
+    packed = np.ascontiguousarray((quarters << np.array([6, 4, 2, 0], np.uint8)[:, None]).sum(2, dtype=np.uint8))
+    out = np.empty((m, o), np.float32)
+    given = codes, sums, steps, packed, scale
+    arguments = (*(array.ctypes.data for array in given), m, k, o, out.ctypes.data)
+    return Engine("i2s avx2", lambda: (lib.i2s_avx2(*arguments), given, out)), out
+
+
+def _steps(lib: ct.CDLL, kind: str, isa: str):  # -> the engine's call
+    probe = _loop(lib, kind, isa)
     return lambda: probe(_STEPS)
 
 
-def _name(isa: str) -> str:
-    return f"probe: popcount {isa}"
+def _loop(lib: ct.CDLL, kind: str, isa: str):  # -> the function
+    return getattr(lib, f"probe_{_LOOPS.get((kind, isa)) or f'{kind}_{isa}'.replace('-', '_')}")
+
+
+def _name(kind: str, isa: str) -> str:
+    return f"probe: {kind} {isa}"

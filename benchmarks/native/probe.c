@@ -35,6 +35,35 @@ __attribute__((target("avx2"))) void probe_popcount_avx2(uint64_t steps) {
   }
 }
 
+/* VPDPBUSD of 8 registers a step: 8 * 64 * 2 operations on bytes, 8 * 32 * 2 with 256 bits. */
+__attribute__((target("avx512f,avx512vnni"))) void probe_dot_avx512(uint64_t steps) {
+  for (uint64_t i = 0; i < steps; i++) {
+#define STEP(j) __asm__ volatile("vpdpbusd %%zmm16, %%zmm17, %%zmm" #j::: "xmm" #j);
+    REPEAT8(STEP)
+#undef STEP
+  }
+}
+
+__attribute__((target("avx2"))) void probe_dot_avx_vnni(uint64_t steps) {
+  for (uint64_t i = 0; i < steps; i++) {
+#define STEP(j) __asm__ volatile("%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #j::: "xmm" #j);
+    REPEAT8(STEP)
+#undef STEP
+  }
+}
+
+/* VPMADDUBSW and a sum in 16 bits, what AVX2 needs at least where the products are small: 8 * 32 * 2 operations. */
+__attribute__((target("avx2"))) void probe_dot_avx2(uint64_t steps) {
+  for (uint64_t i = 0; i < steps; i++) {
+#define STEP(j)                                                                                                        \
+  __asm__ volatile("vpmaddubsw %%ymm14, %%ymm15, %%ymm13\n\t"                                                          \
+                   "vpaddw %%ymm13, %%ymm" #j ", %%ymm" #j::                                                           \
+                       : "xmm" #j, "xmm13");
+    REPEAT8(STEP)
+#undef STEP
+  }
+}
+
 /* Reads bytes (a multiple of 128) once. */
 __attribute__((target("avx2"))) uint64_t probe_read(const void *data, size_t bytes) {
   const __m256i *p = data;
@@ -67,6 +96,53 @@ scalar_4x2(const uint64_t *x, const uint64_t *w, const float *alpha, uint32_t m,
       for (size_t r = 0; r < 2 && row + r < m; r++)
         for (int j = 0; j < 4; j++)
           out[(row + r) * o + n + (size_t)j] = alpha[n + (size_t)j] * (float)((int64_t)k - 2 * count[r][j]);
+    }
+  }
+}
+
+/* Sums of 16-bit lanes. */
+__attribute__((target("avx2"))) static inline int32_t total(__m256i sums) {
+  const __m256i words = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+
+/* out[m][o] = row_scale[m] * scale[o] * sum of (code - 1) * x: ternary weights as BitNet's I2_S lays them out, 128
+ * codes of two bits in 32 bytes, a quarter in each pair of bits, the first in the highest (own code). w [o][k / 4], k a
+ * multiple of 128, sums [m] of x. Up to four rows share the unpacking. */
+__attribute__((target("avx2"))) void i2s_avx2(const int8_t *x, const int32_t *sums, const float *row_scale,
+                                              const uint8_t *w, const float *scale, uint32_t m, uint32_t k, uint32_t o,
+                                              float *out) {
+  enum { ROWS = 4, BLOCK = 128, QUARTER = 32, MOST = 16 /* blocks in 16 bits: 4 * 508 each */ };
+  const __m256i low = _mm256_set1_epi8(3);
+  for (size_t row = 0; row < m; row += ROWS) {
+    const size_t rows = m - row < ROWS ? m - row : ROWS;
+    for (size_t n = 0; n < o; n++) {
+      const uint8_t *codes = w + n * (k / 4);
+      int32_t sum[ROWS] = {0};
+      for (size_t first = 0; first < k; first += MOST * BLOCK) {
+        const size_t end = k - first < MOST * BLOCK ? k : first + MOST * BLOCK;
+        __m256i part[ROWS];
+        for (size_t r = 0; r < ROWS; r++) part[r] = _mm256_setzero_si256();
+        for (size_t i = first; i < end; i += BLOCK) {
+          const __m256i all = _mm256_loadu_si256((const void *)(codes + i / 4));
+          const __m256i quarter[4] = {_mm256_and_si256(_mm256_srli_epi16(all, 6), low),
+                                      _mm256_and_si256(_mm256_srli_epi16(all, 4), low),
+                                      _mm256_and_si256(_mm256_srli_epi16(all, 2), low), _mm256_and_si256(all, low)};
+#define ROW(r)                                                                                                         \
+  if (r < rows)                                                                                                        \
+    for (size_t q = 0; q < 4; q++)                                                                                     \
+      part[r] = _mm256_add_epi16(                                                                                      \
+          part[r],                                                                                                     \
+          _mm256_maddubs_epi16(quarter[q], _mm256_loadu_si256((const void *)(x + (row + r) * k + i + q * QUARTER))));
+          ROW(0) ROW(1) ROW(2) ROW(3)
+#undef ROW
+        }
+        for (size_t r = 0; r < rows; r++) sum[r] += total(part[r]);
+      }
+      for (size_t r = 0; r < rows; r++)
+        out[(row + r) * o + n] = (float)(sum[r] - sums[row + r]) * (row_scale[row + r] * scale[n]);
     }
   }
 }

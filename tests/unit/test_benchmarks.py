@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as entry
-from benchmarks import _conditions, _core, _probe, binary, harness
+from benchmarks import _conditions, _core, _lowbit, _plot, _probe, binary, harness, kernels
 from benchmarks.harness import Engine, Row, Session, Timing
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +175,42 @@ def test_the_floor_is_the_larger_of_counting_and_reading() -> None:
     assert _probe.floor_us(session, "avx2", 20_000 * 4096) == pytest.approx(1000.0)
     assert _probe.floor_us(session, "avx2", 4096) == 5.0
     assert _probe.floor_us(session, "ref", 4096) is None
+    assert _probe.floor_us(session, "avx2", 4096, "dot") is None  # was not measured
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_low_bit_products_are_those_of_numpy_on_every_instruction_set(bits: int) -> None:
+    x = np.random.default_rng(4).standard_normal((3, 128), np.float32)
+    weights = _lowbit.drawn(bits, 128, 70, groups=4 if bits == 4 else 1)
+    for kind in (kind for kind in kernels.KINDS if kind.bits == bits):
+        for isa in _core.isas():
+            kernels._ours(kind, x, weights, isa, 1).run()
+    wrong = dataclasses.replace(weights, codes=-weights.codes)
+    with pytest.raises(harness.WrongResultError, match="off from the float product by"):
+        _lowbit.checked("some engine", x @ wrong.floats.T, x, weights)
+
+
+def test_codes_are_packed_lowest_first() -> None:
+    assert _lowbit.packed(np.array([[1, 2, 3, 0]]), 2).tolist() == [[0b00111001]]
+    assert _lowbit.packed(np.array([[1, 15]]), 4).tolist() == [[0xF1]]
+    assert kernels.planes(np.array([[1, 0, -1]], np.int8))[:, 0, 0].tolist() == [0b001, 0b101]
+
+
+def test_the_planar_avx2_loop_agrees_with_numpy() -> None:
+    if _probe.library() is None:
+        pytest.skip("no compiler for the probes")
+    engine = kernels._i2s(
+        np.random.default_rng(5).standard_normal((6, 2304), np.float32), _lowbit.drawn(2, 2304, 3)
+    )  # compared before it is given out; more blocks than 16 bits can add up at once
+    assert engine is not None and engine.name == "i2s avx2"
+
+
+def test_ratios_are_drawn(tmp_path: Path) -> None:
+    session = Session({"ours": Timing((2e3,), (2e3,), 1), "peer": Timing((8e3,), (8e3,), 1)}, {})
+    row = harness.row(session, work="w<", shape="1x2", isa="avx2", ours="ours", peers=["peer"], floor_us=1.0)
+    _plot.write_svg("kernels", [row, dataclasses.replace(row, ratio_to_best=None)], tmp_path / "plot.svg")
+    drawn = (tmp_path / "plot.svg").read_text()
+    assert drawn.count("<circle") == 2 and "w&lt; 1x2" in drawn and "50 %" in drawn
 
 
 def test_the_split_repeats_what_the_compiled_network_does() -> None:

@@ -1,0 +1,217 @@
+"""Products of int8 activations beside other engines: ternary, 4-bit and int8 weights, float in and out.
+
+Making codes of the activations is part of every time. EdgeQ's weights are tiled ahead, as a compiled program does it.
+linear_t2i8        ternary, one scale an output; activations in codes by row
+linear_i4i8 row    4 bits in groups of 32, activations by row: the recipe of XNNPACK's 8da4w
+linear_i4i8 block  the same weights, activations in blocks of 32: the recipe of ONNX Runtime and ggml
+linear_i8i8        8 bits, activations by row
+All engines of a shape run in one session. Speed says nothing about accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeq import _native
+from edgeq._native._structures import CWeightsI4
+
+from . import _conditions, _core, _executorch, _lowbit, _peers, _probe
+from .harness import Engine, Options, Row, Session, WrongResultError, measure, row
+
+F32 = npt.NDArray[np.float32]
+SHAPES = tuple(
+    (m, k, o)
+    for k, o in ((384, 1536), (768, 768), (768, 3072), (2560, 6912))
+    for m in (1, 16, 128)
+    if m == 1 or o < 6912
+)  # rows, inputs, outputs
+QUICK = ((1, 768, 768), (16, 768, 768))
+_LARGEST_ERROR = 1e-4  # of the largest result, against numpy in double precision
+_EVERYWHERE = ("torch fp32", "torch int8", "ort fp32", "ort int8")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of product. peers: names of the low-bit engines that it stands beside, besides torch's and ORT's own."""
+
+    name: str
+    bits: int
+    blocks: bool
+    peers: tuple[str, ...]
+
+
+KINDS = (
+    Kind("linear_t2i8", 2, False, ("ort 2-bit", "litert int2", "ggml TQ1_0", "ggml TQ2_0", "i2s avx2")),
+    Kind("linear_i4i8 row", 4, False, ("xnnpack 8da4w", "litert int4")),
+    Kind("linear_i4i8 block", 4, True, ("ort 4-bit", "ggml Q4_0")),
+    Kind("linear_i8i8", 8, False, ("litert int8",)),
+)
+
+
+def run(options: Options) -> list[Row]:
+    _executorch.set_threads(options.threads)
+    isas = _core.isas(options.isas)
+    rows: list[Row] = []
+    for m, k, o in SHAPES:
+        shape = f"{m}x{k}x{o}"
+        if options.only not in shape or (options.quick and not options.only and (m, k, o) not in QUICK):
+            continue
+        options.say(f"kernels {shape}")
+        rows += _shape(m, k, o, isas, options)
+    return sorted(rows, key=lambda found: [kind.name for kind in KINDS].index(found.work))
+
+
+def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> Iterator[Row]:
+    x = np.random.default_rng(1).standard_normal((m, k), np.float32)
+    weights = {bits: _lowbit.drawn(bits, k, o, groups=k // _lowbit.GROUP if bits == 4 else 1) for bits in (2, 4, 8)}
+    ours = {(kind, isa): _ours(kind, x, weights[kind.bits], isa, options.threads) for kind in KINDS for isa in isas}
+    peers = list(_beside(x, weights, options.threads)) if options.peers else []
+    probes = _floors(isas, weights) if options.threads == 1 else []
+    session = measure(
+        [*ours.values(), *peers, *probes],
+        rounds=options.count(5, 21 if m < 128 else 11),
+        threads=options.threads,
+        cold=options.cold,
+    )
+    present = [peer.name for peer in peers]
+    for (kind, isa), engine in ours.items():
+        beside = [name for name in (*_EVERYWHERE, *kind.peers) if name in present]
+        yield _row(session, kind, f"{m}x{k}x{o}", isa, engine, beside, 2 * m * k * o)
+
+
+def _row(session: Session, kind: Kind, shape: str, isa: str, engine: Engine, beside: list[str], ops: int) -> Row:
+    own = [name for name in beside if name in kind.peers]
+    best = min((session.timings[name].median_us for name in own), default=None)
+    mine = session.timings[engine.name]
+    return row(
+        session,
+        work=kind.name,
+        shape=shape,
+        isa=isa,
+        ours=engine.name,
+        peers=beside,
+        floor_us=_probe.floor_us(session, isa, ops, "dot", _read(kind.bits)),
+        extra={
+            "operations": ops,
+            "gops": ops / mine.min_us / 1e3,
+            "ceiling_gops": _probe.ceiling_gops(session, isa, "dot"),
+            "ratio_to_best_of_same_width": best / mine.median_us if best else None,
+        },
+        conditions=_conditions.conditions(),
+    )
+
+
+def _beside(x: F32, weights: dict[int, _lowbit.Weights], threads: int) -> Iterator[Engine]:
+    m, (o, k) = len(x), weights[2].codes.shape
+    yield from _peers.linear(m, k, o, threads=threads)
+    one_scale = _lowbit.drawn(4, k, o)  # LiteRT's weights have no groups
+    for bits in (2, 4):
+        yield from _lowbit.ort(x, weights[bits], threads)
+    for same in (weights[2], one_scale, weights[8]):
+        yield from _lowbit.stock_litert(x, same, threads)
+    yield from _lowbit.xnnpack(x, weights[4])
+    yield from _lowbit.ggml(x, weights[2], ("TQ1_0", "TQ2_0"), threads)
+    yield from _lowbit.ggml(x, weights[4], ("Q4_0",), threads)
+    if threads == 1 and (planar := _i2s(x, weights[2])):
+        yield planar
+
+
+def _i2s(x: F32, weights: _lowbit.Weights) -> Engine | None:
+    """The AVX2 loop behind EdgeQ's quantiser."""
+    codes, steps = np.empty(x.shape, np.int8), np.empty(len(x), np.float32)
+    quantise = _core.quantise_i8(x, codes, steps)
+    quantise()
+    sums = codes.sum(1, dtype=np.int32)
+    loop = _probe.i2s(codes, sums, steps, weights.codes, weights.scale[:, 0].copy())
+    if loop is None:
+        return None
+    engine, out = loop
+
+    def call() -> None:
+        quantise()
+        codes.sum(1, dtype=np.int32, out=sums)
+        engine.run()
+
+    call()
+    _same(engine.name, out, _expected(x, codes, steps, weights))
+    return Engine(engine.name, call)
+
+
+def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int) -> Engine:
+    _native.select_isa(isa)
+    (m, k), o = x.shape, len(weights.codes)
+    codes, out = np.empty((m, k), np.int8), np.empty((m, o), np.float32)
+    steps = np.empty((m, k // _lowbit.GROUP) if kind.blocks else m, np.float32)
+    quantise = _core.quantise_i8(x, codes, steps, blocks=kind.blocks)
+    given: dict[str, npt.NDArray[np.generic]] = {"out": out}
+    if not kind.blocks:
+        given["row_scale"] = steps
+    if kind.bits != 4:
+        given["scale"] = weights.scale[:, 0].copy()
+    product = _product(kind, weights, codes, steps, _core.epilogue(given), threads)
+
+    def call() -> None:
+        quantise()
+        product()
+
+    call()
+    name = f"edgeq {kind.name} {isa}"
+    _same(f"{name} {m}x{k}x{o}", out, _expected(x, codes, steps, weights))
+    return Engine(name, call, lambda: _native.select_isa(isa))
+
+
+def _product(
+    kind: Kind,
+    weights: _lowbit.Weights,
+    codes: npt.NDArray[np.int8],
+    steps: F32,
+    e: object,
+    threads: int,
+) -> Callable[[], None]:
+    (m, k), o = codes.shape, len(weights.codes)
+    op = _core.linear(m, k, o)
+    if kind.bits == 8:
+        return _core.operator("linear_i8i8", op, (codes, weights.codes), e, threads=threads)
+    if kind.bits == 2:
+        made = _core.tiles("t2", o, k, planes(weights.codes))
+        return _core.tiled_linear("t2i8", op, (codes,), made, e, threads=threads)
+    packed, scale = _lowbit.packed(weights.codes + 8, 4), weights.scale.astype(np.float16)
+    made = _core.tiles("i4", o, k, CWeightsI4(packed.ctypes.data, scale.ctypes.data, 0, None, _lowbit.GROUP))
+    return _core.tiled_linear("i4i8", op, (codes, steps if kind.blocks else None), made, e, threads=threads)
+
+
+def planes(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+    """(o, k) of -1, 0 and 1 -> (2, o, row_bytes(k)): which are +1, which are not 0."""
+    out = np.zeros((2, len(codes), _native.row_bytes(codes.shape[1])), np.uint8)
+    for plane, bits in zip(out, (codes > 0, codes != 0), strict=True):
+        found = np.packbits(bits, axis=1, bitorder="little")
+        plane[:, : found.shape[1]] = found
+    return out
+
+
+def _expected(x: F32, codes: npt.NDArray[np.int8], steps: F32, weights: _lowbit.Weights) -> npt.NDArray[np.float64]:
+    each = np.repeat(steps.reshape(len(x), -1), x.shape[1] // (steps.size // len(x)), axis=1)
+    return (codes * each.astype(np.float64)) @ weights.floats.T.astype(np.float64)
+
+
+def _same(what: str, got: F32, expected: npt.NDArray[np.float64]) -> None:
+    error = float(np.abs(got - expected).max() / np.abs(expected).max())
+    if not error < _LARGEST_ERROR:
+        raise WrongResultError(f"{what}: off from numpy by {error:.3g} of the largest result; nothing was timed")
+
+
+def _floors(isas: tuple[str, ...], weights: dict[int, _lowbit.Weights]) -> list[Engine]:
+    """The ceiling of each instruction set, and reading the weights of each width once."""
+    found = _probe.engines(isas, kind="dot")
+    for bits, each in weights.items():
+        bytes_needed = np.zeros(each.codes.size * bits // 8, np.uint8)
+        found += _probe.engines((), bytes_needed, "dot", _read(bits))
+    return found
+
+
+def _read(bits: int) -> str:
+    return f"{_probe.READ} {bits}-bit weights"
