@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from remote_line import RemoteLine
 from serial.tools import list_ports
 from serial_line import Line, build
 
@@ -63,6 +64,23 @@ def test_a_network_over_a_bad_line(line, network, impatient):
         logits = board.deploy(known.path).evaluate((known.x[:2],)).outputs[0]
         np.testing.assert_array_equal(logits, known.outputs[0][:2])
         assert bad.damaged > 0
+
+
+@pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")  # pyserial's
+def test_a_port_of_another_machine(line, file):
+    with (
+        line() as here,
+        RemoteLine(here.url.removeprefix("serial://")) as there,
+        device.connect(f"{there.url}?baud=230400") as board,
+    ):
+        assert there.port.baudrate == 230400
+        assert board.info.kind == "mcu"
+        assert b"\xff" in file.read_bytes()  # which RFC 2217 has to escape
+        board.put(file)
+        assert [(entry.name, entry.sha256) for entry in board.list()] == [("model.pte", digest(file))]
+        there.stop()
+        with pytest.raises(DeviceError):
+            board.list()
 
 
 def test_a_pulled_cable_is_one_line_and_the_transfer_goes_on(line, file):
@@ -147,7 +165,7 @@ def test_bad_urls_say_what_to_write(url, message):
 def test_a_missing_emulator_names_its_package(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Exception, match=r"qemu-system-arm is not installed: apt-get install qemu-system-arm"):
-        device.connect("sim:cortex-m4")
+        device.connect("sim:cortex-m55")
     states = {found.url: found for found in device.discover() if found.kind == "simulator"}
     assert states["sim:rv32"].state == "no-runtime"
     assert states["sim:rv32"].detail == "apt-get install qemu-system-misc gcc-riscv64-unknown-elf"

@@ -24,8 +24,7 @@ class PortStream:
 
     def read(self, timeout_s: float) -> bytes:
         try:
-            self._port.timeout = max(0.0, timeout_s)
-            data: bytes = self._port.read(1)
+            data = self._first(max(0.0, timeout_s))
             data += self._port.read(self._port.in_waiting)
         except (OSError, TypeError) as error:  # pyserial's errors are OSErrors; a port closed meanwhile gives TypeError
             raise self._gone() from error
@@ -37,8 +36,7 @@ class PortStream:
         import serial
 
         try:
-            self._port.write_timeout = max(0.0, timeout_s)
-            self._port.write(data)
+            self._send(data, max(0.0, timeout_s))
         except serial.SerialTimeoutException as error:
             raise NoReplyError(f"{self.name}: the device took no data for {timeout_s:.1f} s") from error
         except (OSError, TypeError) as error:
@@ -49,6 +47,16 @@ class PortStream:
 
     def condition(self) -> Condition | None:
         return None
+
+    def _first(self, timeout_s: float) -> bytes:
+        """A byte, or none after the timeout."""
+        self._port.timeout = timeout_s
+        byte: bytes = self._port.read(1)
+        return byte
+
+    def _send(self, data: bytes, timeout_s: float) -> None:
+        self._port.write_timeout = timeout_s
+        self._port.write(data)
 
     def _gone(self) -> DeviceError:
         return DeviceError(f"{self.name}: the connection ended (unplugged?); connect it again, a transfer is resumed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import parse_qs, urlsplit
 
 from edgeq._errors import DeviceError, UsageError
@@ -9,6 +10,27 @@ from edgeq._errors import DeviceError, UsageError
 from ._port import PortStream
 
 _BAUD = 115200
+_SLICE_S = 0.05
+
+
+class _RemoteStream(PortStream):
+    """pyserial negotiates such a port anew whenever its timeout is set, and has none for writing."""
+
+    def _first(self, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        byte: bytes = self._port.read(1)  # waits _SLICE_S
+        while not byte and time.monotonic() < deadline:
+            byte = self._port.read(1)
+        return byte
+
+    def _send(self, data: bytes, timeout_s: float) -> None:
+        self._port.write(data)
+
+    def close(self) -> None:
+        connection = getattr(self._port, "_socket", None)  # pyserial leaves it open where the server went first
+        super().close()
+        if connection:
+            connection.close()
 
 
 def open_stream(url: str) -> PortStream:
@@ -24,6 +46,6 @@ def open_stream(url: str) -> PortStream:
     from serial import rfc2217
 
     try:
-        return PortStream(url, rfc2217.Serial(f"rfc2217://{host}:{port}", baudrate=baud))
+        return _RemoteStream(url, rfc2217.Serial(f"rfc2217://{host}:{port}", baudrate=baud, timeout=_SLICE_S))
     except (OSError, ValueError) as error:
         raise DeviceError(f"{url}: cannot connect: {error}") from error

@@ -102,7 +102,7 @@ def _found(board: firmware.Board) -> Found:
     compiler, emulator = firmware.core(board.core).compiler, board.qemu[0]
     instead = shutil.which(emulator) is None and board.name in _UNICORN and _has_unicorn()
     missing = [
-        name for name in (compiler, emulator) if shutil.which(name) is None and not (name == emulator and instead)
+        name for name in (emulator, compiler) if shutil.which(name) is None and not (name == emulator and instead)
     ]
     packages = " ".join(firmware.package_of(name) for name in missing)
     ready = f"{board.title} in {'unicorn' if instead else 'QEMU'}: instructions, not time"
