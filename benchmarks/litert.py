@@ -1,33 +1,49 @@
-"""`.tflite` beside `.pte`, and EdgeQ's operators beside LiteRT's own: all in one process.
+"""`.tflite` beside `.pte`, and EdgeQ's operators beside LiteRT's own and Larq's: those of a row in one process.
 
-model     a bundled model as both files: what the delegate and LiteRT's interpreter cost
-linear    float in and out through LiteRT's interpreter, 2048 x 2048: ternary beside stock INT2, INT4 beside stock INT4
+model     a bundled model as both files on the local agent, by turns: what LiteRT and the delegate cost there
+linear    float in and out through LiteRT's interpreter, 2048 x 2048: ternary beside stock INT2, INT4 (one scale a row,
+          or for 128 weights) beside stock INT4
 conv2d    bits in, float out, beside stock int8 with float in and out
+larq      float in and out: sign, binary convolution. Larq Compute Engine 0.16 wants numpy 1: pip makes an environment
+          for it, where EdgeQ's delegate runs in tflite-runtime 2.14
 Speed says nothing about accuracy: a binary layer does not replace an int8 layer one to one.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgeq import hub, litert, models, ops
-from edgeq.compile import executorch
+from edgeq import _paths, hub, litert, models, ops
+from edgeq._errors import UnsupportedError
+from edgeq.compile import build
 from edgeq.compile import litert as compiler
 from edgeq.compile.tflite_file import TfliteFile, schema
+from edgeq.device import connect
 
-from . import _conditions, _core, _executorch
-from .harness import Engine, Options, Row, measure, row
+from . import _conditions, _core
+from .harness import Engine, Options, Row, Session, Timing, measure, row
 
-MODELS = ("pokebnn-fashion", "denseshift-kws")
+ROOT = Path(__file__).parents[1]
+MODELS = ("pokebnn-fashion", "denseshift-kws", "bit-sst2")
 BATCHES = (1, 16, 64, 128)
 WIDTH = 2048
+GROUPS = (WIDTH, 128)  # weights with one scale
 CONV = ((28, 128), (14, 256))
+LARQ_CONV = ((28, 128), (14, 256), (56, 64))
+LARQ = ("larq-compute-engine==0.16.0", "numpy<2", "tqdm", "flatbuffers", "platformdirs", "tflite-runtime==2.14.0")
+RUNS = 20  # of one turn on the agent
 Op, T = schema.BuiltinOperator, schema.TensorType
 
 
@@ -46,15 +62,16 @@ class Ternary(nn.Module):
 
 
 class Int4(nn.Module):
-    def __init__(self, k: int, o: int) -> None:
+    def __init__(self, k: int, o: int, group: int) -> None:
         super().__init__()
+        self.group = group
         self.register_buffer("w", torch.randint(0, 256, (o, k // 2), dtype=torch.uint8))
-        self.register_buffer("scale", torch.rand(o, k // 128).half())
+        self.register_buffer("scale", torch.rand(o, k // group).half())
         self.register_buffer("params", torch.rand(2, o))
 
     def forward(self, x: Tensor) -> Tensor:
         codes, rows = torch.ops.edgeq.quantise_rows_i8(x, 1, 0.0)
-        arguments = (codes, self.w, self.scale, None, 128, None, rows, 0, self.params, None, None, None, 1)
+        arguments = (codes, self.w, self.scale, None, self.group, None, rows, 0, self.params, None, None, None, 1)
         y: Tensor = torch.ops.edgeq.linear_i4i8(*arguments)[0]
         return y
 
@@ -71,49 +88,111 @@ class Binary(nn.Module):
         return y
 
 
+class Signed(Binary):
+    """The same from floats."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.ops.edgeq.pack_sign(x, None))
+
+
 def run(options: Options) -> list[Row]:
-    """--quick: the first model, batch and convolution of each kind."""
+    """--quick: the first model, batch and convolution of each kind. EDGEQ_TEST_MINILM: a folder with one model more."""
     rows: list[Row] = []
-    _executorch.set_threads(options.threads)
-    for name in MODELS[: options.count(1, len(MODELS))]:
-        rows += _wanted(options, f"model {name}", partial(_model, name, options))
+    more = [os.environ["EDGEQ_TEST_MINILM"]] if "EDGEQ_TEST_MINILM" in os.environ else []
+    for name in [*MODELS, *more][: options.count(1, len(MODELS) + 1)]:
+        rows += _wanted(options, f"model {Path(name).name}", partial(_model, name, options))
     for m in BATCHES[: options.count(1, len(BATCHES))]:
-        for kind, bits, module in (("ternary", 2, Ternary), ("int4", 4, Int4)):
-            rows += _wanted(options, f"linear {kind} {m}x{WIDTH}x{WIDTH}", partial(_linear, m, bits, module, options))
+        shape = f"{m}x{WIDTH}x{WIDTH}"
+        rows += _wanted(options, f"linear ternary {shape}", partial(_linear, m, 2, Ternary(WIDTH, WIDTH), options))
+        for group in GROUPS:
+            layer = Int4(WIDTH, WIDTH, group)
+            rows += _wanted(options, f"linear int4 g{group} {shape}", partial(_linear, m, 4, layer, options))
     for size, c in CONV[: options.count(1, len(CONV))]:
         rows += _wanted(options, f"conv2d {size}x{size}x{c} k3", partial(_conv, size, c, options))
+    if options.peers:
+        for size, c in LARQ_CONV[: options.count(1, len(LARQ_CONV))]:
+            rows += _wanted(options, f"larq {size}x{size}x{c} k3", partial(_larq, size, c, options))
     return rows
 
 
-def _wanted(options: Options, what: str, make: Callable[[], tuple[Engine, list[Engine]]]) -> list[Row]:
+def _wanted(options: Options, what: str, take: Callable[[], tuple[Session, list[str]]]) -> list[Row]:
+    """take() gives timings, and the names of the engines in them, ours first."""
     if options.only not in what:
         return []
     options.say(f"litert {what}")
-    ours, peers = make()
-    session = measure([ours, *peers], rounds=options.count(5, 21), threads=options.threads, cold=options.cold)
-    names = [peer.name for peer in peers]
+    session, (ours, *peers) = take()
     work, _, shape = what.partition(" ")
     isa = _core.isas(options.isas)[0]
     found = row(
-        session, work=f"litert-{work}", shape=shape, isa=isa, ours=ours.name, peers=names, floor_us=None,
+        session, work=f"litert-{work}", shape=shape, isa=isa, ours=ours, peers=peers, floor_us=None,
         extra={}, conditions=_conditions.conditions(),
     )  # fmt: skip
     return [found]
 
 
-def _model(name: str, options: Options) -> tuple[Engine, list[Engine]]:
-    package = hub.pull(name)
+def _taken(engines: list[Engine], options: Options) -> tuple[Session, list[str]]:
+    session = measure(engines, rounds=options.count(5, 21), threads=options.threads, cold=options.cold)
+    return session, [engine.name for engine in engines]
+
+
+def _session(samples: dict[str, list[float]], clock: str, options: Options) -> tuple[Session, list[str]]:
+    """Nanoseconds that another process measured, by turns."""
+    timings = {name: Timing(tuple(ns), tuple(ns), 1, options.threads) for name, ns in samples.items()}
+    return Session(timings, {"clock": clock, "rounds": options.count(5, 21), "caches": "warm"}), list(samples)
+
+
+def _model(name: str, options: Options) -> tuple[Session, list[str]]:
+    package = hub.pull(name, allow_unsigned=True)
     model = models.from_package(package.config(), package.tensors())
-    module, example = models.methods(package.config(), model)["forward"]
-    inputs = tuple(torch.randn_like(x) if x.is_floating_point() else x for x in example)
-    tflite = _interpreter(compiler.lower({"forward": (module, inputs)}, {}), [x.numpy() for x in inputs], options)
-    method = _executorch.method(executorch.lower(module, inputs))
-    return Engine("tflite", tflite), [Engine("pte", lambda: method.execute(inputs))]
+    _, example = models.methods(package.config(), model)["forward"]
+    inputs = [(torch.randn_like(x) if x.is_floating_point() else x).numpy() for x in example]
+    files = {"tflite": build(package, "litert").path, "pte": build(package, "executorch").path}
+    samples: dict[str, list[float]] = {engine: [] for engine in files}
+    with connect(f"local:?threads={options.threads}") as device:
+        nets = {engine: device.deploy(path) for engine, path in files.items()}
+        a, b = (nets[engine].run(*inputs).outputs for engine in files)
+        assert all(np.abs(x - y).max() <= 1e-5 * np.abs(y).max() for x, y in zip(a, b, strict=True))
+        for i in range(options.count(5, 21)):
+            for engine in list(nets)[:: 1 if i % 2 else -1]:
+                samples[engine] += [float(ns) for ns in nets[engine].bench(inputs, warmup=3, runs=RUNS).ticks]
+    return _session(samples, "wall clock of the agent", options)
 
 
-def _linear(m: int, bits: int, layer: type[nn.Module], options: Options) -> tuple[Engine, list[Engine]]:
+def _larq(size: int, c: int, options: Options) -> tuple[Session, list[str]]:
+    from ._larq import larq_file
+
+    module, x = Signed(c), torch.randn(1, size, size, c)
+    module.params[0], module.params[1] = 1, 0
+    bits = np.unpackbits(module.w.numpy(), axis=-1, bitorder="little")[..., :c]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "ours.tflite").write_bytes(compiler.lower({"forward": (module, (x,))}, {}))
+        (Path(folder) / "larq.tflite").write_bytes(larq_file(size, c, 1 - bits))
+        np.save(Path(folder) / "x.npy", x.numpy())
+        library = _paths.native("libedgeq_litert.so", "EDGEQ_LITERT")
+        settings = {**os.environ, "PYTHONPATH": str(ROOT), "EDGEQ_LITERT": str(library)}
+        words = [str(_larq_python()), "-m", "benchmarks._larq", folder, str(options.count(5, 21))]
+        done = subprocess.run([*words, str(options.threads)], env=settings, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise UnsupportedError(f"Larq does not run: {done.stderr.strip().splitlines()[-1:]}")
+    return _session(json.loads(done.stdout.splitlines()[-1]), "thread CPU time", options)
+
+
+def _larq_python() -> Path:
+    """The interpreter of Larq's environment, which pip makes once: 120 MB."""
+    folder = ROOT / ".cache" / "larq"
+    python, ready = folder / "bin" / "python", folder / "ready"
+    if not ready.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", LARQ[0]], check=True)  # its dependencies are for training
+        subprocess.run([*pip, *LARQ[1:]], check=True)
+        ready.touch()
+    return python
+
+
+def _linear(m: int, bits: int, layer: nn.Module, options: Options) -> tuple[Session, list[str]]:
     x = torch.randn(m, WIDTH)
-    ours = _interpreter(compiler.lower({"forward": (layer(WIDTH, WIDTH), (x,))}, {}), [x.numpy()], options)
+    ours = _interpreter(compiler.lower({"forward": (layer, (x,))}, {}), [x.numpy()], options)
     file, graph = _stock_graph()
     given, result = graph.tensor("x", (m, WIDTH), "float32"), graph.tensor("y", (m, WIDTH), "float32")
     drawn = np.random.default_rng(0).integers(0, 256, WIDTH * WIDTH * bits // 8, np.uint8)
@@ -124,10 +203,10 @@ def _linear(m: int, bits: int, layer: type[nn.Module], options: Options) -> tupl
     inputs = [given, w, graph.constant("b", np.zeros(WIDTH, np.float32))]
     graph.operator(Op.FULLY_CONNECTED, inputs, [result], options_of, version=12 if bits == 4 else 14)
     stock = _interpreter(_finished(file, graph, given, result), [x.numpy()], options, with_edgeq=False)
-    return Engine("edgeq", ours), [Engine(f"stock int{bits}", stock)]
+    return _taken([Engine("edgeq", ours), Engine(f"stock int{bits}", stock)], options)
 
 
-def _conv(size: int, c: int, options: Options) -> tuple[Engine, list[Engine]]:
+def _conv(size: int, c: int, options: Options) -> tuple[Session, list[str]]:
     x = torch.randint(0, 256, (1, size, size, ops.row_bytes(c)), dtype=torch.uint8)
     ours = _interpreter(compiler.lower({"forward": (Binary(c), (x,))}, {}), [x.numpy()], options)
     file, graph = _stock_graph()
@@ -141,7 +220,7 @@ def _conv(size: int, c: int, options: Options) -> tuple[Engine, list[Engine]]:
     graph.operator(Op.CONV_2D, inputs, [result], options_of, version=5)
     floats = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     stock = _interpreter(_finished(file, graph, given, result), [floats], options, with_edgeq=False)
-    return Engine("edgeq", ours), [Engine("stock int8", stock)]
+    return _taken([Engine("edgeq", ours), Engine("stock int8", stock)], options)
 
 
 def _stock_graph() -> tuple[TfliteFile, Any]:
