@@ -201,27 +201,37 @@ __attribute__((unused)) INLINE v16 add_group(v16 y, int32_t total[EQ_LANES], con
 /* ---- quantisers ---- */
 
 /* NaN is passed over. */
+/* Several chains of minima and maxima, lest each waits for the one before. a < b ? a : b: NaN in a gives b. */
 static void range(const float *x, size_t count, float clip, float *least, float *most) {
-  v16 low = v16_set(__builtin_inff()), high = v16_set(-__builtin_inff());
+  enum { CHAINS = 4 };
+  v16 low[CHAINS], high[CHAINS];
+  for (int c = 0; c < CHAINS; c++) low[c] = v16_set(__builtin_inff()), high[c] = v16_set(-__builtin_inff());
   size_t i = 0;
+  for (; i + CHAINS * EQ_LANES <= count; i += CHAINS * EQ_LANES)
+    for (int c = 0; c < CHAINS; c++) {
+      const v16 v = v16_load(x + i + (size_t)c * EQ_LANES);
+      low[c] = v16_min(v, low[c]);
+      high[c] = v16_max(v, high[c]);
+    }
   for (; i + EQ_LANES <= count; i += EQ_LANES) {
-    const v16 v = v16_load(x + i);
-    low = v16_min(v, low); /* a < b ? a : b: NaN in a gives b */
-    high = v16_max(v, high);
+    low[0] = v16_min(v16_load(x + i), low[0]);
+    high[0] = v16_max(v16_load(x + i), high[0]);
   }
+  for (int c = 1; c < CHAINS; c++) low[0] = v16_min(low[c], low[0]), high[0] = v16_max(high[c], high[0]);
   float lows[EQ_LANES], highs[EQ_LANES];
-  v16_store(lows, low);
-  v16_store(highs, high);
-  for (; i < count; i++) {
-    lows[i % EQ_LANES] = x[i] < lows[i % EQ_LANES] ? x[i] : lows[i % EQ_LANES];
-    highs[i % EQ_LANES] = x[i] > highs[i % EQ_LANES] ? x[i] : highs[i % EQ_LANES];
+  v16_store(lows, low[0]);
+  v16_store(highs, high[0]);
+  for (int j = 0; i < count; i++, j++) {
+    lows[j] = x[i] < lows[j] ? x[i] : lows[j];
+    highs[j] = x[i] > highs[j] ? x[i] : highs[j];
   }
+  for (int half = EQ_LANES / 2; half; half /= 2)
+    for (int j = 0; j < half; j++) {
+      lows[j] = lows[j] < lows[j + half] ? lows[j] : lows[j + half];
+      highs[j] = highs[j] > highs[j + half] ? highs[j] : highs[j + half];
+    }
   *least = lows[0];
   *most = highs[0];
-  for (int j = 1; j < EQ_LANES; j++) {
-    *least = lows[j] < *least ? lows[j] : *least;
-    *most = highs[j] > *most ? highs[j] : *most;
-  }
   if (!(clip > 0.0f) || *least > *most) return; /* clipping keeps the order; without numbers there is no range */
   *least = *least > clip ? clip : *least < -clip ? -clip : *least;
   *most = *most > clip ? clip : *most < -clip ? -clip : *most;
@@ -236,15 +246,15 @@ INLINE v16 clipped(v16 x, float clip) {
 
 static void codes(const float *x, size_t count, float clip, float scale, int32_t low, int32_t high, int8_t *to) {
   const v16 s = v16_set(scale), lowest = v16_set((float)low), highest = v16_set((float)high);
-  for (size_t i = 0; i < count; i += EQ_LANES) {
-    const uint32_t n = count - i < EQ_LANES ? (uint32_t)(count - i) : EQ_LANES;
-    const v16 v = v16_mul(clipped(n == EQ_LANES ? v16_load(x + i) : v16_load_n(x + i, n), clip), s);
-    const v16 code = v16_min(v16_max(v, lowest), highest);
-    if (n == EQ_LANES)
-      v16_store_i8(to + i, code);
-    else
-      v16_store_i8_n(to + i, code, n);
+  size_t i = 0;
+  for (; i + EQ_LANES <= count; i += EQ_LANES) {
+    const v16 v = v16_mul(clipped(v16_load(x + i), clip), s);
+    v16_store_i8(to + i, v16_min(v16_max(v, lowest), highest));
   }
+  if (i == count) return;
+  const uint32_t rest = (uint32_t)(count - i);
+  const v16 v = v16_mul(clipped(v16_load_n(x + i, rest), clip), s);
+  v16_store_i8_n(to + i, v16_min(v16_max(v, lowest), highest), rest);
 }
 
 static void codes_between(const float *x, size_t count, float clip, float least, float width, int8_t *to) {
