@@ -106,6 +106,7 @@ def _cases() -> dict[str, tuple[Any, ...]]:
         *given, want = found[f"conv2d_{name}"]
         twin = f"conv2d_{name.removesuffix('_fused')}_tuned"
         found[twin] = (floats(1, 30) / 4, 3, 0.5, *given, want | ops.Want.MOMENTS)
+    found["fake_quantise"] = (floats(3, 12), floats(2, 12).abs() + 1, ops.Quant.SYM4)
     found["mean_quarters"] = (codes(2, 5, 1, 6), torch.tensor([8.0, -100.0, 90.0]))
     return found
 
