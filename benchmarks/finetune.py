@@ -15,6 +15,7 @@ program gives the same is tested (`tests/unit/test_tunable.py`).
             at 15 dB) on all his sound
   class     EDGEQ_NINE: a run of the same recipe with classes = 9 and digits = 9; 10 words "nine" of the training takes
             are all that is given; the official test split, old digits and the new one apart
+  cost      one step of t0 and t1 (both signs, update included) against one inference of the same batch, and arenas
   fashion   pokebnn-fashion; 350 shifted pictures of the training part to learn from, 1000 of the test set
 """
 
@@ -33,10 +34,12 @@ from rich.table import Table
 
 from edgeq import data, hub, models, release
 from edgeq._errors import NotFoundError
+from edgeq.compile.layout import METHOD, STEP
 from edgeq.datasets import features, fsdd, places, shifts
 from edgeq.train import load_trained
 from edgeq.tune import Samples, Wishes
 
+from . import _step_cost
 from ._adaptation import Subject, accuracy, backpropagate, eager_scores, learn, scores
 from ._table import console
 from .harness import Options, Row
@@ -92,6 +95,8 @@ class Column:
 def run(options: Options) -> list[Row]:
     """Print one table a task; this benchmark has accuracies, not times, so it gives back no rows."""
     torch.set_num_threads(options.threads)
+    if "cost".startswith(options.only.split(":")[0]):
+        console.print(_cost_table(list(_step_cost.measure(options))))
     columns: dict[str, dict[str, Column]] = {}
     for name, cases in (("speech", speech), ("class", new_class), ("fashion", fashion)):
         if options.only and not name.startswith(options.only.split(":")[0]):
@@ -146,6 +151,23 @@ def _table(task: str, kept: Mapping[str, Column]) -> Table:
             f"{min(column.gains):+.4f}",
             f"{np.mean(column.passes):.1f}",
             f"{np.mean(column.cpu_s):.1f}",
+        )
+    return table
+
+
+def _cost_table(costs: list[_step_cost.Cost]) -> Table:
+    table = Table(title="cost of a step, in inferences of the same batch", title_justify="left")
+    headings = ("model", "arena B", "of forward_step", "of forward_tune", "inference us", "step pass", "tune pass")
+    for heading in (*headings, "t0 module us", "t1 module us", "t0 step", "t1 step"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for cost in costs:
+        table.add_row(
+            cost.model,
+            *(str(cost.arena[method]) for method in ("forward", STEP, METHOD)),
+            f"{cost.pass_us['forward']:.1f}",
+            *(f"{cost.ratio[method]:.3f}" for method in (STEP, METHOD)),
+            *(f"{cost.module_us[tier]:.0f}" for tier in ("t0", "t1")),
+            *(f"{cost.step(tier):.3f}" for tier in ("t0", "t1")),
         )
     return table
 

@@ -20,7 +20,7 @@ from .attention import (
     attention_qkv,
 )
 from .binary import conv2d_b1b1, conv2d_b1t2, linear_b1b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_b1, pack_t2
-from .floating import FloatWeights, conv2d_f32, conv2d_i8f32, linear_f32, linear_i4f32, linear_i8f32
+from .floating import FloatWeights, conv2d_f32, conv2d_i8f32, fake_quantise, linear_f32, linear_i4f32, linear_i8f32
 from .glue import epilogue_i32, mean_hw, mean_quarters
 from .integer import (
     CODES_KINDS,
@@ -101,6 +101,7 @@ __all__ = [
     "embedding_i8",
     "embedding_t2",
     "epilogue_i32",
+    "fake_quantise",
     "isa",
     "isa_names",
     "layer_norm",

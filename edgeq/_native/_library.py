@@ -39,6 +39,7 @@ def _declare(lib: ct.CDLL) -> None:
         "eq_mean_hw": (ct.c_int, [_POINTER, _U32, _U32, _U32, _U32, _POINTER, _POINTER, _SIZE]),
         "eq_mean_quarters": (ct.c_int, [_POINTER, _POINTER, ct.c_float, _U32, _U32, _U32, _U32, _POINTER]),
     }
+    signatures["eq_fake_quantise"] = (ct.c_int, [_POINTER, _POINTER, _SIZE, _U32, _POINTER])
     for name in _OPERATORS:
         inputs = 3 if name in _QUANTISED else 2  # x, w and the quantiser
         signatures[f"eq_{name}_scratch"] = (_SIZE, [_POINTER] * 3)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ._arrays import F32, I8, U8, address, check, code, matrix, row_bytes
+from ._library import call
 from ._operator import convolution, linear, quantiser
 from .integer import WEIGHT_PLANES, weight_shape
 from .types import Conv2d, Epilogue, Outputs, Quant
@@ -15,6 +16,15 @@ from .types import Conv2d, Epilogue, Outputs, Quant
 FloatWeights = Literal["b1", "t2", "s2", "s3", "s4", "f32"]
 FLOAT_CONV2D: tuple[FloatWeights, ...] = ("s2", "s3", "s4", "f32")
 FLOAT_LINEAR: tuple[FloatWeights, ...] = ("b1", "t2", "f32")
+
+
+def fake_quantise(x: F32, quant: Quant) -> F32:
+    """x (m, k) float32 -> the values that an operator with this quantiser sees of it."""
+    m, k = matrix("x", x)
+    check("x", x, np.float32, (m, k))
+    q, out = quantiser(quant, k), np.empty((m, k), np.float32)
+    call("fake_quantise", ct.byref(q), address(x), m, k, address(out))
+    return out
 
 
 def conv2d_i8f32(x: F32, quant: Quant, w: I8, op: Conv2d, epilogue: Epilogue, *, threads: int = 1) -> Outputs:

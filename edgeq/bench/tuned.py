@@ -111,7 +111,7 @@ def load(device: Device, path: Path, learned: Learned, **put: Any) -> TunedNet:
 
 
 class TunedNet(Net):
-    """A loaded `forward_tune` or `forward_step` that takes the base's inputs and gives logits; the rest is the delta's."""
+    """A loaded `forward_tune` or `forward_step` with what was learned: takes the base's inputs, gives logits."""
 
     def __init__(self, net: Net, tuning: Tuning, delta: Delta) -> None:
         self._net, self._delta = net, delta

@@ -20,7 +20,6 @@ from edgeq.nn.linear import QuantLinear
 from edgeq.nn.poke_conv import SE_REDUCTION, PokeConv, SqueezeExcite
 from edgeq.nn.tuning import TuningPass, fused
 from edgeq.ops import Act, Quant, Want
-from edgeq.ops.params import QUANT_GRID
 from edgeq.schemes import binary, uniform
 
 
@@ -109,10 +108,8 @@ class PackedLinear(nn.Module):
         """(m, k): the values that the product sees of x, which are those of its input's grid."""
         if self.quant == Quant.NONE:
             return x
-        rounding, top = QUANT_GRID[self.quant]
-        if rounding == "pos":
-            return (x * self.steps[0]).floor().clamp(0, top) * self.steps[1]
-        return ((x * self.steps[0]).clamp(-top, top) + 0.5).floor() * self.steps[1]
+        y: Tensor = ops.fake_quantise(x, self.steps, self.quant)
+        return y
 
     def forward(self, x: Tensor) -> Tensor:
         """(m, k) -> (m, o), float32."""

@@ -86,6 +86,15 @@ conv2d_i8f32_fused = plain(_FUSED, _fused_shape, _fused)
 conv2d_i8f32_tuned = tuned(_FUSED, _fused_shape, _fused, params_at=8)
 
 
+@operator(
+    "fake_quantise(Tensor x, Tensor? steps, int quant) -> (Tensor out)", lambda x, steps, quant: x.new_empty(x.shape)
+)
+def fake_quantise(x: Tensor, steps: Tensor | None, quant: int) -> Tensor:
+    """The values that an operator with this quantiser sees of x (..., k)."""
+    flat = view(x.reshape(-1, x.shape[-1]))
+    return torch.from_numpy(_native.fake_quantise(flat, quant_of(quant, steps))).view(x.shape)
+
+
 _LINEAR = "(Tensor x, Tensor w, Tensor? steps, int quant, int act, Tensor params)"
 
 

@@ -140,6 +140,7 @@ CHECKED = {
     "conv2d_b1b1_tuned": lambda: tuned((*fused_arguments()[1], int(Want.ALL))),
     "conv2d_i8f32_tuned": lambda: tuned((*stem_arguments(), int(Want.BITS))),
     "mean_hw": lambda: (torch.randn(2, 3, 4, 5),),
+    "fake_quantise": lambda: (torch.randn(3, 21), ops.pack_steps(torch.rand(21) + 2), Quant.SYM4),
     "mean_quarters": lambda: (torch.randint(-9, 9, (2, 3, 4, 5)).to(torch.int8), torch.tensor([2.0, -9, 9])),
     **integer_cases.CASES,
     **plane_cases.CASES,

@@ -46,6 +46,9 @@ EQ_FLOAT_LINEAR(f32)
 #undef EQ_FLOAT_CONV2D
 #undef EQ_FLOAT_LINEAR
 
+/* The values that an operator with this quantiser sees of x [rows][k] (types.h, eq_quant; scale and step [k]). */
+eq_status eq_fake_quantise(const eq_quant *q, const float *x, size_t rows, uint32_t k, float *out);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

@@ -115,6 +115,17 @@ void linear(KernelRuntimeContext &context, Span<EValue *> stack, bool four_bits)
 void linear_i8f32(KernelRuntimeContext &context, Span<EValue *> stack) { linear(context, stack, false); }
 void linear_i4f32(KernelRuntimeContext &context, Span<EValue *> stack) { linear(context, stack, true); }
 
+// fake_quantise.out(Tensor x, Tensor? steps, int quant, *, Tensor(a!) out): float [..., k] -> the values of its grid
+void fake_quantise(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::fake_quantise.out", 3, 1);
+  const Tensor *x = call.tensor(Float, "x must be float");
+  if (!call.require(x && x->dim() >= 1, "x must be [..., k]")) return;
+  const uint32_t k = extent(*x, x->dim() - 1);
+  const eq_quant quant = take_quant(call, k);
+  auto *out = static_cast<float *>(call.out_like(Float, *x, k, "out must be float, extents as x"));
+  if (call.good()) call.finish(eq_fake_quantise(&quant, data<float>(x), rows(*x), k, out));
+}
+
 // squeeze_excite_i4f32.out(Tensor mean, Tensor codes, Tensor params, int hidden, int quant1, int quant2, *, Tensor(a!)
 // out)
 //   mean    [n][c]; out = hsigmoid(fc2(relu(fc1(mean)))), [n][o]
@@ -168,6 +179,7 @@ const bool registered = register_operators({{"edgeq::conv2d_i8f32.out", conv2d_i
                                             {"edgeq::conv2d_i8f32_tuned.out", conv2d_i8f32_tuned},
                                             {"edgeq::linear_i8f32.out", linear_i8f32},
                                             {"edgeq::linear_i4f32.out", linear_i4f32},
+                                            {"edgeq::fake_quantise.out", fake_quantise},
                                             {"edgeq::squeeze_excite_i4f32.out", squeeze_excite_i4f32}});
 
 } // namespace

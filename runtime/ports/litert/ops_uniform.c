@@ -71,6 +71,15 @@ static void linear(eql_call *c, bool four_bits) {
 static void linear_i8f32(eql_call *c) { linear(c, false); }
 static void linear_i4f32(eql_call *c) { linear(c, true); }
 
+/* fake_quantise(Tensor x, Tensor? steps, int quant): float [..., k] -> the values of its grid */
+static void fake_quantise(eql_call *c) {
+  const eql_tensor *x = eql_take(c, EQL_F32, "x must be float");
+  if (!eql_require(c, x->rank >= 1, "x must be [..., k]")) return;
+  const eq_quant quant = eql_take_quant(c, eql_last(x));
+  float *out = eql_out_like(c, EQL_F32, 0, x, 0, eql_last(x));
+  if (eql_ready_plain(c)) eql_finish(c, eq_fake_quantise(&quant, eql_floats(x), eql_rows(x), eql_last(x), out));
+}
+
 /* squeeze_excite_i4f32(Tensor mean, Tensor codes, Tensor params, int hidden, int quant1, int quant2)
  *   mean    [n][c]; out = hsigmoid(fc2(relu(fc1(mean)))), [n][o]
  *   codes   fc1 [hidden][row_bytes(4 c)], then fc2 [o][row_bytes(4 hidden)]
@@ -119,5 +128,6 @@ const eql_entry eql_uniform_operators[] = {{"edgeq.conv2d_i8f32", conv2d_i8f32},
                                            {"edgeq.conv2d_i8f32_tuned", conv2d_i8f32_tuned},
                                            {"edgeq.linear_i8f32", linear_i8f32},
                                            {"edgeq.linear_i4f32", linear_i4f32},
+                                           {"edgeq.fake_quantise", fake_quantise},
                                            {"edgeq.squeeze_excite_i4f32", squeeze_excite_i4f32},
                                            {NULL, NULL}};
