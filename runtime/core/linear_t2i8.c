@@ -12,16 +12,18 @@ typedef struct {
   eq_linear op;
   const void *packed;
   const int8_t *x;
-  size_t pitch;   /* of the activations, whole words */
-  uint8_t *bytes; /* [m][pitch], offset unless dots */
-  int32_t *sums;  /* [m] of the activations, dots only */
-  bool dots;      /* few rows, no int8 tile */
-  uint8_t *tiles; /* [workers] of tile_bytes: int8 weights, then starts */
+  size_t pitch;          /* of the activations, whole words */
+  uint8_t *bytes;        /* [m][pitch], offset unless dots */
+  int32_t *sums;         /* [m] of the activations, dots only */
+  bool dots;             /* few rows, no int8 tile */
+  uint32_t words, chunk; /* of a row; those expanded at once */
+  uint8_t *tiles;        /* [workers] of tile_bytes: int8 weights, then starts */
   size_t tile_bytes;
-  uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what its tile holds */
+  uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what its tile holds, if that is all words */
 } linear;
 
 enum { MADE_PITCH = EQ_ALIGN / sizeof(uint32_t) };
+enum { FITTING = 24 }; /* words: a tile of 24 KiB, half of a first-level cache */
 
 static eq_conv2d pointwise(const eq_linear *op) {
   return (eq_conv2d){op->m, 1, 1, op->k, op->o, 1, 1, 1, 1, 0, 0, 1, 1, 1};
@@ -38,7 +40,10 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   l->tiled.lines_first = true;
   l->bytes = eq_take(arena, (uint64_t)op->m * l->pitch);
   l->sums = eq_take(arena, op->m * sizeof(int32_t));
-  l->tile_bytes = EQ_BLOCK * (l->pitch + sizeof(int32_t));
+  l->words = (uint32_t)(l->pitch / EQ_T2_WORD);
+  /* tiles of all words serve many units; where there is only one, parts of them are made and used up in turn */
+  l->chunk = l->words > FITTING && l->tiled.lines_per_unit >= op->m ? FITTING : l->words;
+  l->tile_bytes = EQ_BLOCK * ((size_t)l->chunk * EQ_T2_WORD + sizeof(int32_t));
   l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
   l->made = eq_take(arena, workers * EQ_ALIGN);
 }
@@ -59,15 +64,17 @@ static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   }
 }
 
-/* A worker's int8 tile, made if it holds something else; its starts lie behind it. */
-static int8_t *tile_for(const linear *l, const eq_tile *tile, int32_t **start) {
+/* Expands `words` words of the outputs of `tile`, unless this worker's tile holds them; its starts lie behind it. */
+static int8_t *tile_for(const linear *l, const eq_tile *tile, uint32_t first, uint32_t words, int32_t **start) {
   uint8_t *memory = l->tiles + tile->worker * l->tile_bytes;
   uint32_t *made = l->made + tile->worker * MADE_PITCH;
-  *start = (int32_t *)(void *)(memory + EQ_BLOCK * l->pitch);
-  if (*made == tile->first + 1) return (int8_t *)memory;
-  const eq_packed_t2 from = eq_tiles_t2_block(l->packed, tile->first / EQ_BLOCK);
+  *start = (int32_t *)(void *)(memory + (size_t)EQ_BLOCK * l->chunk * EQ_T2_WORD);
+  if (words == l->words && *made == tile->first + 1) return (int8_t *)memory;
+  eq_packed_t2 from = eq_tiles_t2_block(l->packed, tile->first / EQ_BLOCK);
+  from.codes += (size_t)first * EQ_BLOCK * 4;
+  from.words = words;
   l->kernels->expand_t2(&from, (int8_t *)memory);
-  for (uint32_t i = 0; i < EQ_BLOCK; i++) (*start)[i] = -from.sums[i] * l->kernels->offset;
+  for (uint32_t i = 0; i < EQ_BLOCK; i++) (*start)[i] = first ? 0 : -from.sums[i] * l->kernels->offset;
   *made = tile->first + 1;
   return (int8_t *)memory;
 }
@@ -83,12 +90,18 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
     }
     return;
   }
-  int32_t *start;
-  const int8_t *w = tile_for(l, tile, &start);
-  const eq_byte_patches rows = {
-      .x = x, .pixel = l->pitch, .rows = 1, .taps = 1, .steps = (uint32_t)(l->pitch / EQ_STEP)};
-  (l->kernels->accumulate_ones ? l->kernels->accumulate_ones : l->kernels->accumulate)(
-      &rows, tile->lines, w, start, false, tile->outputs, acc, pitch);
+  for (uint32_t first = 0; first < l->words; first += l->chunk) {
+    const uint32_t words = l->words - first < l->chunk ? l->words - first : l->chunk;
+    int32_t *start;
+    const int8_t *w = tile_for(l, tile, first, words, &start);
+    const eq_byte_patches rows = {.x = x + (size_t)first * EQ_T2_WORD,
+                                  .pixel = l->pitch,
+                                  .rows = 1,
+                                  .taps = 1,
+                                  .steps = words * EQ_T2_WORD_STEPS};
+    (l->kernels->accumulate_ones ? l->kernels->accumulate_ones : l->kernels->accumulate)(
+        &rows, tile->lines, w, start, first > 0, tile->outputs, acc, pitch);
+  }
 }
 
 static eq_status check(const eq_linear *op, const void *tiles, const eq_epilogue *e) {
