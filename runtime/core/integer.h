@@ -58,6 +58,8 @@ typedef struct {
   const float *ones;    /* [m][pieces] sums of the activations, F16 zeros only */
   const uint8_t *ahead; /* what will be read after this product: to be fetched meanwhile */
   size_t ahead_bytes;   /* 0: nothing */
+  const float *out;     /* [m][out_pitch] what the epilogue will write: to be fetched meanwhile; NULL: nothing */
+  size_t out_pitch;
 } eq_rows_i4;
 
 typedef struct {

@@ -171,10 +171,13 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc, siz
                        l->sums + of + (size_t)i * l->pieces, l->w, l->op.k, tile->first, tile->outputs, &t,
                        (float *)acc + i * pitch);
   if (l->dots) return;
+  const float *out = l->tiled.output.e->out;
   eq_rows_i4 rows = {.x = l->bytes + tile->line * l->rows.pitch,
                      .pitch = l->rows.pitch,
                      .step = l->block_step ? l->block_step + of : (const float *)0,
-                     .ones = l->ones ? l->ones + of : (const float *)0};
+                     .ones = l->ones ? l->ones + of : (const float *)0,
+                     .out = out ? out + (size_t)tile->line * l->op.o + tile->first : (const float *)0,
+                     .out_pitch = l->op.o};
   if (l->packed && l->op.o - tile->first > EQ_BLOCK) {
     const eq_packed_i4 next = eq_tiles_i4_block(l->packed, tile->first / EQ_BLOCK + 1);
     rows.ahead = next.codes;

@@ -30,6 +30,14 @@ INLINE void fetch(ahead *a) {
     _mm_prefetch((const void *)a->at, _MM_HINT_T1);
 }
 
+/* The lines of `rows` rows that the epilogue will write. */
+INLINE void fetch_outputs(const eq_rows_i4 *x, uint32_t first, int rows, uint32_t output, int panels) {
+  if (!x->out) return;
+  const float *to = x->out + first * x->out_pitch + output;
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < panels; j++) __builtin_prefetch(to + (size_t)i * x->out_pitch + j * EQ_LANES, 1);
+}
+
 /* One step: four inputs of `rows` rows x `panels` panels. */
 INLINE void step(const uint8_t *x, size_t pitch, int rows, const int8_t *w, size_t panel, int panels,
                  __m512i sum[ROWS][PAIR]) {
@@ -56,6 +64,7 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i
   const uint8_t *from = x->x + first * x->pitch;
   const int8_t *w = t->tile + panel0 * panel;
   acc += first * pitch + (size_t)panel0 * EQ_LANES;
+  fetch_outputs(x, first, rows, panel0 * EQ_LANES, panels);
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < panels; j++) _mm512_storeu_ps(acc + (size_t)i * pitch + j * EQ_LANES, _mm512_setzero_ps());
   for (uint32_t piece = 0, left = t->steps; piece < t->pieces; piece++) {
