@@ -18,11 +18,7 @@ from edgeq import _paths
 from edgeq._errors import CompileError, UnsupportedError
 
 Array = np.ndarray[Any, Any]
-RUNTIMES = {  # package: module with Interpreter and load_delegate
-    "ai_edge_litert": "ai_edge_litert.interpreter",
-    "tflite_runtime": "tflite_runtime.interpreter",
-    "tensorflow": "tensorflow.lite",
-}
+RUNTIMES = ("ai_edge_litert", "tflite_runtime", "tensorflow")
 _STATE = "state."
 _LIBRARY = "libedgeq_litert.so"
 
@@ -41,7 +37,9 @@ def runtime(name: str | None = None) -> Any:
             f"tflite-runtime {metadata.version('tflite-runtime')} was built for numpy 1, and numpy {np.__version__} is "
             "installed beside it: give it an environment of its own (docs/litert.md), or use ai-edge-litert"
         )
-    return importlib.import_module(RUNTIMES[found])
+    if found == "tensorflow":  # whose public modules are attributes: the package tensorflow.lite is another one
+        return importlib.import_module(found).lite
+    return importlib.import_module(f"{found}.interpreter")
 
 
 def delegate(*, threads: int = 1, module: Any = None) -> Any:

@@ -1,6 +1,9 @@
 """Torch modules as `.tflite`: what the file holds, and what stock LiteRT with EdgeQ's delegate makes of it."""
 
 import json
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -222,6 +225,14 @@ def test_runtime_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.14.0")
     with pytest.raises(UnsupportedError, match=r"tflite-runtime 2\.14\.0 was built for numpy 1"):
         litert.runtime()
+
+
+def test_the_runtime_in_tensorflow_is_its_public_module(monkeypatch):
+    lite = object()
+    tensorflow = ModuleType("tensorflow")
+    tensorflow.lite, tensorflow.__spec__ = lite, ModuleSpec("tensorflow", None)
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    assert litert.runtime("tensorflow") is lite
 
 
 def test_delegate_refuses_options_that_it_does_not_have():
