@@ -1,0 +1,9 @@
+#ifndef EQ_AVX2_PACKED_I4_H
+#define EQ_AVX2_PACKED_I4_H
+
+#include "core/integer.h"
+
+void eq_dot_packed_i4_avx2(const uint8_t *x, const float *step, const int32_t *sums, const eq_packed_i4 *w,
+                           uint32_t pieces, uint32_t piece_steps, float *acc);
+
+#endif
