@@ -2,13 +2,14 @@
 
 Two programs of linear layers run on this machine, 60 layers and 63: the first against itself, and against the one
 that does 5 % more. Wanted, on a machine that does nothing else: "no difference" in 95 of 100, "slower" in 90 of 100.
-Every repeat is a line in the log (.cache/compare_bars.jsonl): the ratios of its rounds. Interrupted, the same command
-goes on where it was, --fresh begins anew; the running counts and the machine's load are printed.
+Programs and log are kept in .cache/compare_bars: every repeat is a line of log.jsonl, the ratios of its rounds.
+Interrupted, the same command goes on where it was, --fresh begins anew; running counts and the load are printed.
 """
 
 import argparse
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from edgeq.bench import compare, comparison, host
 from edgeq.compile import compile_module
 from edgeq.device import SentOnce, connect
 
+FOLDER = Path(__file__).parents[1] / ".cache" / "compare_bars"
 LAYERS, MORE, WIDTH = 60, 63, 128
 KINDS = {"same": "no difference", "5 % more": "slower"}
 
@@ -33,20 +35,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=compare.ROUNDS)
-    parser.add_argument("--log", type=Path, default=Path(__file__).parents[1] / ".cache" / "compare_bars.jsonl")
     parser.add_argument("--fresh", action="store_true")
     chosen = parser.parse_args()
-    chosen.log.parent.mkdir(parents=True, exist_ok=True)
     if chosen.fresh:
-        chosen.log.unlink(missing_ok=True)
-    torch.manual_seed(0)
-    paths = [
-        compile_module(network(layers), (torch.randn(1, WIDTH),), name=f"linear{layers}").path
-        for layers in (LAYERS, MORE)
-    ]
-    print(host.load_warning() or "the machine is otherwise idle")
-    done = [json.loads(line) for line in chosen.log.read_text().splitlines()] if chosen.log.is_file() else []
-    with connect("local") as device, chosen.log.open("a") as log:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    paths = [program(layers) for layers in (LAYERS, MORE)]
+    kept = FOLDER / "log.jsonl"
+    print(host.load_warning() or "the machine is otherwise idle", flush=True)
+    done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.is_file() else []
+    with connect("local") as device, kept.open("a") as log:
         once = SentOnce(device)
         for i in range(len(done), chosen.repeats):
             begun, rounds = time.monotonic(), {}
@@ -59,6 +57,15 @@ def main() -> None:
             if (i + 1) % 5 == 0:
                 print(_said(done), flush=True)
     print(_said(done))
+
+
+def program(layers: int) -> Path:
+    """Compiled once: half a minute of processor time."""
+    path = FOLDER / f"linear{layers}.pte"
+    if not path.is_file():
+        torch.manual_seed(0)
+        compile_module(network(layers), (torch.randn(1, WIDTH),), name=path.stem, folder=FOLDER)
+    return path
 
 
 def _loader(path: Path) -> compare.Loader:
