@@ -17,6 +17,7 @@ import numpy as np
 
 from edgeq import hub
 from edgeq._native.tune import Forward, Outputs
+from edgeq._native.tune_types import Method
 from edgeq.compile.layout import METHOD, STEP, Tuning
 from edgeq.compile.tunable_artefact import build_tunable
 from edgeq.device import connect
@@ -26,6 +27,7 @@ from edgeq.tune.journal import Journal
 from .harness import Options
 
 MODELS = ("denseshift-kws", "pokebnn-fashion")
+TIERS: tuple[Method, ...] = ("t0", "t1")
 BATCH, RUNS, FEW_STEPS, MANY_STEPS = 64, 100, 10, 60
 
 
@@ -37,9 +39,9 @@ class Cost:
     arena: Mapping[str, int]
     pass_us: Mapping[str, float]
     ratio: Mapping[str, float]  # a pass against one of forward, median over the rounds
-    module_us: Mapping[str, float]
+    module_us: Mapping[Method, float]
 
-    def step(self, tier: str) -> float:
+    def step(self, tier: Method) -> float:
         """Both signs and the update, in inferences of the same batch."""
         return 2 * self.ratio[STEP] + self.module_us[tier] / (BATCH * self.pass_us["forward"])
 
@@ -67,17 +69,17 @@ def measure(options: Options) -> Iterator[Cost]:
             arena,
             {method: float(np.median(us)) for method, us in found.items()},
             {method: float(np.median(np.array(us) / forward)) for method, us in found.items()},
-            {tier: _module_us(tuning, tier) for tier in ("t0", "t1")},
+            {tier: _module_us(tuning, tier) for tier in TIERS},
         )
 
 
-def _module_us(tuning: Tuning, tier: str) -> float:
+def _module_us(tuning: Tuning, tier: Method) -> float:
     """Per step, beyond what a run takes anyway."""
     few, many = (_run_s(tuning, tier, steps) for steps in (FEW_STEPS, MANY_STEPS))
     return 1e6 * (many - few) / (MANY_STEPS - FEW_STEPS)
 
 
-def _run_s(tuning: Tuning, tier: str, steps: int) -> float:
+def _run_s(tuning: Tuning, tier: Method, steps: int) -> float:
     layout, rng = tuning.layout, np.random.default_rng(2)
     labels = (np.arange(2 * BATCH) % layout.classes).astype(np.int32)
     logits = rng.standard_normal((4 * BATCH, layout.classes)).astype(np.float32)

@@ -156,19 +156,21 @@ def _table(task: str, kept: Mapping[str, Column]) -> Table:
 
 
 def _cost_table(costs: list[_step_cost.Cost]) -> Table:
-    table = Table(title="cost of a step, in inferences of the same batch", title_justify="left")
-    headings = ("model", "arena B", "of forward_step", "of forward_tune", "inference us", "step pass", "tune pass")
-    for heading in (*headings, "t0 module us", "t1 module us", "t0 step", "t1 step"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
-    for cost in costs:
-        table.add_row(
-            cost.model,
-            *(str(cost.arena[method]) for method in ("forward", STEP, METHOD)),
-            f"{cost.pass_us['forward']:.1f}",
-            *(f"{cost.ratio[method]:.3f}" for method in (STEP, METHOD)),
-            *(f"{cost.module_us[tier]:.0f}" for tier in ("t0", "t1")),
-            *(f"{cost.step(tier):.3f}" for tier in ("t0", "t1")),
-        )
+    table = Table(title="cost of a step, both signs and the update", title_justify="left")
+    for heading in ("", *(cost.model for cost in costs)):
+        table.add_column(heading, justify="right" if heading else "left")
+
+    def row(name: str, text: Callable[[_step_cost.Cost], str]) -> None:
+        table.add_row(name, *map(text, costs))
+
+    for method in ("forward", STEP, METHOD):
+        row(f"arena of {method}, B", lambda cost, method=method: str(cost.arena[method]))
+    row("inference, us", lambda cost: f"{cost.pass_us['forward']:.1f}")
+    for method in (STEP, METHOD):
+        row(f"a pass of {method}, inferences", lambda cost, method=method: f"{cost.ratio[method]:.3f}")
+    for tier in _step_cost.TIERS:
+        row(f"{tier}: module, us a step of {_step_cost.BATCH}", lambda cost, tier=tier: f"{cost.module_us[tier]:.0f}")
+        row(f"{tier}: step, inferences of its batch", lambda cost, tier=tier: f"{cost.step(tier):.3f}")
     return table
 
 
