@@ -26,11 +26,13 @@ help:
 $(VENV)/.dependencies: pyproject.toml
 	command -v c++ >/dev/null || sh tools/system_packages.sh g++
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing PyTorch and ExecuTorch into $(VENV): minutes, the first time.'
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check executorch==1.5.1 'scikit-build-core>=0.11' 'cmake>=3.28,<4' ninja
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.dependencies $(NATIVE)
+	@echo 'Compiling the C core and its ports: minutes, the first time.'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
 	touch $@
 

@@ -46,8 +46,8 @@ class Split:
     def __post_init__(self) -> None:
         if self.x.dtype != np.uint8 or self.x.ndim not in (3, 4) or self.y.shape != self.x.shape[:1]:
             raise FormatError(
-                f"{self.dataset}: x must be uint8 (n, h, w) or (n, h, w, c) and y (n,), "
-                f"got {self.x.dtype} {self.x.shape} and {self.y.shape}"
+                f"{self.dataset}: x must be n pictures, uint8 (n, h, w) or (n, h, w, c), and y their n labels; "
+                f"got x {self.x.dtype} {self.x.shape} and y {self.y.shape}"
             )
 
     def __len__(self) -> int:

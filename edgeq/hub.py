@@ -141,7 +141,10 @@ def pull(
     except (NotFoundError, HubError) as error:
         if bundled is not None or "/" in str(ref):
             raise
-        raise type(error)(f"{_not_in_zoo(str(ref))}; {error}") from error
+        known, close = _not_in_zoo(str(ref))
+        if close:
+            raise NotFoundError(known) from error
+        raise type(error)(f"{known}; {error}") from error
 
 
 def _from_hub(shelf: "_Shelf", revision: str, terms: _Terms, offline: bool, progress: Progress | None) -> PulledPackage:
@@ -356,14 +359,14 @@ def _bundled(repo: str) -> Path | None:
     return zoo / name / "package"
 
 
-def _not_in_zoo(ref: str) -> str:
-    """Says so, and what was perhaps meant."""
+def _not_in_zoo(ref: str) -> tuple[str, bool]:
+    """Says so, and what was perhaps meant; whether there is something like it."""
     zoo = _paths.bundled_zoo()
     names = sorted(path.parent.parent.name for path in zoo.glob(f"*/package/{MANIFEST}")) if zoo else []
     name = ref.partition("@")[0]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
-    return f"{name}: not in the bundled zoo ({hint})"
+    return f"{name}: not in the bundled zoo ({hint})", bool(close)
 
 
 def _check_name(repo: str, manifest: Manifest) -> None:

@@ -450,4 +450,6 @@ def _check_size(name: str, size: int, entry: FileEntry) -> None:
 
 def _check_digest(name: str, sha256: str, entry: FileEntry) -> None:
     if sha256 != entry.sha256:
-        raise IntegrityError(f"{name}: sha256 {sha256[:12]}..., signed {entry.sha256[:12]}...")
+        raise IntegrityError(
+            f"{name}: damaged or altered: sha256 {sha256[:12]}..., signed {entry.sha256[:12]}...; get the package again"
+        )

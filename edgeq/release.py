@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,15 +52,20 @@ def packed_files(trained: Trained, samples: Tensor | None = None) -> tuple[dict[
 
 
 def targets(config: Mapping[str, Any], network: nn.Module) -> list[str]:
-    """What a packed network compiles for: "executorch", and "micro" where it keeps to the micro profile."""
+    """What a packed network compiles for: "executorch", "micro" where it keeps to the micro profile, "litert" where
+    that is installed and can express it."""
     methods = models.methods(config, network)
-    if list(methods) != ["forward"]:
-        return ["executorch"]
-    try:
-        micro.lower(*methods["forward"])
-    except CompileError:
-        return ["executorch"]
-    return ["executorch", "micro"]
+    found = ["executorch"]
+    if list(methods) == ["forward"]:
+        with suppress(CompileError):
+            micro.lower(*methods["forward"])
+            found.append("micro")
+    with suppress(CompileError, UnsupportedError):
+        from edgeq.compile import litert
+
+        litert.lower(methods, {})
+        found.append("litert")
+    return found
 
 
 def pack(trained: Trained, samples: Tensor | None = None) -> tuple[nn.Module, Tensor | None]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeq import _paths, hub, results
-from edgeq._errors import UsageError
+from edgeq._errors import RefusedError, UsageError
 from edgeq.bench import comparison, host, tasks
 from edgeq.bench.comparison import Ratio
 from edgeq.bench.protocol import Benched
@@ -96,6 +96,8 @@ def compare(
     """
     stored = [_stored(text, store) for text in (a, b)]
     if all(stored):
+        if a == b:
+            raise UsageError(f"{a} and {b} are the same run")
         left, right = (side for side in stored if side is not None)
         return of_runs(left, right, margin)
     if any(stored):
@@ -127,7 +129,9 @@ def of_runs(a: _Side, b: _Side, margin: float) -> Comparison:
 
 def _row(metric: str, a: _Side, b: _Side) -> Row:
     va, vb = a.values[metric], b.values[metric]
-    texts = [f"{float(str(v['value'])):.6g} {v['unit']} {v['source']}" for v in (va, vb)]
+    texts = [
+        f"{float(str(v['value'])):{',.0f' if v['unit'] == 'B' else '.6g'}} {v['unit']} {v['source']}" for v in (va, vb)
+    ]
     kinds = [(v["source"], v["scope"], v["unit"]) for v in (va, vb)]
     if kinds[0] != kinds[1] or (metric.startswith("latency") and not (a.samples and b.samples)):
         said = [" ".join(str(part) for part in kind if part) for kind in kinds]
@@ -289,7 +293,7 @@ def _loader(text: str, device: Device, url: str, *, allow_unsigned: bool, progre
     """What puts a program or a compiled model on the device, loads it, and gives it inputs."""
     path = Path(text)
     if path.suffix == ".pte" and path.is_file():
-        return lambda device: program_of(device, path)
+        return lambda device: _named_program(device, path)
     from edgeq.compile import build
 
     package = hub.pull(text, allow_unsigned=allow_unsigned, progress=progress)
@@ -304,6 +308,13 @@ def _loader(text: str, device: Device, url: str, *, allow_unsigned: bool, progre
         return net, task.first(net, samples, config)
 
     return load
+
+
+def _named_program(device: Device, path: Path) -> tuple[Net, Sequence[Array]]:
+    try:
+        return program_of(device, path)
+    except RefusedError as error:
+        raise RefusedError(f"{path}: {error}") from error
 
 
 def program_of(device: Device, path: Path) -> tuple[Net, Sequence[Array]]:

@@ -33,4 +33,4 @@ def command(
     with Store.open(readonly=True) as store:
         chosen = store.run_ids() if runs == ["all"] else store.named(runs)
         count = export.write(store, chosen, form or output.suffix[1:], output, samples=samples)
-    remark(f"wrote {count} records to {output}")
+    remark(f"wrote {count} record{'s' * (count != 1)} to {output}")

@@ -25,7 +25,7 @@ def list_(json: Json = False) -> None:
     if json:
         print_json([_entry(entry) for entry in entries])
     else:
-        head = ("name", "task", "bits", "size", "accuracy", "licence", "targets")
+        head = ("name", "task", "bits", "download", "accuracy", "licence", "targets")
         print_table([_row(entry) for entry in entries], head=head)
 
 

@@ -81,6 +81,7 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
         _require(known, part)
         return known
     _paths.writable_home()
+    lower = _lowering(target, part)
     if progress:
         progress(f"compiling {name} for {target}")
     config = package.config()
@@ -94,7 +95,7 @@ def build(package: Package, target: str = "executorch", *, progress: Callable[[s
         "edgeq": metadata.version("edgeq"),
         "executorch": metadata.version("executorch"),
     }
-    artefact = _store(file, _lower(models.methods(config, model), target, part, manifest), manifest)
+    artefact = _store(file, lower(models.methods(config, model), manifest), manifest)
     _require(artefact, part)
     return artefact
 
@@ -105,7 +106,7 @@ def compile_module(
     """Compile your own module; the artefact lands in `folder` (default: the cache)."""
     target, part = _split(target)
     manifest = {"model": name, "target": target, "edgeq": metadata.version("edgeq")}
-    data = _lower({"forward": (model, example)}, target, part, manifest)
+    data = _lowering(target, part)({"forward": (model, example)}, manifest)
     digest = hashlib.sha256(data).hexdigest()
     file = _cached_file(digest, target, name) if folder is None else folder / f"{name}{TARGETS[target]}"
     artefact = _store(file, data, manifest)
@@ -133,18 +134,23 @@ def _require(artefact: Artefact, part: str) -> None:
         micro.require(micro.Report.from_dict(artefact.manifest["micro"]), parts.find(part))
 
 
-def _lower(methods: Methods, target: str, part: str, manifest: Mapping[str, Any]) -> bytes:
+def _lowering(target: str, part: str) -> Callable[[Methods, Mapping[str, Any]], bytes]:
+    """What turns methods and manifest into the file; UnsupportedError where the target's packages are missing."""
     if target == "litert":
         from . import litert
 
-        return litert.lower(methods, manifest, stock=part == _STOCK)
+        return lambda methods, manifest: litert.lower(methods, manifest, stock=part == _STOCK)
     from . import executorch, micro
 
     if target == "executorch":
-        return executorch.lower_methods(methods)
-    if list(methods) != ["forward"]:
-        raise UnsupportedError(f"target micro takes networks with one method, this one has: {', '.join(methods)}")
-    return micro.lower(*methods["forward"])
+        return lambda methods, _: executorch.lower_methods(methods)
+
+    def one_method(methods: Methods, _: Mapping[str, Any]) -> bytes:
+        if list(methods) != ["forward"]:
+            raise UnsupportedError(f"target micro takes networks with one method, this one has: {', '.join(methods)}")
+        return micro.lower(*methods["forward"])
+
+    return one_method
 
 
 @functools.cache

@@ -58,10 +58,12 @@ def connect(url: str, *, target: str = "", progress: Progress = _silent) -> Devi
     """Open a device, by its URL or by what `resolve` takes.
 
     target    "litert": boards and phones get what a `.tflite` needs as well
-    progress  told when the agent has to be built or sent first, which takes a while
+    progress  told of connecting, which may take a firmware or an agent to build and send
     raises  UsageError for an unknown or ambiguous one, DeviceError when it cannot be reached
     """
-    return _open(resolve(url), target=target, progress=progress)
+    url = resolve(url)
+    progress(f"connecting to {url}")
+    return _open(url, target=target, progress=progress)
 
 
 def resolve(text: str) -> str:

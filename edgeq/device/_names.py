@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Callable, Sequence
@@ -57,10 +58,13 @@ def resolve(text: str, schemes: Sequence[str], discover: Callable[[str], list[Fo
     if len(ready) == 1:
         return ready[0].url
     if ready:
-        raise UsageError(f'"{text}" fits several devices: {", ".join(found.url for found in ready)}; name one with -d')
+        listed = ", ".join(f"{found.name} ({found.url})" if found.name else found.url for found in ready)
+        raise UsageError(f'"{text}" fits several devices: {listed}; name one with -d')
     if scheme and is_scheme:
         return f"{scheme[1]}:"
+    close = difflib.get_close_matches(text, [*schemes, *names], n=1)
     own = f"; of your own: {', '.join(names)}" if names else ""
+    own += f"; did you mean {close[0]}?" if close else ""
     raise UsageError(f'no transport for device "{text}"; there are: {", ".join(schemes)}{own}')
 
 

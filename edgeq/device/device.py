@@ -73,7 +73,7 @@ class Device:
             digest = hashlib.file_digest(file, "sha256").digest()
             size = file.tell()
             for _ in range(2):  # a second time when an earlier, interrupted transfer left damaged bytes
-                offset = self._ask("PUT_BEGIN", name=name, sha256=digest, size=size)["offset"]
+                begun = offset = self._ask("PUT_BEGIN", name=name, sha256=digest, size=size)["offset"]
                 while offset < size:
                     progress(f"sending {path.name}", offset, size)
                     file.seek(offset)
@@ -82,7 +82,8 @@ class Device:
                     if not data:
                         raise DeviceError(f"{path}: became shorter while it was sent")
                     offset = self._ask("PUT_DATA", offset=offset, data=data)["offset"]
-                progress(f"sending {path.name}", size, size)
+                if begun < size:
+                    progress(f"sending {path.name}", size, size)
                 try:
                     stored = self._ask("PUT_COMMIT", timeout_s=_SLOW_S)["sha256"]
                 except Refusal as refusal:
@@ -123,19 +124,21 @@ class Device:
 
 
 class SentOnce(Device):
-    """The same connection for who loads the same files again and again: a file is sent and checked the first time only.
+    """The same connection for who loads the same files again and again: a file is sent and checked the first time only,
+    and after another one took its name.
 
     It must not change meanwhile. Closing is left to the device itself.
     """
 
     def __init__(self, device: Device) -> None:
         self._agent = device._agent
-        self._entries: dict[tuple[Path, str | None], Entry] = {}
+        self._held: dict[str, tuple[Path, Entry]] = {}
 
     def put(self, path: Path, *, name: str | None = None, progress: Progress = _silent) -> Entry:
-        if (path, name) not in self._entries:
-            self._entries[path, name] = super().put(path, name=name, progress=progress)
-        return self._entries[path, name]
+        name = name or _stored_name(path)
+        if name not in self._held or self._held[name][0] != path:
+            self._held[name] = (path, super().put(path, name=name, progress=progress))
+        return self._held[name][1]
 
 
 def _stored_name(path: Path) -> str:

@@ -142,8 +142,8 @@ class Net:
             fits = spec.shape and array.shape[1:] == spec.shape[1:] and array.dtype == spec.dtype
             if not fits or len(array) == 0 or len(array) % spec.shape[0]:
                 raise UsageError(
-                    f"input {i}: samples must be {spec.dtype} {('n', *spec.shape[1:])}, n a positive multiple of "
-                    f"{spec.shape[:1]}, got {array.dtype} {array.shape}"
+                    f"input {i}: got {len(array) if array.ndim else 0} samples of {_shape(array)}, the network takes "
+                    f"{_shape(spec)}" + (f", in multiples of {spec.shape[0]}" if spec.shape[:1] > (1,) else "")
                 )
             counts.add(len(array) // spec.shape[0])
         if len(counts) != 1:
@@ -226,3 +226,8 @@ def _split(specs: Sequence[TensorSpec], data: bytes, count: int) -> tuple[Array,
 def _along_first(spec: TensorSpec, array: Array) -> Array:
     """(count, b, ...) -> (count * b, ...); a scalar per execution stays (count,)."""
     return array.reshape(-1, *spec.shape[1:]) if spec.shape else array
+
+
+def _shape(of: TensorSpec | Array) -> str:
+    """One sample in words."""
+    return f"{'x'.join(map(str, of.shape[1:])) or 'one'} {of.dtype}"

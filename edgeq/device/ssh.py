@@ -36,7 +36,7 @@ _OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "LogLe
 _ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ControlPersist=no")
 _HINTS = (
     ("Permission denied", "put your key there: ssh-copy-id {host}"),
-    ("Host key verification failed", "connect once by hand and compare the key: ssh {host}"),
+    ("Host key verification failed", "connect once by hand and compare the key: {by_hand}"),
     ("Could not resolve", "is the name right, and the board on the network?"),
     ("Connection refused", "is an SSH server running there?"),
     ("timed out", "is the board switched on, and on this network?"),
@@ -99,6 +99,7 @@ class Ssh:
         self._folder = tempfile.TemporaryDirectory(prefix="edgeq-")
         program = shlex.split(os.environ.get("EDGEQ_SSH", "ssh"))
         shared = ["-o", f"ControlPath={self._folder.name}/c"]
+        self._by_hand = shlex.join([*program, *words])
         self._words = [*program, *_OPTIONS, *shared, "-o", "ControlMaster=no", *words]
         hold = [*program, *_OPTIONS, *_ALIVE, *shared, "-o", "ControlMaster=yes", *words]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the connection)
@@ -174,7 +175,7 @@ class Ssh:
     def _failure(self, said: str = "") -> DeviceError:
         self._errors.seek(0)
         said = last_line(said) or last_line(self._errors.read().decode("utf-8", "replace")) or "the connection ended"
-        hint = next((hint.format(host=self._host) for sign, hint in _HINTS if sign in said), "")
+        hint = next((hint.format(host=self._host, by_hand=self._by_hand) for sign, hint in _HINTS if sign in said), "")
         return DeviceError(f"{self.name}: {said}{f' ({hint})' if hint else ''}")
 
 

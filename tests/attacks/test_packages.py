@@ -291,7 +291,9 @@ def test_longer_shorter_and_changed_file(demo):
         (demo / WEIGHTS).write_bytes(bad)
         refused(demo, IntegrityError, f"model.safetensors: {len(bad)} bytes, signed {len(good)}")
     (demo / WEIGHTS).write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    with pytest.raises(IntegrityError, match=r"^model\.safetensors: sha256 [0-9a-f]{12}\.\.\., signed "):
+    with pytest.raises(
+        IntegrityError, match=r"^model\.safetensors: damaged or altered: sha256 [0-9a-f]{12}\.\.\., signed "
+    ):
         verify_package(demo, trusted=[MAKER])
 
 

@@ -67,9 +67,9 @@ GOOD_Y = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}", b"\0")
         (b"PK not a zip", "not an .npz"),
         (npz(x=X), "no array 'y'"),
         (npz(x=X.astype(np.float32), y=Y), "holds float32, expected integers"),
-        (npz(x=X, y=Y[:2]), r"y \(n,\), got uint8 \(3, 4, 4\) and \(2,\)"),
-        (npz(x=X[0], y=Y), "x must be uint8"),
-        (npz(x=X.astype(np.int16), y=Y), "got int16"),
+        (npz(x=X, y=Y[:2]), r"got x uint8 \(3, 4, 4\) and y \(2,\)"),
+        (npz(x=X[0], y=Y), "x must be n pictures, uint8"),
+        (npz(x=X.astype(np.int16), y=Y), "got x int16"),
         (npz(x=np.array([{"a": 1}], dtype=object), y=Y), "holds object"),
         (archive(x=b"junk", y=GOOD_Y), "x.npy is not a .npy array"),
         (

@@ -67,7 +67,16 @@ def test_names_of_the_user(capsys, monkeypatch):
     assert listed["ssh://pi@raspberrypi.local"] == ("pi", "unknown")
     monkeypatch.setenv("EDGEQ_DEVICE", "adb")
     assert cli.run(["bench", "pokebnn-fashion"]) == 2
-    assert "fits several devices: adb:R58M, adb:emulator-5554" in capsys.readouterr().err
+    assert "fits several devices: phone (adb:R58M), adb:emulator-5554" in capsys.readouterr().err
+
+
+def test_a_misspelt_word_gets_a_suggestion(monkeypatch):
+    monkeypatch.setattr(local, "discover", list)
+    monkeypatch.setattr(adb, "discover", list)
+    write_names('[devices]\nkitchen = "ssh://pi@raspberrypi.local"\n')
+    for word, meant in (("locl", "local"), ("kichen", "kitchen")):
+        with pytest.raises(UsageError, match=f"did you mean {meant}\\?"):
+            resolve(word)
 
 
 @pytest.mark.parametrize("text", ["[devices", "[devices]\npi = 3\n", '[devices]\npi = "raspberry"\n', "devices = 1\n"])
