@@ -2,12 +2,13 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from edgeq import cli
 from edgeq.bench import compare, comparison
-from edgeq.device import Device
+from edgeq.device import Device, Entry, SentOnce
 
 ROUNDS = 8
 
@@ -62,3 +63,18 @@ def test_a_program_of_half_the_speed_is_found_through_any_noise(programs, monkey
     assert found.verdict == "slower" and math.isclose(found.ratio.value, 2, rel_tol=0.5)
     assert len(puts) == 2  # each file is sent once
     assert len(loads) == 16 and comparison.SIGNIFICANCE == 0.01  # both anew in every round
+
+
+def test_a_file_is_sent_again_after_another_one_took_its_name(monkeypatch, tmp_path):
+    sent = []
+
+    def put(device, path, *, name, progress):
+        sent.append(path)
+        return Entry(name, "00", 0)
+
+    monkeypatch.setattr(Device, "put", put)
+    once = SentOnce(SimpleNamespace(_agent=None))
+    old, new = tmp_path / "old" / "model.pte", tmp_path / "new" / "model.pte"
+    for path in (old, old, new, new, old):
+        assert once.put(path).name == "model.pte"
+    assert sent == [old, new, old]
