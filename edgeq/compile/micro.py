@@ -129,15 +129,15 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
 
 
 def require(need: Report, part: parts.Part) -> None:
-    """Does the program fit the part, beside the firmware? UnsupportedError with the numbers when it does not."""
+    """Does the program fit the part, beside the runtime library? UnsupportedError with the numbers when it does not."""
     demands = (
-        ("flash", need.program_bytes, parts.FIRMWARE_FLASH_BYTES, part.flash_bytes),
-        ("RAM", need.ram_bytes, parts.FIRMWARE_RAM_BYTES, part.ram_bytes),
+        ("flash", need.program_bytes, parts.LIBRARY_FLASH_BYTES, part.flash_bytes),
+        ("RAM", need.ram_bytes, parts.LIBRARY_RAM_BYTES, part.ram_bytes),
     )
     short = [
-        f"{program + firmware} bytes of {kind} ({program} for the program, {firmware} for the firmware), it has {have}"
-        for kind, program, firmware, have in demands
-        if have is not None and program + firmware > have
+        f"{program + library} bytes of {kind} ({program} for the program, {library} for the runtime), it has {have}"
+        for kind, program, library, have in demands
+        if have is not None and program + library > have
     ]
     if short:
         raise UnsupportedError(

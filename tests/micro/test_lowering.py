@@ -65,7 +65,7 @@ def test_a_part_that_is_too_small_is_refused_with_the_numbers(small):
     need = micro.report(small.program.read_bytes())
     micro.require(need, parts.find("nrf52840"))
     micro.require(need, parts.find("cortex-m0"))  # a core alone sets no limits
-    ram = need.ram_bytes + parts.FIRMWARE_RAM_BYTES
+    ram = need.ram_bytes + parts.LIBRARY_RAM_BYTES
     with pytest.raises(UnsupportedError, match=rf"^nrf51822 is too small: forward needs {ram} bytes of RAM .* 16384"):
         micro.require(need, parts.find("nrf51822"))
     assert micro.Report.from_dict(need.to_dict()) == need
