@@ -118,7 +118,7 @@ LITERT := $(filter-out %/compiled_model.c,$(wildcard runtime/ports/litert/*.c))
 fuzz-litert: $(VENV)/.dependencies
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S runtime -B build/sanitize -G Ninja -DEDGEQ_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize --target edgeq_core
-	$(FUZZ_CC) -D_POSIX_C_SOURCE=200809L tests/litert/fuzz_delegate.c $(LITERT) build/sanitize/libedgeq_core.a -lpthread -o build/fuzz_litert
+	$(FUZZ_CC) -U_POSIX_C_SOURCE -D_POSIX_C_SOURCE=200809L tests/litert/fuzz_delegate.c $(LITERT) build/sanitize/libedgeq_core.a -lpthread -o build/fuzz_litert
 	ASAN_OPTIONS=allocator_may_return_null=1:allocator_release_to_os_interval_ms=-1 build/fuzz_litert tests/litert/corpus/nodes.bin $(FUZZ_LITERT) 41
 
 bench: $(VENV)/.development

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from edgeq.results import Store
 
 # a binary CNN, a binary transformer, a ternary one that writes, an int4 one
 MODELS = ("pokebnn-fashion", "bit-sst2", "ternary-bart-g2p", "int4-minilm")
+ZOO = Path(__file__).parents[1] / "zoo"
+ALL = [*sorted(path.parents[1].name for path in ZOO.glob("*/package/edgeq.json")), "int4-minilm"]
 COUNT = 4
 
 
@@ -43,13 +46,13 @@ def outputs_on(url, name, target="executorch"):
 
 
 def assert_equal(got, wanted, *, exact):
-    """Bit for bit on the same instruction set; else codes and tokens bit for bit, floats to 1e-4 of their range: sums
+    """Bit for bit on the same instruction set; else codes and tokens bit for bit, floats to 1e-5 of their range: sums
     of float layers are taken in another order there."""
     for a, b in zip(got, wanted, strict=True):
         if exact or b.dtype.kind != "f":
             np.testing.assert_array_equal(a, b)
         else:
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * float(np.abs(b).max()))
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(np.abs(b).max()))
 
 
 def assert_deploys(url, name, capsys, target="executorch"):

@@ -4,7 +4,7 @@ import shutil
 from urllib.parse import quote
 
 import pytest
-from zoo_models import MODELS, assert_deploys, assert_equal, outputs_on
+from zoo_models import ALL, assert_deploys, assert_equal, outputs_on
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed: pip install 'edgeq[litert]'")
 pytestmark = pytest.mark.long
@@ -37,7 +37,7 @@ def arm(board, tmp_path):
     return board.url(f"?runner={quote(f'qemu-aarch64 -L {root}')}&arch=aarch64")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_outputs_on_arm_are_those_of_the_pte(arm, name):
     assert_equal(outputs_on(arm, name, "litert"), outputs_on("local", name), exact=False)
 
