@@ -14,6 +14,7 @@ from pathlib import Path
 from edgeq import _paths
 from edgeq._errors import NotFoundError, PackageError, UnsupportedError, UsageError
 from edgeq._hubclient import HubClient, Progress, is_offline
+from edgeq.package import MANIFEST
 
 CONFIGURATION = ("config.json", "quantize_config.json", "vocab.txt")  # only the first one must be there
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first one that is there is taken
@@ -27,9 +28,12 @@ _NAME = re.compile(rf"({_PART}/{_PART})(?:@([A-Za-z0-9][A-Za-z0-9._/-]{{0,199}})
 def find(ref: str, *, progress: Progress | None = None) -> Path:
     """A checkpoint folder or a file: `ref` itself when it lies here, else OWNER/NAME[@REVISION] fetched from the Hub.
 
-    raises  NotFoundError, HubError, UnsupportedError for weights in several files, PackageError when the cache is full
+    raises  UsageError for a package of ours, NotFoundError, HubError, UnsupportedError for weights in several files,
+            PackageError when the cache is full
     """
     path = Path(ref).expanduser()
+    if (path / MANIFEST).is_file():
+        raise UsageError(f"{ref}: is an EdgeQ package already; run it: edgeq deploy {ref}")
     if path.exists():
         return path
     match = _NAME.fullmatch(ref)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from edgeq import hub, models
+from edgeq import _paths, hub, models
 from edgeq._errors import EdgeQError, FormatError, NotFoundError, UnsupportedError, UsageError
 from edgeq.bench.tasks import similarity
 from edgeq.cli._app import app
@@ -41,6 +41,13 @@ def loaded(folder):
 
 
 # -- codes of others are taken over as they are -----------------------------------------------------------------------
+
+
+def test_a_package_of_ours_is_not_imported(tmp_path):
+    folder = _paths.bundled_zoo() / "pokebnn-fashion" / "package"
+    result = run("import", folder, "-o", tmp_path / "out")
+    assert isinstance(result.exception, UsageError) and "run it: edgeq deploy" in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_gptq_encoder_gives_the_vectors_of_its_weights(tmp_path):
