@@ -77,22 +77,24 @@ def shaped(r: Residual, like: np.ndarray) -> np.ndarray:
     return data if data.shape[1:3] == (h, w) else average(data)
 
 
+def poly(c: list[float], x: np.ndarray) -> np.ndarray:
+    value = np.full_like(x, F(c[5]))
+    for a in c[4::-1]:
+        value = value * x + F(a)
+    return value
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """By the polynomial of core/functions.h, in its order."""
+    x = np.minimum(np.maximum(x, F(-87)), F(88))
+    n = np.rint(x * F(1.44269504))
+    r = (x - n * F(0.693359375)) - n * F(-2.12194440e-4)
+    c = [5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4]
+    return ((poly(c, r) * (r * r) + r) + F(1)) * np.exp2(n)
+
+
 def gelu(y: np.ndarray) -> np.ndarray:
     """x / 2 * (1 + erf(x / sqrt 2)) by the polynomials of core/functions.h, in its order."""
-
-    def poly(c: list[float], x: np.ndarray) -> np.ndarray:
-        value = np.full_like(x, F(c[5]))
-        for a in c[4::-1]:
-            value = value * x + F(a)
-        return value
-
-    def exp(x: np.ndarray) -> np.ndarray:
-        x = np.minimum(np.maximum(x, F(-87)), F(88))
-        n = np.rint(x * F(1.44269504))
-        r = (x - n * F(0.693359375)) - n * F(-2.12194440e-4)
-        c = [5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4]
-        return ((poly(c, r) * (r * r) + r) + F(1)) * np.exp2(n)
-
     x = y * F(0.70710678)
     size = np.abs(x)
     near = x * poly([1.1283791, -0.37612355, 0.112804115, -0.026717706, 0.0049247877, -0.0005660147], x * x)
@@ -102,15 +104,35 @@ def gelu(y: np.ndarray) -> np.ndarray:
     return (F(0.5) * y) * (F(1) + erf)
 
 
+def image_mean(y: np.ndarray) -> np.ndarray:
+    """(n, h, w, o) -> (n, o): a row of pixels is added from the left, the rows from the top."""
+    n, h, w, o = y.shape
+    mean = np.zeros((n, o), F)
+    for row in range(h):
+        total = np.zeros((n, o), F)
+        for x in range(w):
+            total = total + y[:, row, x]
+        mean = mean + total
+    return mean * F(1 / (h * w))
+
+
 def apply(e: Epilogue, acc: np.ndarray) -> Outputs:
     """acc (n, h, w, o) -> every output that e asks for."""
     n, h, w, o = acc.shape
     y = acc.astype(F)
     row = [None if v is None else v[:, None, None, None] for v in (e.row_scale, e.row_shift)]
-    scale = e.scale if row[0] is None else row[0] if e.scale is None else row[0] * e.scale
+    scale, bias = e.scale if row[0] is None else row[0] if e.scale is None else row[0] * e.scale, e.bias
+    if e.tuning is not None:
+        a, c = (e.tuning.ac[:, None, None, e.tuning.start + i * o :][..., :o] for i in range(2))
+        scale, bias = e.scale * exp(a), e.bias + F(e.tuning.sigma) * c
     y = y if scale is None else y * scale
     y = y if row[1] is None else y + row[1] * e.shift_weight
-    y = y if e.bias is None else y + e.bias
+    moments = None
+    if "moments" in e.outputs:
+        centre = image_mean(y)
+        spread = np.maximum(image_mean(y * y) - centre * centre, F(0))
+        moments = np.stack([centre + bias.reshape(-1, o), spread], axis=1)
+    y = y if bias is None else y + bias
     for r in e.residuals:
         y = y + shaped(r, y)
     if e.act == "relu":
@@ -125,12 +147,6 @@ def apply(e: Epilogue, acc: np.ndarray) -> Outputs:
     factors = [f for f in (None if e.gain is None else e.gain[:, None, None], e.scale2) if f is not None]
     y = y * (factors[0] * factors[1]) if len(factors) == 2 else y * factors[0] if factors else y
     y = y if e.bias2 is None else y + e.bias2
-    mean = np.zeros((n, o), F)
-    for row in range(h):
-        total = np.zeros((n, o), F)
-        for x in range(w):
-            total = total + y[:, row, x]
-        mean = mean + total
     bits = np.zeros((n, h, w, native.row_bytes(o) * 8), np.uint8)
     bits[..., :o] = y >= 0
     planes = np.zeros((2, *bits.shape), np.uint8)
@@ -142,7 +158,8 @@ def apply(e: Epilogue, acc: np.ndarray) -> Outputs:
         np.packbits(bits, axis=-1, bitorder="little"),
         np.packbits(planes, axis=-1, bitorder="little"),
         codes.astype(np.int8),
-        mean * F(1 / (h * w)),
+        image_mean(y),
+        moments,
     )
 
 
