@@ -114,9 +114,7 @@ def test_wrong_arrays_are_named(device, programs):
         net.run(np.zeros((1, 1, 28, 28)))
     with pytest.raises(UsageError, match="takes 1 inputs, got 2"):
         net.run(*[np.zeros((1, 1, 28, 28), np.float32)] * 2)
-    with pytest.raises(
-        UsageError, match="got 0 samples of 1x28x28 float32, the network takes 1x28x28"
-    ):
+    with pytest.raises(UsageError, match="got 0 samples of 1x28x28 float32, the network takes 1x28x28"):
         net.evaluate([np.zeros((0, 1, 28, 28), np.float32)])
 
 
