@@ -44,7 +44,6 @@ def settle(page):
     )
 
 
-@pytest.mark.long
 def test_every_page_on_a_desk_and_a_phone(fill, testing, open_page):
     warm = Series("temperature", "degC", "s", "measured", [(i / 2, 40 + i / 10) for i in range(11)])
     fill(*MIXED, another(series=(warm,)))
