@@ -33,8 +33,7 @@ def adb(tmp_path_factory):
         )
 
     started = call("start-server")
-    if started.returncode:
-        pytest.skip(f"adb's server does not start here: {started.stderr.strip()}")
+    assert started.returncode == 0, f"adb's server does not start here: {started.stderr.strip()}"
     yield settings, call
     call("kill-server")
 

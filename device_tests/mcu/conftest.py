@@ -26,9 +26,13 @@ def one_home(clean_environment, mcu_home, monkeypatch):
 
 def skip_without_tools(core):
     board = firmware.find(core)
-    missing = [tool for tool in (board.qemu[0], firmware.core(board.core).compiler) if not shutil.which(tool)]
-    if missing:
-        pytest.skip(f"{core} is not tested here: no {', '.join(missing)}")
+    skip_without(core, board.qemu[0], firmware.core(board.core).compiler)
+
+
+def skip_without(what, *tools):
+    """Cross tools are packages that `make test` installs as root; without that right the reason says which."""
+    if missing := [firmware.package_of(tool) for tool in tools if not shutil.which(tool)]:
+        pytest.skip(f"{what} is not tested here: apt-get install {' '.join(missing)}")
 
 
 @pytest.fixture

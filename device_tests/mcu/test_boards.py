@@ -35,7 +35,7 @@ BOARDS = sorted(SILICON | {"cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", 
 def board(request):
     found = firmware.find(request.param)
     if not shutil.which(compiler := firmware.core(found.core).compiler):
-        pytest.skip(f"{request.param} is not built here: no {compiler}")
+        pytest.skip(f"{request.param} is not built here: apt-get install {firmware.package_of(compiler)}")
     return found
 
 

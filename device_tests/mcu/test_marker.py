@@ -28,8 +28,8 @@ def test_every_real_board_names_a_pin():
 @pytest.mark.parametrize("feature", ["marker", "mlperf-energy"])
 def test_the_pin_of_a_board_compiles(name, feature, tmp_path):
     board = firmware.find(name)
-    if not shutil.which(firmware.core(board.core).compiler):
-        pytest.skip(f"{name} is not tested here: no {firmware.core(board.core).compiler}")
+    if not shutil.which(compiler := firmware.core(board.core).compiler):
+        pytest.skip(f"{name} is not tested here: apt-get install {firmware.package_of(compiler)}")
     source = _paths.runtime() / "ports/mcu" / ("engine.c" if feature == "marker" else "firmware.c")
     words = [*firmware.command(board), *firmware.definitions(board, (feature,)), "-Werror", "-c", source]
     subprocess.run([*words, "-o", tmp_path / "made.o"], check=True)

@@ -39,7 +39,7 @@ def test_unicorn_gives_the_logits_and_the_count_of_qemu(core, needs, network):
 @needs_unicorn
 def test_without_qemu_it_is_unicorn(without_qemu):
     if not shutil.which("arm-none-eabi-gcc"):
-        pytest.skip("unicorn has no firmware here: no arm-none-eabi-gcc")
+        pytest.skip("unicorn has no firmware here: apt-get install gcc-arm-none-eabi")
     with device.connect("sim:cortex-m4") as board:
         assert board.info.cpu == "Cortex-M4F"
         assert board.info.tick == "instructions"

@@ -76,4 +76,4 @@ def _await_port(process, port, log):
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    pytest.skip(f"sshd does not start here: {log.read_text().strip().splitlines()[-1:]}")
+    pytest.fail(f"sshd does not start here: {log.read_text().strip().splitlines()[-1:]}")
