@@ -1,27 +1,44 @@
-"""Calls into the C core with everything laid out beforehand, so that a timing holds the kernel and one foreign call.
-
-`edgeq._native` checks and allocates on each call, which is right for users and wrong for a stopwatch.
-"""
+"""The C core as a competitor: its prepared calls, and the instruction sets that are measured."""
 
 from __future__ import annotations
 
-import ctypes as ct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from edgeq import _native
 from edgeq._errors import UsageError
 from edgeq._native import _library
-from edgeq._native._operator import team
-from edgeq._native._structures import CCodes, CConv2d, CEpilogue, CLinear, CQuant, CResidual
+from edgeq._native.prepared import (
+    Array,
+    Call,
+    conv2d,
+    epilogue,
+    linear,
+    mean_hw,
+    operator,
+    pack_b1,
+    quant,
+    quantise_i8,
+    tiled_linear,
+    tiles,
+)
 
-Array = npt.NDArray[np.generic]
-Call = Callable[[], None]
-_VECTORS = ("scale", "bias", "pos", "neg", "shift", "gain", "scale2", "bias2", "row_scale")
-_RESULTS = ("out_acc", "out", "out_bits", "out_mean")
+__all__ = [
+    "Array",
+    "Call",
+    "conv2d",
+    "epilogue",
+    "isas",
+    "library",
+    "linear",
+    "mean_hw",
+    "operator",
+    "pack_b1",
+    "quant",
+    "quantise_i8",
+    "tiled_linear",
+    "tiles",
+]
 
 
 def isas(chosen: Sequence[str] = ()) -> tuple[str, ...]:
@@ -36,127 +53,3 @@ def isas(chosen: Sequence[str] = ()) -> tuple[str, ...]:
 def library() -> bytes:
     """The file of the core that is measured."""
     return Path(_library.library()._name).read_bytes()
-
-
-def epilogue(
-    arrays: Mapping[str, Array],
-    *,
-    act: int = 0,
-    residuals: Sequence[tuple[Array, int]] = (),
-) -> ct.Structure:
-    """`eq_epilogue`. arrays: members by name (scale, gain, out_bits, ...); residuals: (n, h, w, c) data and mode."""
-    e = CEpilogue(act=act)
-    for name, array in arrays.items():
-        if name not in (*_VECTORS, *_RESULTS) or not array.flags.c_contiguous:
-            raise ValueError(f"{name}: not a contiguous member of eq_epilogue")
-        setattr(e, name, array.ctypes.data)
-    for i, (data, mode) in enumerate(residuals):
-        _, h, w, c = data.shape
-        e.residual[i] = CResidual(data.ctypes.data, h, w, c, mode)
-    e.kept = (tuple(arrays.values()), tuple(data for data, _ in residuals))  # alive as long as the pointers
-    return e
-
-
-def conv2d(
-    n: int, h: int, w: int, c: int, o: int, kernel: tuple[int, int], stride: int, groups: int = 1, *, same: bool = True
-) -> ct.Structure:
-    """`eq_conv2d`, padding and output size filled in."""
-    op = CConv2d(n, h, w, c, o, *kernel, stride, stride, 0, 0, 0, 0, groups)
-    rule = "eq_conv2d_same" if same else "eq_conv2d_valid"
-    getattr(_library.library(), rule)(ct.byref(op))
-    return op
-
-
-def linear(m: int, k: int, o: int) -> ct.Structure:
-    return CLinear(m, k, o)
-
-
-def quant(kind: int, top: float, scale: Array, step: Array) -> ct.Structure:
-    q = CQuant(kind, top, scale.ctypes.data, step.ctypes.data)
-    q.kept = (scale, step)
-    return q
-
-
-def operator(
-    name: str, op: ct.Structure, inputs: Sequence[Array | ct.Structure], e: ct.Structure, *, threads: int = 1
-) -> Call:
-    """A ready call of `eq_NAME`. The scratch is that of the instruction set selected now: select it first."""
-    lib = _library.library()
-    workers = team(threads)
-    shared = ct.byref(workers) if workers else None
-    size = getattr(lib, f"eq_{name}_scratch")(ct.byref(op), ct.byref(e), shared)
-    scratch = np.empty(size + 64, np.uint8)
-    aligned = scratch.ctypes.data + -scratch.ctypes.data % 64
-    given = [ct.byref(x) if isinstance(x, ct.Structure) else x.ctypes.data for x in inputs]
-    return _ready(name, (ct.byref(op), *given, ct.byref(e), shared, aligned, size), (scratch, tuple(inputs), workers))
-
-
-def tiles(name: str, o: int, k: int, weights: Array | ct.Structure) -> Array:
-    """`eq_tiles_NAME` of weights, for the instruction set selected now. name: t2 (an array of planes) or i4."""
-    lib = _library.library()
-    size_of, make = getattr(lib, f"eq_tiles_{name}_bytes"), getattr(lib, f"eq_tiles_{name}")
-    pointer = ct.byref(weights) if isinstance(weights, ct.Structure) else weights.ctypes.data
-    size_of.restype, make.argtypes = ct.c_size_t, [ct.c_uint32, ct.c_uint32, ct.c_void_p, ct.c_void_p]
-    size_of.argtypes = [ct.c_uint32, ct.c_uint32, *([ct.c_void_p] if name == "i4" else [])]
-    size = size_of(o, k, *([pointer] if name == "i4" else []))
-    made = _aligned(size)
-    if status := make(o, k, pointer, made.ctypes.data):
-        raise UsageError(f"tiles_{name}: the core refused its arguments (status {status})")
-    return made
-
-
-def tiled_linear(
-    name: str, op: ct.Structure, inputs: Sequence[Array | None], made: Array, e: ct.Structure, *, threads: int = 1
-) -> Call:
-    """A ready call of `eq_linear_NAME_tiled`. inputs: those in front of the tiles."""
-    lib = _library.library()
-    workers = team(threads)
-    shared = ct.byref(workers) if workers else None
-    size_of, run = getattr(lib, f"eq_linear_{name}_tiled_scratch"), getattr(lib, f"eq_linear_{name}_tiled")
-    size_of.restype, size_of.argtypes = ct.c_size_t, [ct.c_void_p] * 4
-    run.argtypes = [*[ct.c_void_p] * (len(inputs) + 5), ct.c_size_t]
-    size = size_of(ct.byref(op), made.ctypes.data, ct.byref(e), shared)
-    scratch = _aligned(size)
-    given = [None if x is None else x.ctypes.data for x in inputs]
-    arguments = (ct.byref(op), *given, made.ctypes.data, ct.byref(e), shared, scratch.ctypes.data, size)
-    return _ready(f"linear_{name}_tiled", arguments, (scratch, tuple(inputs), made, workers, op, e))
-
-
-def quantise_i8(x: Array, codes: Array, step: Array, *, blocks: bool = False) -> Call:
-    """x (rows, k) float32 -> codes of the same shape and the step of each row, or of each 32 inputs."""
-    kind = _native.CODES_KINDS.index("block32-sym" if blocks else "row-sym")
-    q = CCodes(kind)
-    rows, k = x.shape
-    arguments = (ct.byref(q), x.ctypes.data, rows, k, codes.ctypes.data, step.ctypes.data, None)
-    return _ready("quantise_i8", arguments, (q, x, codes, step))
-
-
-def _aligned(size: int) -> Array:
-    """Bytes that start at a multiple of 64."""
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size]
-
-
-def pack_b1(x: Array, out: Array) -> Call:
-    """x (rows, k) float32 -> out (rows, row_bytes(k))."""
-    rows, k = x.shape
-    return _ready("pack_b1", (x.ctypes.data, rows, k, None, out.ctypes.data), (x, out))
-
-
-def mean_hw(x: Array, out: Array) -> Call:
-    """x (n, h, w, c) -> out (n, c)."""
-    size = _library.library().eq_mean_hw_scratch(*x.shape)
-    scratch = np.empty(size + 64, np.uint8)
-    aligned = scratch.ctypes.data + -scratch.ctypes.data % 64
-    return _ready("mean_hw", (x.ctypes.data, *x.shape, out.ctypes.data, aligned, size), (x, out, scratch))
-
-
-def _ready(name: str, arguments: tuple[object, ...], kept: object) -> Call:
-    function = getattr(_library.library(), f"eq_{name}")
-
-    def call(_kept: object = kept) -> None:
-        if status := function(*arguments):
-            raise UsageError(f"{name}: the core refused its arguments (status {status})")
-
-    return call

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes as ct
+import logging
 import os
 import platform
 from functools import cache
+from pathlib import Path
 
 from edgeq import _paths
 from edgeq._errors import UnsupportedError, UsageError
@@ -13,6 +15,7 @@ from edgeq._errors import UnsupportedError, UsageError
 _POINTER = ct.c_void_p
 _SIZE = ct.c_size_t
 _U32 = ct.c_uint32
+_MOST_TABLE = 1 << 14  # EQ_CHOICES_BYTES
 _INT8 = tuple(f"{op}_{w}i8" for op in ("conv2d", "linear") for w in ("b1", "t2", "s2", "s3", "s4", "i8"))
 _BITS = ("conv2d_b1b1", "conv2d_b1t2", "linear_b1b1", "linear_b1t2", "linear_b1u1", "linear_t2b1")
 _QUANTISED = ("conv2d_i8f32", "linear_i8f32", "linear_i4f32")
@@ -31,6 +34,12 @@ def _declare(lib: ct.CDLL) -> None:
         "eq_isa_current": (ct.c_int, []),
         "eq_isa_select": (ct.c_int, [ct.c_int]),
         "eq_isa_allow": (None, [ct.c_int]),
+        "eq_choice_name": (ct.c_char_p, [ct.c_int]),
+        "eq_choice_range": (ct.c_bool, [ct.c_int, _POINTER, _POINTER]),
+        "eq_choice_default": (_U32, [ct.c_int, ct.c_int]),
+        "eq_choice_get": (_U32, [ct.c_int, ct.c_int]),
+        "eq_choice_set": (ct.c_int, [ct.c_int, ct.c_int, _U32]),
+        "eq_choices_read": (ct.c_int, [ct.c_char_p, _SIZE, _POINTER]),
         "eq_pack_b1": (ct.c_int, [_POINTER, _SIZE, _U32, _POINTER, _POINTER]),
         "eq_pack_t2": (ct.c_int, [_POINTER, _SIZE, _U32, _POINTER, _POINTER]),
         "eq_epilogue_i32_scratch": (_SIZE, [_U32, _U32, _U32, _U32, _POINTER]),
@@ -57,6 +66,8 @@ def _declare(lib: ct.CDLL) -> None:
         signatures[f"eq_embedding_{table}"] = (ct.c_int, [_POINTER] * 4)
     signatures["eq_embedding_i4"] = (ct.c_int, [_POINTER] * 3)
     signatures["eq_layer_norm"] = (ct.c_int, [_POINTER])
+    signatures["eq_layer_norm_tuned_scratch"] = (_SIZE, [_U32])
+    signatures["eq_layer_norm_tuned"] = (ct.c_int, [_POINTER, _U32, *[_POINTER] * 3, _SIZE])
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
@@ -72,10 +83,38 @@ def library() -> ct.CDLL:
         raise UnsupportedError(f"{path}: not a usable EdgeQ core library: {error}") from error
     if platform.machine() == "aarch64":
         _allow(lib)
+    _use_kernels_file(lib)
     wanted = os.environ.get("EDGEQ_ISA")
     if wanted:
         _select(lib, wanted, "EDGEQ_ISA")
     return lib
+
+
+def kernels_file() -> Path | None:
+    """The table of choices that `edgeq bench kernels --tune` stores; EDGEQ_KERNELS names another, empty: none."""
+    named = os.environ.get("EDGEQ_KERNELS")
+    return _paths.home() / "kernels.txt" if named is None else Path(named) if named else None
+
+
+def _use_kernels_file(lib: ct.CDLL) -> None:
+    """As runtime/ports/kernels_file.h does for the other libraries: what is no table changes nothing."""
+    file = kernels_file()
+    if file is None or not file.exists():
+        return
+    line = _U32(1)
+    text = b""
+    try:
+        if file.is_file():
+            with file.open("rb") as opened:
+                text = opened.read(_MOST_TABLE + 1)
+    except OSError:
+        pass  # told below, as any other file that is no table
+    if lib.eq_choices_read(text, len(text), ct.byref(line)):
+        logging.getLogger("edgeq").warning(
+            "edgeq: %s: line %d is not of a table of kernels; using those built in (edgeq bench kernels --tune)",
+            file,
+            line.value,
+        )
 
 
 def _allow(lib: ct.CDLL) -> None:

@@ -1,13 +1,9 @@
 #include "check.h"
+#include "choices.h"
 #include "isa.h"
 #include "kernels/ref/bits.h"
 #include "tiled.h"
 #include "window.h"
-
-enum {
-  FEW_PIXELS = 3,        /* up to here re-tiling the weights costs more than it saves */
-  LINEAR_CHANNELS = 256, /* of a unit whose pixels are rows: many rows then meet a block of weights at once */
-};
 
 typedef enum {
   SIGNS,   /* b1 */
@@ -63,12 +59,13 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation
   const size_t run = (c->narrow ? op->kh : 1) * op->kw * c->tap_bytes;
   c->words = (uint32_t)(eq_round_up(run, sizeof(uint32_t)) / sizeof(uint32_t));
   c->steps = c->rows * c->words;
-  c->direct = !tiles && !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= FEW_PIXELS;
+  c->direct =
+      !tiles && !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= eq_choice(EQ_CHOICE_B1_ROWS);
   c->group_outputs = op->o / op->groups;
   c->group_blocks = (c->group_outputs - 1) / EQ_BLOCK + 1;
 
   const bool linear = op->out_h == 1 && op->out_w == 1;
-  const uint32_t channels = op->groups > 1 ? op->o : linear ? LINEAR_CHANNELS : EQ_CHANNELS;
+  const uint32_t channels = op->groups > 1 ? op->o : linear ? eq_choice(EQ_CHOICE_B1_UNIT) : EQ_CHANNELS;
   const uint32_t spill = op->groups > 1 ? EQ_BLOCK : 0;
   const uint64_t blocks = (uint64_t)op->groups * c->group_blocks;
   eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, channels, spill, threads);

@@ -1,5 +1,6 @@
 /* Convolutions and linear layers over int8 activations with weights of 1 to 8 bits. */
 #include "check.h"
+#include "choices.h"
 #include "integer.h"
 #include "isa.h"
 #include "kernels/ref/ref.h"
@@ -53,7 +54,7 @@ static void plan(conv *c, eq_arena *arena, const eq_integer_kernels *kernels, co
                  const eq_epilogue *e, const eq_threads *threads) {
   const unsigned workers = eq_workers(threads);
   *c = (conv){.kernels = kernels, .op = *op, .depthwise = eq_depthwise(op)};
-  c->dots = is_linear(op) && op->n <= EQ_FEW_ROWS && (!kernels || kernels->dot);
+  c->dots = is_linear(op) && op->n <= eq_choice(EQ_CHOICE_I8_ROWS) && (!kernels || kernels->dot);
   c->halves = type == EQ_S4 || (type == EQ_I8 && !c->depthwise && (!kernels || kernels->narrow)) ? 2 : 1;
   c->groups = c->depthwise ? 1 : op->groups;
   c->group_channels = op->c / c->groups;

@@ -1,5 +1,6 @@
 /* 4-bit weights in groups against int8 activations. */
 #include "check.h"
+#include "choices.h"
 #include "integer.h"
 #include "isa.h"
 #include "kernels/ref/ref.h"
@@ -36,7 +37,6 @@ typedef struct {
   uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what its tile holds */
 } linear;
 
-enum { FEW_ROWS = 1, FEW_PACKED_ROWS = 2 }; /* up to here tiles cost more than they save */
 enum { TOGETHER = 8 };
 enum { MADE_PITCH = EQ_ALIGN / sizeof(uint32_t) };
 
@@ -57,9 +57,9 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   l->steps = (uint32_t)(eq_round_up(op->k, 2 * EQ_STEP) / EQ_STEP);
   l->piece_steps = l->pieces == 1 ? l->steps : piece / EQ_STEP;
   l->rows.pitch = (size_t)l->steps * EQ_STEP;
-  l->dots = op->m <= FEW_ROWS && piece == EQ_CODES_BLOCK && w->zero_kind != EQ_ZERO_F16 &&
+  l->dots = op->m <= eq_choice(EQ_CHOICE_I4_ROWS) && piece == EQ_CODES_BLOCK && w->zero_kind != EQ_ZERO_F16 &&
             (!kernels || (kernels->dot_i4 && !packed));
-  l->packed_dots = packed && op->m <= FEW_PACKED_ROWS && l->piece_steps <= EQ_MOST_PIECE_STEPS &&
+  l->packed_dots = packed && op->m <= eq_choice(EQ_CHOICE_I4_TILED_ROWS) && l->piece_steps <= EQ_MOST_PIECE_STEPS &&
                    (!kernels || kernels->dot_packed_i4);
   const size_t x_pitch = l->dots ? (size_t)eq_round_up(op->k, EQ_CHUNK) : l->rows.pitch;
   eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, EQ_BLOCK, 0, threads);

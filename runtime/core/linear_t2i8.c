@@ -1,5 +1,6 @@
 /* Ternary weights tiled ahead against int8 activations; without tiles see conv2d_i8.c. */
 #include "check.h"
+#include "choices.h"
 #include "integer.h"
 #include "isa.h"
 #include "kernels/ref/ref.h"
@@ -23,7 +24,6 @@ typedef struct {
 } linear;
 
 enum { MADE_PITCH = EQ_ALIGN / sizeof(uint32_t) };
-enum { FITTING = 24 }; /* words: a tile of 24 KiB, half of a first-level cache */
 
 static eq_conv2d pointwise(const eq_linear *op) {
   return (eq_conv2d){op->m, 1, 1, op->k, op->o, 1, 1, 1, 1, 0, 0, 1, 1, 1};
@@ -34,7 +34,7 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
                  const eq_epilogue *e, const eq_threads *threads) {
   const unsigned workers = eq_workers(threads);
   *l = (linear){.kernels = kernels, .op = *op, .pitch = (size_t)eq_round_up(op->k, EQ_T2_WORD)};
-  l->dots = op->m <= EQ_FEW_ROWS && kernels && kernels->dot_packed_t2;
+  l->dots = op->m <= eq_choice(EQ_CHOICE_T2_ROWS) && kernels && kernels->dot_packed_t2;
   eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, l->dots ? EQ_CHANNELS : EQ_BLOCK, 0,
                 threads);
   l->tiled.lines_first = true;
@@ -42,7 +42,8 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   l->sums = eq_take(arena, op->m * sizeof(int32_t));
   l->words = (uint32_t)(l->pitch / EQ_T2_WORD);
   /* tiles of all words serve many units; where there is only one, parts of them are made and used up in turn */
-  l->chunk = l->words > FITTING && l->tiled.lines_per_unit >= op->m ? FITTING : l->words;
+  const uint32_t fitting = eq_choice(EQ_CHOICE_T2_WORDS);
+  l->chunk = l->words > fitting && l->tiled.lines_per_unit >= op->m ? fitting : l->words;
   l->tile_bytes = EQ_BLOCK * ((size_t)l->chunk * EQ_T2_WORD + sizeof(int32_t));
   l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
   l->made = eq_take(arena, workers * EQ_ALIGN);

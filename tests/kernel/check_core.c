@@ -387,6 +387,7 @@ int main(int argc, char **argv) {
   for (long i = 0; i < problems; i++) {
     state = seed * 1000003u + (uint64_t)i;
     const problem p = random_problem();
+    random_choices();
     const outputs out = outputs_of(&p);
     outputs wanted = {0};
     for (int k = 0; k < OUTPUTS; k++)

@@ -261,6 +261,7 @@ int main(int argc, char **argv) {
   for (long i = 0; i < problems; i++) {
     state = seed * 1000003u + (uint64_t)i;
     const problem p = random_problem();
+    random_choices();
     const void *wanted[OUTPUTS] = {0};
     eq_isa_select(EQ_ISA_REF);
     if (solve(&p, NULL) != EQ_OK || !guards_whole()) {

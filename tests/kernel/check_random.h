@@ -90,6 +90,18 @@ static inline void run(void *context, eq_task task, void *arg, size_t count) {
     if (count * i / workers < count * (i + 1) / workers) task(arg, count * i / workers, count * (i + 1) / workers, i);
 }
 
+/* Other choices for every set, half of them at an end of their range: no result may change. */
+static inline void random_choices(void) {
+  for (int isa = 0; isa < EQ_ISA_COUNT; isa++)
+    for (int id = 0; id < EQ_CHOICE_COUNT; id++) {
+      uint32_t least, most;
+      if (!eq_choice_range((eq_choice_id)id, &least, &most)) abort();
+      uint32_t value = chance(50) ? ONE_OF(least, most) : least + below(most - least + 1);
+      if (least > 1) value -= value % least;
+      if (eq_choice_set((eq_isa)isa, (eq_choice_id)id, value) != EQ_OK) abort();
+    }
+}
+
 /* Lets the core use what this processor has, and prints the sets. */
 static inline void announce_sets(void) {
 #if defined(__aarch64__) && defined(__linux__)

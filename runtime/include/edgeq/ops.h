@@ -6,6 +6,7 @@
 
 #include "attention.h"
 #include "binary.h"
+#include "choices.h"
 #include "floating.h"
 #include "glue.h"
 #include "integer.h"

@@ -8,6 +8,7 @@
 #include <string>
 #include <system_error>
 
+#include "../kernels_file.h"
 #include "edgeq_executorch.h"
 
 #if defined(__aarch64__)
@@ -27,7 +28,6 @@ ThreadPool *get_threadpool();
 namespace edgeq {
 namespace {
 
-constexpr uint64_t kWorthSharing = 1 << 20; // multiply-adds; waking the pool costs some ten microseconds
 constexpr unsigned kMostThreads = 256;
 
 // Each worker takes one run of consecutive indices.
@@ -54,6 +54,7 @@ struct Settings {
     if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
 #endif
     if (const char *text = std::getenv("EDGEQ_ISA")) select(text);
+    eq_use_kernels_file();
   }
 
   static unsigned clamp(unsigned long threads) {
@@ -90,7 +91,10 @@ Settings &settings() {
 
 const eq_threads *threads_for(uint64_t multiply_adds) {
   const eq_threads &threads = settings().threads;
-  return threads.workers > 1 && multiply_adds >= kWorthSharing ? &threads : nullptr;
+  if (threads.workers == 1) return nullptr;
+  const uint64_t worth =
+      eq_choice_get(eq_isa_current(), EQ_CHOICE_SHARED); // waking the pool costs some ten microseconds
+  return multiply_adds >> 10 >= worth ? &threads : nullptr;
 }
 
 } // namespace edgeq

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../kernels_file.h"
 #include "edgeq/isa.h"
 
 #if defined(__aarch64__) && defined(__linux__)
@@ -106,6 +107,7 @@ const char *eql_use_environment(void) {
   if (dotprod) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
   if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
 #endif
+  eq_use_kernels_file();
   const char *wanted = getenv("EDGEQ_ISA"), *threads = getenv("EDGEQ_THREADS");
   if (threads && !eql_thread_count(threads)) return "EDGEQ_THREADS is not a number from 1 to 256";
   if (!wanted || !*wanted) return NULL;
