@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeq._native.tune import Forward, Outputs, head_logits, read_delta
-from edgeq._native.tune_types import Delta, TuneReport
+from edgeq._native.tune import Forward, Outputs, Tuner, converse, head_logits, read_delta
+from edgeq._native.tune_types import Delta, TuneData, TuneLatent, TuneModel, TuneReport
 from edgeq.bench import tuned
 from edgeq.compile.layout import PARTS, Tuning
 from edgeq.compile.tunable import TunableNet, base_bias, base_head
@@ -28,11 +30,15 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Subject:
-    """A packed base with what it was like on its training data."""
+    """A packed base with what it was like on its training data.
+
+    latents   layers whose codes may be learned, of a model that has `latents`, `write_codes`, `layers` and `steps`
+    """
 
     model: nn.Module
     tuning: Tuning
     classes: int
+    latents: tuple[TuneLatent, ...] = ()
 
     @classmethod
     def of(cls, model: nn.Module, inputs: Array, labels: Array, classes: int | None = None) -> Subject:
@@ -41,28 +47,66 @@ class Subject:
         weight, bias = base_head(model)
         example = (torch.from_numpy(inputs[:1]),)
         tuning = Tuning("00" * 32, layout, weight.numpy(), bias.numpy(), base_bias(model, example).numpy(), base)
-        return cls(model, tuning, classes or layout.classes)
+        return cls(model, tuning, classes or layout.classes, getattr(model, "latents", tuple)())
+
+    def tune_model(self) -> TuneModel:
+        return replace(tuned.tune_model(self.tuning, self.classes), latents=self.latents)
 
     def net(self) -> TunableNet:
         assert self.tuning.base is not None
         return TunableNet(self.model, torch.from_numpy(self.tuning.base.sigma), PARTS).eval()
+
+    @contextmanager
+    def codes(self, latents: Sequence[Array]) -> Iterator[None]:
+        """Run with these codes instead of the base's; none: with the base's."""
+        if not latents:
+            yield
+            return
+        self.model.write_codes(latents)
+        try:
+            yield
+        finally:
+            self.model.write_codes([latent.codes for latent in self.latents])
 
 
 class EagerForward:
     """Answers the module with `forward_tune` in eager: the bits of the compiled program, without its file."""
 
     def __init__(self, subject: Subject, samples: Samples) -> None:
-        self._net, self._x = subject.net(), torch.from_numpy(samples.inputs[0])
+        self._subject, self._net, self._x = subject, subject.net(), torch.from_numpy(samples.inputs[0])
         self._names = output_names(subject.tuning.layout)
         self.passes = 0
 
     def __call__(self, request: Forward) -> Outputs:
         self.passes += len(request.samples)
         chosen = torch.from_numpy(request.samples.astype(np.int64))
-        fixed = [torch.from_numpy(array) for array in (request.ac, request.head_weight, request.head_bias)]
-        with torch.no_grad():
+        fixed = [torch.from_numpy(array) for array in (request.ac_rows, request.head_weight, request.head_bias)]
+        with torch.no_grad(), self._subject.codes(request.latents or ()), self._watched(request) as seen:
             found = self._net(self._x[chosen], *fixed)
-        return wanted(request, {name: y.numpy() for name, y in zip(self._names, found, strict=True)})
+        outputs = {name: y.numpy() for name, y in zip(self._names, found, strict=True)}
+        if "inputs" not in request.outputs:
+            return wanted(request, outputs)
+        rest = replace(request, outputs=request.outputs - {"inputs"})
+        return replace(wanted(rest, outputs), inputs=seen)
+
+    @contextmanager
+    def _watched(self, request: Forward) -> Iterator[list[Array]]:
+        """The inputs of the layers with latents, float32 (count, K), in real units."""
+        seen: list[Array] = []
+        handles = []
+        if "inputs" in request.outputs:
+            model = self._subject.model
+            for latent in self._subject.latents:
+
+                def see(_layer: nn.Module, x: tuple[Any, ...], step: float = model.steps[latent.layer]) -> None:
+                    seen.append((x[0].flatten(1).float() * step).numpy())
+
+                handles.append(model.layers[latent.layer].register_forward_pre_hook(see))
+        try:
+            yield seen
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 @dataclass(frozen=True)
@@ -76,16 +120,21 @@ class Result:
 def learn(subject: Subject, samples: Samples, wishes: Wishes) -> Result:
     """One run of the module."""
     forward = EagerForward(subject, samples)
-    learner = Learner(subject.tuning, samples, wishes, forward, classes=subject.classes)
     folder = Path(tempfile.mkdtemp())
     try:
         journal = Journal(folder / "run")
-        report = learner.run(journal)
+        if subject.latents:
+            tuner = Tuner(
+                subject.tune_model(), TuneData(samples.id, len(samples), samples.labels), wishes.settings()
+            )
+            report = converse(tuner, forward, journal)
+        else:
+            learner = Learner(subject.tuning, samples, wishes, forward, classes=subject.classes)
+            tuner, report = learner.tuner, learner.run(journal)
         blob = journal.whole("delta") if report.outcome == "committed" else b""
     finally:
         shutil.rmtree(folder)
-    delta = read_delta(tuned.tune_model(subject.tuning, subject.classes), blob) if blob else None
-    return Result(report, delta, forward.passes, learner.tuner.bytes)
+    return Result(report, read_delta(subject.tune_model(), blob) if blob else None, forward.passes, tuner.bytes)
 
 
 def scores(subject: Subject, delta: Delta | None, inputs: Array) -> Array:
@@ -101,7 +150,7 @@ def scores(subject: Subject, delta: Delta | None, inputs: Array) -> Array:
     ac = torch.zeros(1, 2 * tuning.layout.channels) if delta is None else torch.from_numpy(delta.ac[None].copy())
     found = []
     for start in range(0, len(inputs), BATCH):
-        with torch.no_grad():
+        with torch.no_grad(), subject.codes(delta.codes if delta is not None else ()):
             logits, hidden, taps, _ = net(torch.from_numpy(inputs[start : start + BATCH]), ac, weight, bias)
         if delta is not None and delta.over is not None and delta.weight is not None and delta.bias is not None:
             x = taps if delta.over == "taps" else hidden

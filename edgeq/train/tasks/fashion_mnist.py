@@ -32,6 +32,7 @@ class Options:
     deviation: float
     shift_pixels: int  # random shift of -n..n in both directions, filled with black
     flip: bool  # mirrored left to right with probability 1/2
+    labels: int = 10  # only those below; to see how a network is taught the others later
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -40,6 +41,7 @@ class Options:
                 "mean": (self.mean, -1e6, 1e6),
                 "deviation": (self.deviation, 1e-6, 1e6),
                 "shift_pixels": (self.shift_pixels, 0, 16),
+                "labels": (self.labels, 2, 10),
             }
         )
 
@@ -49,7 +51,14 @@ class Options:
 
 def make(recipe: Recipe, loader: Loader | None = None) -> Pictures:
     """The task of a recipe; `loader` gives other pictures than `load`."""
-    return Pictures(recipe, loader or load, recipe.data.augmenter())
+    read, labels = loader or load, recipe.data.labels
+
+    def known(split: Literal["train", "test"]) -> data.Split:
+        whole = read(split)
+        chosen = whole.y < labels
+        return whole if chosen.all() else data.Split(whole.x[chosen], whole.y[chosen], whole.dataset, whole.split)
+
+    return Pictures(recipe, known, recipe.data.augmenter())
 
 
 def load(split: Literal["train", "test"], directory: Path | None = None) -> data.Split:
