@@ -56,11 +56,11 @@ U32 = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Forward:
-    """Run `forward_tune` for these rows. Arrays are copies: they may be kept.
+    """Run `forward_tune` for these rows. Arrays are the module's own memory, to be read until the answer.
 
-    samples   (count,) uint32 indices; a two-sided request names each sample twice
+    samples   (count,) uint32 indices; a two-sided request names each sample twice: all of them, and all again
     outputs   what is wanted, of logits hidden taps moments inputs scores
-    ac        (1 or count, 2 * channels) float32
+    ac        (1, 2 or count, 2 * channels) float32: with 2 one row for each half of the samples
     head_weight, head_bias   (classes, hidden), (classes,)
     latents   float32 (outputs, inputs) in codes per latent layer; None: the codes of the base
     """
@@ -71,6 +71,12 @@ class Forward:
     head_weight: F32
     head_bias: F32
     latents: tuple[F32, ...] | None
+
+    @property
+    def ac_rows(self) -> F32:
+        """(1 or count, 2 * channels)"""
+        rows, count = len(self.ac), len(self.samples)
+        return self.ac if rows in (1, count) else np.repeat(self.ac, count // rows, axis=0)
 
 
 @dataclass(frozen=True)
@@ -235,6 +241,7 @@ class Tuner:
         self._handle = ct.c_void_p()
         _demand(_lib().eq_tune_open(ct.byref(self._handle), ct.byref(self._plan.c), start, self.bytes))
         self._request = CRequest()
+        self._views: dict[tuple[int, tuple[int, ...]], F32] = {}
 
     def next(self) -> Forward | StoreRequest | Progress | Done:
         request = self._request
@@ -319,25 +326,34 @@ class Tuner:
         classes, hidden = model.head_weight.shape
         latents = None
         if request.latent:
-            latents = tuple(_floats(request.latent[i], latent.codes.shape) for i, latent in enumerate(model.latents))
+            latents = tuple(
+                self._floats(request.latent[i], latent.codes.shape) for i, latent in enumerate(model.latents)
+            )
         return Forward(
             samples=np.ctypeslib.as_array(request.samples, (request.count,)).copy(),
             outputs=frozenset(name for i, name in enumerate(OUTPUTS) if request.outputs >> i & 1),
-            ac=_floats(request.ac, (request.ac_rows, 2 * model.channels)),
-            head_weight=_floats(request.head_weight, (classes, hidden)),
-            head_bias=_floats(request.head_bias, (classes,)),
+            ac=self._floats(request.ac, (request.ac_rows, 2 * model.channels)),
+            head_weight=self._floats(request.head_weight, (classes, hidden)),
+            head_bias=self._floats(request.head_bias, (classes,)),
             latents=latents,
         )
+
+    def _floats(self, pointer: ct._Pointer[ct.c_float], shape: tuple[int, ...]) -> F32:
+        """What the module or the model holds there, to be read. The places of a run are few, and used again."""
+        if not all(shape):
+            return np.zeros(shape, np.float32)
+        key = ct.addressof(pointer.contents), shape
+        view = self._views.get(key)
+        if view is None:
+            view = np.ctypeslib.as_array(pointer, shape)
+            self._views[key] = view
+        return view
 
 
 STORE_FAILED = 12
 
 
-def _floats(pointer: object, shape: tuple[int, ...]) -> F32:
-    if not all(shape):
-        return np.zeros(shape, np.float32)
-    array: F32 = np.ctypeslib.as_array(pointer, shape).copy()
-    return array
+STORE_FAILED = 12
 
 
 def _score(c: CScore) -> Score:

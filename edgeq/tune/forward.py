@@ -53,7 +53,7 @@ class DeviceForward:
         count = len(request.samples)
         inputs = [array[request.samples] for array in self._samples.inputs]
         if self._has_ac:
-            inputs.append(np.broadcast_to(request.ac, (count, request.ac.shape[1])))
+            inputs.append(np.broadcast_to(request.ac_rows, (count, request.ac.shape[1])))
         for array in (request.head_weight, request.head_bias):
             inputs.append(np.broadcast_to(array, (count, *array.shape)).reshape(-1, *array.shape[1:]))
         outcome = self._net.evaluate([np.ascontiguousarray(array) for array in inputs])

@@ -202,6 +202,7 @@ static void legs_of(eq_tune_shape *s, const eq_tune_plan *plan) {
   s->noise_head = method == EQ_TUNE_MEZO && !s->exact_head;
   s->learn_head = s->head || s->exact_head || s->noise_head;
   s->logged = s->noise && !s->per_sample && !s->exact_head;
+  s->pairs = s->per_sample || (s->noise_ac && !s->noise_head && set->micro > 1);
 }
 
 static eq_tune_status check_method(const eq_tune_shape *s, const eq_tune_plan *plan) {
@@ -306,7 +307,7 @@ static uint64_t arrange(eq_tune *t, const eq_tune_shape *s, uint32_t latents, ui
   t->square = floats(&p, s->square_values);
   t->saved_bytes = (size_t)(p.used - start);
 
-  const bool steps = s->head || s->noise, shared = s->noise && !s->per_sample;
+  const bool steps = s->head || s->noise, sides = s->noise && !s->pairs;
   const uint32_t rows = s->step_rows;
   t->order = take(&p, steps ? s->samples : 0, sizeof(uint32_t));
   t->rows = take(&p, s->sweep_rows > 2 * rows ? s->sweep_rows : 2 * rows, sizeof(uint32_t));
@@ -314,14 +315,13 @@ static uint64_t arrange(eq_tune *t, const eq_tune_shape *s, uint32_t latents, ui
   t->spread = floats(&p, s->stats ? s->channels : 0);
   t->cache = floats(&p, s->cached ? (uint64_t)s->samples * (s->solve ? s->taps : s->hidden) : 0);
   t->gradient = floats(&p, s->adam_values);
-  t->noisy = floats(&p, s->noise_ac ? (uint64_t)s->ac * (s->per_sample ? 2 * rows : 1) : 0);
-  t->noise = floats(&p, s->per_sample ? s->ac : 0);
+  t->noisy = floats(&p, s->noise_ac ? (uint64_t)s->ac * (s->per_sample ? 2 * rows : s->pairs ? 2 : 1) : 0);
   t->noisy_head = floats(&p, s->noise_head ? s->head_values : 0);
   t->noisy_latent = floats(&p, s->noise_latent ? s->latent_values : 0);
   t->latent = take(&p, s->learn_latent ? latents : 0, sizeof(float *));
-  t->plus_loss = floats(&p, shared ? rows : 0);
-  t->plus_logits = floats(&p, shared && s->exact_head ? (uint64_t)rows * s->classes : 0);
-  t->plus_hidden = floats(&p, shared && s->exact_head ? (uint64_t)rows * s->hidden : 0);
+  t->plus_loss = floats(&p, sides ? rows : 0);
+  t->plus_logits = floats(&p, sides && s->exact_head ? (uint64_t)rows * s->classes : 0);
+  t->plus_hidden = floats(&p, sides && s->exact_head ? (uint64_t)rows * s->hidden : 0);
   t->bins = take(&p, s->flips ? EQ_TUNE_BINS : 0, sizeof(uint32_t));
   t->logits = floats(&p, s->classes);
   t->slope = floats(&p, s->classes);

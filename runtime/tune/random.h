@@ -32,29 +32,25 @@ static inline float eq_gauss(uint64_t word) {
 
 static inline uint32_t eq_pick(uint64_t word, uint32_t below) { return (uint32_t)((word >> 32) * below >> 32); }
 
-/* Noise of one row, entry by entry in order: signs from 64-bit words, or one Gaussian number a word. */
+/* Noise of one row: signs, 64 of them a word, the lowest bit first; or one Gaussian number a word. */
 typedef struct {
-  uint64_t stream, k, word;
-  uint32_t left; /* bits of the word not yet used */
+  uint64_t stream, k; /* the words k, k + 1 ... of the stream */
   uint32_t gauss;
 } eq_noise;
 
 static inline eq_noise eq_noise_signs(uint64_t stream, uint32_t row, uint32_t entries) {
-  return (eq_noise){.stream = stream, .k = (uint64_t)row * ((entries + 63u) / 64u)};
+  return (eq_noise){stream, (uint64_t)row * ((entries + 63u) / 64u), 0};
 }
 
-static inline eq_noise eq_noise_gauss(uint64_t stream) { return (eq_noise){.stream = stream, .gauss = 1}; }
+static inline eq_noise eq_noise_gauss(uint64_t stream) { return (eq_noise){stream, 0, 1}; }
 
-static inline float eq_noise_next(eq_noise *noise) {
-  if (noise->gauss) return eq_gauss(eq_word(noise->stream, noise->k++));
-  if (!noise->left) {
-    noise->word = eq_word(noise->stream, noise->k++);
-    noise->left = 64;
-  }
-  const float sign = noise->word & 1 ? 1.0f : -1.0f;
-  noise->word >>= 1;
-  noise->left--;
-  return sign;
+/* Entry e. */
+static inline float eq_noise_at(const eq_noise *noise, uint32_t e) {
+  if (noise->gauss) return eq_gauss(eq_word(noise->stream, noise->k + e));
+  return eq_word(noise->stream, noise->k + e / 64) >> e % 64 & 1 ? 1.0f : -1.0f;
 }
+
+/* to[e] = from[e] + x * noise[e] for e in [0, count); `to` may be `from`. */
+void eq_noise_add(const eq_noise *noise, const float *from, float x, float *to, uint32_t count);
 
 #endif

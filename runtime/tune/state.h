@@ -27,6 +27,7 @@ typedef struct {
   bool stats, solve, head, noise; /* legs of the run; neither solve, head nor noise: the statistics tier alone */
   bool labelled, cached, grid;    /* grid: solve chooses by leave-one-out, with a second triangle */
   bool per_sample, gauss, logged; /* of the noise; logged: a step is one number */
+  bool pairs;                     /* both sides of a sample in one request; else one after the other */
   bool noise_ac, noise_head, noise_latent;
   bool exact_head, learn_head, learn_latent, flips;
   uint32_t samples, held, folds; /* folds 0: a held-out part */
@@ -97,8 +98,7 @@ struct eq_tune {
   uint32_t counted;
   float *cache;                                 /* [samples][taps or hidden] by position */
   float *gradient;                              /* [adam_values] */
-  float *noisy;                                 /* [2 * step_rows or 1][ac] */
-  float *noise;                                 /* [ac] of one sample */
+  float *noisy;                                 /* [2 * step_rows, 2 or 1][ac] */
   float *noisy_head;                            /* [head_values] */
   float *noisy_latent;                          /* [latent_values] */
   const float **latent;                         /* [latent_count] */

@@ -180,37 +180,42 @@ static void judge(eq_tune *t) {
 }
 
 /* ---- one step */
+/* ac with and without its noise, side by side: one pair of rows for all samples, or one for each of `count`. */
+static void make_pairs(eq_tune *t, uint32_t count) {
+  const eq_tune_shape *s = &t->shape;
+  const uint64_t stream = eq_stream(t->set.seed, EQ_STREAM_AC, (uint64_t)t->saved->step + 1);
+  const uint32_t pairs = s->per_sample ? count : 1;
+  for (uint32_t i = 0; i < pairs; i++) {
+    float *plus = t->noisy + (size_t)i * s->ac, *minus = t->noisy + (size_t)(pairs + i) * s->ac;
+    const eq_noise noise =
+        s->gauss ? eq_noise_gauss(stream) : eq_noise_signs(stream, s->per_sample ? t->position + i : 0, s->ac);
+    eq_noise_add(&noise, t->values, t->set.eps, plus, s->ac);
+    eq_noise_add(&noise, t->values, -t->set.eps, minus, s->ac);
+  }
+}
+
 static void ask_noisy(eq_tune *t, uint32_t count) {
   const eq_tune_shape *s = &t->shape;
   const uint32_t outputs = eq_tune_scored_by(t) | (s->exact_head ? (uint32_t)EQ_TUNE_HIDDEN : 0u);
-  if (!s->per_sample) {
-    eq_tune_perturb(t, t->side == 0 ? 1.0f : -1.0f);
-    eq_tune_ask(t, count, outputs);
-    if (s->noise_ac) t->request.ac = t->noisy;
-    if (s->noise_head) {
-      t->request.head_weight = t->noisy_head;
-      t->request.head_bias = t->noisy_head + (size_t)s->classes * s->hidden;
-    }
-    if (s->noise_latent)
-      for (uint32_t l = 0, at = 0; l < t->model->latent_count;
-           at += t->model->latents[l].outputs * t->model->latents[l].inputs, l++)
-        t->latent[l] = t->noisy_latent + at;
+  if (s->pairs) {
+    if (s->per_sample || !t->position) make_pairs(t, count);
+    for (uint32_t i = 0; i < count; i++) t->rows[count + i] = t->rows[i];
+    eq_tune_ask(t, 2 * count, outputs | (s->learn_latent ? (uint32_t)EQ_TUNE_INPUTS : 0u));
+    t->request.ac = t->noisy;
+    t->request.ac_rows = s->per_sample ? 2 * count : 2;
     return;
   }
-  const uint64_t stream = eq_stream(t->set.seed, EQ_STREAM_AC, (uint64_t)t->saved->step + 1);
-  for (uint32_t i = 0; i < count; i++) {
-    float *plus = t->noisy + (size_t)i * s->ac, *minus = t->noisy + (size_t)(count + i) * s->ac;
-    eq_noise noise = eq_noise_signs(stream, t->position + i, s->ac);
-    for (uint32_t e = 0; e < s->ac; e++) {
-      const float z = t->set.eps * eq_noise_next(&noise);
-      plus[e] = t->values[e] + z;
-      minus[e] = t->values[e] - z;
-    }
-    t->rows[count + i] = t->rows[i];
+  eq_tune_perturb(t, t->side == 0 ? 1.0f : -1.0f);
+  eq_tune_ask(t, count, outputs);
+  if (s->noise_ac) t->request.ac = t->noisy;
+  if (s->noise_head) {
+    t->request.head_weight = t->noisy_head;
+    t->request.head_bias = t->noisy_head + (size_t)s->classes * s->hidden;
   }
-  eq_tune_ask(t, 2 * count, outputs | (s->learn_latent ? (uint32_t)EQ_TUNE_INPUTS : 0u));
-  t->request.ac = t->noisy;
-  t->request.ac_rows = 2 * count;
+  if (s->noise_latent)
+    for (uint32_t l = 0, at = 0; l < t->model->latent_count;
+         at += t->model->latents[l].outputs * t->model->latents[l].inputs, l++)
+      t->latent[l] = t->noisy_latent + at;
 }
 
 static void add_head(eq_tune *t, uint32_t sample, const float *hidden, const float *logits) {
@@ -355,7 +360,7 @@ static void add_middle(eq_tune *t, uint32_t sample, const float *plus, const flo
 
 /* Noise on c of a fully connected layer is noise on its outputs: with the layer's input it gives a gradient of its
  * weights, G = d z / sigma x^T, in codes times scale exp(a). */
-static void add_latents(eq_tune *t, const eq_tune_outputs *o, uint32_t i, float d) {
+static void add_latents(eq_tune *t, const eq_tune_outputs *o, uint32_t i, const eq_noise *noise, float d) {
   const eq_tune_model *m = t->model;
   float *gradient = t->gradient + (eq_latent_start(&t->shape) - t->shape.adam_from);
   for (uint32_t l = 0; l < m->latent_count; l++) {
@@ -365,7 +370,7 @@ static void add_latents(eq_tune *t, const eq_tune_outputs *o, uint32_t i, float 
     for (uint32_t k = 0; k < latent->layer; k++) at += 2 * m->layers[k].channels;
     if (!eq_all_finite(x, latent->inputs)) t->bad_step = true;
     for (uint32_t j = 0; j < latent->outputs; j++, gradient += latent->inputs) {
-      const float z = t->noise[at + latent->outputs + j];
+      const float z = eq_noise_at(noise, at + latent->outputs + j);
       const float w = d * z / m->layers[latent->layer].sigma * latent->scale[j] * eq_exp(t->values[at + j]);
       for (uint32_t k = 0; k < latent->inputs; k++) gradient[k] += w * x[k];
     }
@@ -381,16 +386,17 @@ static void take_pair(eq_tune *t, const eq_tune_outputs *o, uint32_t i, uint32_t
     return;
   }
   const float d = slope_between(t, plus, minus);
-  const uint64_t stream = eq_stream(t->set.seed, EQ_STREAM_AC, (uint64_t)t->saved->step + 1);
-  eq_noise noise = eq_noise_signs(stream, t->position + i, s->ac);
-  for (uint32_t e = 0; e < s->ac; e++) {
-    t->noise[e] = eq_noise_next(&noise);
-    t->gradient[e] += d * t->noise[e];
-  }
   if (s->exact_head)
     add_middle(t, sample, o->logits + (size_t)i * s->classes, o->logits + (size_t)(count + i) * s->classes,
                o->hidden + (size_t)i * s->hidden);
-  if (s->learn_latent) add_latents(t, o, i, d);
+  if (!s->per_sample) {
+    t->difference += d;
+    return;
+  }
+  const uint64_t stream = eq_stream(t->set.seed, EQ_STREAM_AC, (uint64_t)t->saved->step + 1);
+  const eq_noise noise = eq_noise_signs(stream, t->position + i, s->ac);
+  eq_noise_add(&noise, t->gradient, d, t->gradient, s->ac);
+  if (s->learn_latent) add_latents(t, o, i, &noise, d);
 }
 
 static void take_side(eq_tune *t, const eq_tune_outputs *o, uint32_t i) {
@@ -419,12 +425,12 @@ static void take_step(eq_tune *t, const eq_tune_outputs *o) {
   for (uint32_t i = 0; i < count; i++) {
     if (t->saved->leg == EQ_LEG_HEAD)
       add_hidden(t, t->rows[i], o->hidden + (size_t)i * t->shape.hidden);
-    else if (t->shape.per_sample)
+    else if (t->shape.pairs)
       take_pair(t, o, i, count);
     else
       take_side(t, o, i);
   }
-  if (t->saved->leg == EQ_LEG_HEAD || t->shape.per_sample)
+  if (t->saved->leg == EQ_LEG_HEAD || t->shape.pairs)
     t->position += count;
   else {
     t->position += t->side == 0 ? 0 : count;

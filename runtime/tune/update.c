@@ -29,17 +29,17 @@ void eq_tune_perturb(eq_tune *t, float sign) {
   const eq_tune_shape *s = &t->shape;
   const float eps = sign * t->set.eps;
   if (s->noise_ac) {
-    eq_noise noise = noise_of(t, ON_AC);
-    for (uint32_t e = 0; e < s->ac; e++) t->noisy[e] = t->values[e] + eps * eq_noise_next(&noise);
+    const eq_noise noise = noise_of(t, ON_AC);
+    eq_noise_add(&noise, t->values, eps, t->noisy, s->ac);
   }
   if (s->noise_head) {
-    eq_noise noise = noise_of(t, ON_HEAD);
+    const eq_noise noise = noise_of(t, ON_HEAD);
     for (uint32_t k = 0; k < s->head_values; k++)
-      t->noisy_head[k] = eq_head_weight(t)[k] + eps * head_unit(t, k) * eq_noise_next(&noise);
+      t->noisy_head[k] = eq_head_weight(t)[k] + eps * head_unit(t, k) * eq_noise_at(&noise, k);
   }
   if (s->noise_latent) {
-    eq_noise noise = noise_of(t, ON_LATENT);
-    for (uint32_t k = 0; k < s->latent_values; k++) t->noisy_latent[k] = eq_latents(t)[k] + eps * eq_noise_next(&noise);
+    const eq_noise noise = noise_of(t, ON_LATENT);
+    eq_noise_add(&noise, eq_latents(t), eps, t->noisy_latent, s->latent_values);
   }
 }
 
@@ -66,20 +66,17 @@ static void adam_head(eq_tune *t, float scale, bool exact, float rate) {
   adam(t, s->ac + s->classes * s->hidden, s->classes, exact ? scale * unit : scale, rate * t->set.lr_bias * unit);
 }
 
-static void fill(float *gradient, uint32_t count, eq_noise noise, float gain) {
-  for (uint32_t k = 0; k < count; k++) gradient[k] = gain * eq_noise_next(&noise);
-}
-
-static void descend(float *value, uint32_t count, eq_noise noise, float rate) {
-  for (uint32_t k = 0; k < count; k++) value[k] -= rate * eq_noise_next(&noise);
+/* value += x * noise */
+static void along(float *value, uint32_t count, eq_noise noise, float x) {
+  eq_noise_add(&noise, value, x, value, count);
 }
 
 static void descend_head(eq_tune *t, float factor, float rate) {
   const uint32_t weights = t->shape.classes * t->shape.hidden;
-  eq_noise noise = noise_of(t, ON_HEAD);
+  const eq_noise noise = noise_of(t, ON_HEAD);
   for (uint32_t k = 0; k < t->shape.head_values; k++) {
     const float lr = k < weights ? t->set.lr_head : t->set.lr_bias;
-    eq_head_weight(t)[k] -= rate * lr * factor * head_unit(t, k) * eq_noise_next(&noise);
+    eq_head_weight(t)[k] -= rate * lr * factor * head_unit(t, k) * eq_noise_at(&noise, k);
   }
 }
 
@@ -89,15 +86,15 @@ static void shared_step(eq_tune *t, float rate) {
   const float gain = eq_half(t->gain);
   if (t->set.optimiser == EQ_TUNE_ADAM) {
     if (s->noise_ac) {
-      fill(t->gradient, s->ac, noise_of(t, ON_AC), gain);
+      along(t->gradient, s->ac, noise_of(t, ON_AC), gain);
       adam(t, 0, s->ac, 1.0f, rate * t->set.lr_ac);
     }
     if (s->noise_head) {
-      fill(t->gradient + s->ac, s->head_values, noise_of(t, ON_HEAD), gain);
+      along(t->gradient + s->ac, s->head_values, noise_of(t, ON_HEAD), gain);
       adam_head(t, 1.0f, false, rate);
     }
     if (s->noise_latent) {
-      fill(t->gradient + eq_latent_start(s), s->latent_values, noise_of(t, ON_LATENT), gain);
+      along(t->gradient + eq_latent_start(s), s->latent_values, noise_of(t, ON_LATENT), gain);
       adam(t, eq_latent_start(s), s->latent_values, 1.0f, rate * t->set.lr_latent);
     }
     return;
@@ -107,10 +104,10 @@ static void shared_step(eq_tune *t, float rate) {
     t->saved->second = eq_flush(EQ_TUNE_BETA2 * t->saved->second + (1.0f - EQ_TUNE_BETA2) * (gain * gain));
     factor = gain / (eq_sqrt(t->saved->second / (1.0f - t->saved->power2)) + EQ_TUNE_TINY);
   }
-  if (s->noise_ac) descend(t->values, s->ac, noise_of(t, ON_AC), rate * t->set.lr_ac * factor);
+  if (s->noise_ac) along(t->values, s->ac, noise_of(t, ON_AC), -(rate * t->set.lr_ac * factor));
   if (s->noise_head) descend_head(t, factor, rate);
   if (s->noise_latent)
-    descend(eq_latents(t), s->latent_values, noise_of(t, ON_LATENT), rate * t->set.lr_latent * factor);
+    along(eq_latents(t), s->latent_values, noise_of(t, ON_LATENT), -(rate * t->set.lr_latent * factor));
 }
 
 /* ---- codes that flip, after a running average of their gradient */

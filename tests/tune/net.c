@@ -51,7 +51,7 @@ static void layer(uint32_t l, const float *x, const float *ac, const float *late
 
 eq_tune_outputs net_forward(const eq_tune_request *request, bool broken) {
   for (uint32_t i = 0; i < request->count; i++) {
-    const float *ac = request->ac + (request->ac_rows == 1 ? 0 : i * 2 * CHANNELS);
+    const float *ac = request->ac + i * request->ac_rows / request->count * 2 * CHANNELS;
     float *y = moments + i * 2 * CHANNELS, *x = first_input + i * INPUTS;
     point(request->samples[i], true, x);
     layer(0, x, ac, request->latent ? request->latent[0] : NULL, y, taps + i * TAPS);

@@ -120,7 +120,7 @@ class Toy:
 
         def answer(request: tune.Forward) -> tune.Outputs:
             rows = x[request.samples]
-            out = self.run(rows, request.ac, (request.head_weight, request.head_bias), request.latents)
+            out = self.run(rows, request.ac_rows, (request.head_weight, request.head_bias), request.latents)
             pre = np.concatenate(out["pre"], 1)
             given = {
                 "logits": out["logits"],

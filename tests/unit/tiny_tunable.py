@@ -68,7 +68,7 @@ class Eager:
     def __call__(self, request: Forward) -> Outputs:
         self.passes += len(request.samples)
         x = self.x[torch.from_numpy(request.samples.astype(np.int64))]
-        fixed = (torch.from_numpy(a) for a in (request.ac, request.head_weight, request.head_bias))
+        fixed = (torch.from_numpy(a) for a in (request.ac_rows, request.head_weight, request.head_bias))
         with torch.no_grad():
             outputs = self.net(x, *fixed)
         return wanted(request, {name: y.numpy() for name, y in zip(self.names, outputs, strict=True)})

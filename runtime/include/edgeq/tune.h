@@ -143,7 +143,8 @@ typedef struct {
   eq_tune_optimiser optimiser;
   uint32_t flags;
   uint64_t seed;
-  uint32_t micro;        /* samples of one request, 1 .. 4096; two-sided requests carry twice as many rows */
+  uint32_t micro;        /* samples of one request, 1 .. 4096; two-sided requests carry twice as many rows: first those
+                            of the + side, then the same samples of the - side. 1 takes the least memory */
   uint32_t steps, batch; /* of the zeroth-order methods; AUTO: of its T1, 0 leaves it out */
   uint32_t head_steps;   /* of HEAD; 0: 500, from 100 samples on 1500 */
   float eps;             /* of the noise; latents: in codes */
@@ -215,7 +216,7 @@ typedef struct {
   uint32_t count;             /* rows */
   const uint32_t *samples;    /* [count] indices */
   uint32_t outputs;           /* EQ_TUNE_LOGITS | ... */
-  uint32_t ac_rows;           /* 1 or count */
+  uint32_t ac_rows;           /* 1, 2 or count: row i of the request reads row i * ac_rows / count of ac */
   const float *ac;            /* [ac_rows][2 * all channels] */
   const float *head_weight;   /* [classes][hidden] */
   const float *head_bias;     /* [classes] */
