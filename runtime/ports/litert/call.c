@@ -20,11 +20,9 @@ static uint32_t element_bytes(int type) {
   }
 }
 
-uint64_t eql_bytes(const eql_tensor *t) { return t->count * element_bytes(t->type); }
-
 bool eql_shape(eql_tensor *t, int type, const int *extents, int rank) {
-  *t = (eql_tensor){.type = type, .count = 1, .data = nowhere};
-  if (rank < 0 || rank > EQL_RANK || element_bytes(type) == 0) return false;
+  *t = (eql_tensor){.type = type, .count = 1, .data = nowhere, .element_bytes = element_bytes(type)};
+  if (rank < 0 || rank > EQL_RANK || t->element_bytes == 0) return false;
   t->rank = (uint32_t)rank;
   for (int d = 0; d < rank; d++) {
     if (extents[d] <= 0) return false;

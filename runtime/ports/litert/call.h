@@ -12,6 +12,9 @@
 #ifndef EDGEQ_LITERT_CALL_H
 #define EDGEQ_LITERT_CALL_H
 
+#include <stddef.h>
+#include <string.h>
+
 #include "edgeq/ops.h"
 
 enum { EQL_VERSION = 1, EQL_RANK = 8, EQL_INPUTS = 20, EQL_OUTPUTS = 4, EQL_ARGUMENTS = 20 };
@@ -26,18 +29,15 @@ enum { EQL_F32 = 1, EQL_I32 = 2, EQL_U8 = 3, EQL_I64 = 4, EQL_I8 = 9, EQL_F16 = 
 typedef struct {
   int type;
   uint32_t rank, size[EQL_RANK];
-  uint64_t count; /* elements */
-  void *data;     /* never NULL in a tensor that an operator gets */
-  bool known;     /* false: the model is being prepared, and this is no constant: data must not be read */
+  uint64_t count;         /* elements */
+  void *data;             /* never NULL in a tensor that an operator gets */
+  uint32_t element_bytes; /* a power of two */
+  bool known;             /* false: the model is being prepared, and this is no constant: data must not be read */
 } eql_tensor;
 
 typedef struct eql_call {
   const int32_t *arguments; /* kind, value */
-  uint32_t argument_count, next_argument;
-  eql_tensor inputs[EQL_INPUTS];
-  uint32_t input_count, next_input;
-  eql_tensor outputs[EQL_OUTPUTS]; /* prepared: type and extents; computing: those of the runtime's tensors */
-  uint32_t output_count, next_output;
+  uint32_t argument_count, next_argument, input_count, next_input, output_count, next_output;
   bool compute;
   bool untyped;      /* prepared from shapes alone: any element type will do */
   const char *fault; /* the first one, NULL: none */
@@ -47,16 +47,24 @@ typedef struct eql_call {
   const void *tiles;    /* the weights, tiled when the model was prepared, or NULL */
   size_t tile_bytes;    /* what the operator would tile them into, 0: nothing */
   void *tiles_to_make;  /* 64-byte aligned, while the model is prepared for the second time; else NULL */
+  /* Last, for eql_begin. */
+  eql_tensor inputs[EQL_INPUTS];
+  eql_tensor outputs[EQL_OUTPUTS]; /* prepared: type and extents; computing: those of the runtime's tensors */
 } eql_call;
 
 typedef void (*eql_operator)(eql_call *c);
 
+/* An empty call that has no tensors yet: clearing 1.5 kB of them would cost more than all checks of a small node. */
+static inline void eql_begin(eql_call *c) { memset(c, 0, offsetof(eql_call, inputs)); }
 /* Makes arguments of a node's params: words int32 values. False with a fault when they are not such. */
 bool eql_take_params(eql_call *c, const int32_t *params, size_t words);
 /* Fills in a tensor's extents and count; false when they are not positive, too many, or overflow. */
 bool eql_shape(eql_tensor *t, int type, const int *extents, int rank);
-/* Bytes of a tensor, 0 for an element type that no operator has. */
-uint64_t eql_bytes(const eql_tensor *t);
+static inline uint64_t eql_bytes(const eql_tensor *t) { return t->count * t->element_bytes; }
+/* Its data is there, where elements of its type may lie. */
+static inline bool eql_is_placed(const eql_tensor *t) {
+  return t->data && ((uintptr_t)t->data & (t->element_bytes - 1)) == 0;
+}
 
 /* ---- for operators */
 /* Records the first fault; always false. */

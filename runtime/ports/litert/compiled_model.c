@@ -127,15 +127,12 @@ static bool take(const edgeq_litert *e, lrt_buffer buffer, int mode, eql_tensor 
   size_t bytes;
   void *data;
   if (e->type_of(buffer, &type) || e->size_of(buffer, &bytes) || e->lock(buffer, &data, mode)) return false;
-  const bool sound = data && eql_shape(t, type.element_type, type.layout.dimensions, (int)type.layout.rank) &&
-                     eql_bytes(t) <= bytes && (uintptr_t)data % (size_t)(eql_bytes(t) / t->count) == 0;
-  if (!sound) {
-    e->unlock(buffer);
-    return false;
-  }
+  const bool sound = eql_shape(t, type.element_type, type.layout.dimensions, (int)type.layout.rank);
   t->data = data;
   t->known = true;
-  return true;
+  if (sound && eql_bytes(t) <= bytes && eql_is_placed(t)) return true;
+  e->unlock(buffer);
+  return false;
 }
 
 /* Among the inputs, only the model's constants are known before the call. */
@@ -261,6 +258,7 @@ EXPORT edgeq_litert *edgeq_litert_open(unsigned threads) {
     return NULL;
   }
   for (size_t i = 0; i < e->count; i++) e->kernels[i] = (kernel){.op = eql_entry_at(i), .owner = e};
+  eql_delegate_fault(); /* what was refused before is not this one's */
   if (threads > 1) e->team = eql_team_open(threads < EQL_MOST_THREADS ? threads : EQL_MOST_THREADS);
   return e;
 }

@@ -51,9 +51,8 @@ static bool take_tensor(const tf_context *c, int number, bool compute, eql_tenso
   if (!from->dims || !eql_shape(t, from->type, from->dims->data, from->dims->size)) return false;
   t->known = compute || (from->allocation_type == TF_MMAP_RO && from->data);
   if (!t->known) return true;
-  const uint64_t bytes = eql_bytes(t);
   t->data = from->data;
-  return from->data && from->bytes == bytes && (uintptr_t)from->data % (size_t)(bytes / t->count) == 0;
+  return from->bytes == eql_bytes(t) && eql_is_placed(t);
 }
 
 /* params and inputs of a call. */
@@ -122,7 +121,8 @@ static tf_status kernel_prepare(tf_context *c, tf_node *node) {
 
 static tf_status kernel_invoke(tf_context *c, tf_node *node) {
   const kernel *k = node->user_data;
-  eql_call call = {0};
+  eql_call call;
+  eql_begin(&call);
   if (!take_inputs(c, k, true, &call)) return refuse(c, k, call.fault);
   for (int i = 0; i < k->outputs; i++) {
     if (k->unread[i].type)

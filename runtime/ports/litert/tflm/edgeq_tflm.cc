@@ -37,7 +37,7 @@ bool Take(const TfLiteEvalTensor *from, bool compute, eql_tensor *to) {
   to->known = compute || from->data.data != nullptr;
   if (!to->known) return true;
   to->data = from->data.data;
-  return to->data && reinterpret_cast<uintptr_t>(to->data) % static_cast<size_t>(eql_bytes(to) / to->count) == 0;
+  return eql_is_placed(to);
 }
 
 // Params, inputs and outputs of a call.
