@@ -1,7 +1,8 @@
 """What a zeroth-order step costs beside inference of the same batch: time and arena.
 
 Passes are timed in one local agent, `forward` and the others in turns (medians of the agent's own ticks); the module by
-the process' CPU time with a network that answers at once, its Python binding included.
+the process' CPU time with a network that answers at once, its Python binding included. A step takes a `forward_pair` a
+sample, or twice `forward_step` with micro-batches of one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from edgeq import hub
 from edgeq._native.tune import Forward, Outputs
 from edgeq._native.tune_types import Method
-from edgeq.compile.layout import METHOD, STEP, Tuning
+from edgeq.compile.layout import METHOD, PAIR, STEP, Tuning
 from edgeq.compile.tunable_artefact import build_tunable
 from edgeq.device import connect
 from edgeq.tune import Learner, Samples, Wishes
@@ -41,9 +42,10 @@ class Cost:
     ratio: Mapping[str, float]  # a pass against one of forward, median over the rounds
     module_us: Mapping[Method, float]
 
-    def step(self, tier: Method) -> float:
-        """Both signs and the update, in inferences of the same batch."""
-        return 2 * self.ratio[STEP] + self.module_us[tier] / (BATCH * self.pass_us["forward"])
+    def step(self, tier: Method, *, pairs: bool = True) -> float:
+        """Both signs and the update, in inferences of the same batch; pairs: in one call."""
+        passes = self.ratio[PAIR] if pairs else 2 * self.ratio[STEP]
+        return passes + self.module_us[tier] / (BATCH * self.pass_us["forward"])
 
 
 def measure(options: Options) -> Iterator[Cost]:
@@ -52,7 +54,7 @@ def measure(options: Options) -> Iterator[Cost]:
         rng = np.random.default_rng(1)
         with connect("local:") as device:
             stored = device.put(artefact.path).name
-            nets = {method: device.load(stored, method) for method in ("forward", STEP, METHOD)}
+            nets = {method: device.load(stored, method) for method in ("forward", STEP, PAIR, METHOD)}
             inputs = {
                 method: [(0.05 * rng.standard_normal(spec.shape)).astype(np.float32) for spec in net.inputs]
                 for method, net in nets.items()
@@ -89,7 +91,7 @@ def _run_s(tuning: Tuning, tier: Method, steps: int) -> float:
         count = len(request.samples)
         return Outputs(logits=logits[:count], hidden=hidden[:count] if "hidden" in request.outputs else None)
 
-    changes = {"steps": steps, "batch": BATCH, "micro": BATCH, "evaluate_every": steps}
+    changes = {"steps": steps, "batch": BATCH, "evaluate_every": steps}
     wishes = Wishes(tier, flags=("unguarded", "few_samples"), changes=changes)
     samples = Samples((np.zeros((2 * BATCH, 1), np.float32),), labels, "cost")
     folder = Path(tempfile.mkdtemp())

@@ -15,6 +15,7 @@ from edgeq._weights import read_tensors, write_tensors
 
 PARTS = ("head", "scales", "taps")
 METHOD, STEP = "forward_tune", "forward_step"  # the second gives logits and hidden only: all that a step asks for
+PAIR = "forward_pair"  # the same for one sample with two rows of ac, the signs of a step
 BASE_FILE = "tuning.safetensors"  # in a package: a `Base`
 Array = np.ndarray[Any, Any]
 

@@ -3,6 +3,8 @@
   forward_tune(x.., ac, head_w, head_b) -> logits, hidden, taps, moments        (shapes: `TunableNet`)
   forward_step(x.., ac, head_w, head_b) -> logits, hidden                       the same bits, and nothing to pay for
                                                                                 what a zeroth-order step does not ask
+  forward_pair(x.., ac (2, n), head_w, head_b) -> logits (2, C), hidden (2, H)  both signs of a step: weights are loaded
+                                                                                once, what comes before ac runs once
 
 Which inputs and outputs there are follows from the parts that were asked for.
 """
@@ -44,24 +46,31 @@ class Tunable(Protocol):
         """(B, H): what the head reads."""
 
 
+def can_pair(model: nn.Module) -> bool:
+    """Does one tunable layer read the input, and everything else what it gives?"""
+    return getattr(model, "one_entrance", False) is True
+
+
 class TunableNet(nn.Module):
     """The module behind `forward_tune`.
 
       x.., ac (1 or B, 2 n), head_w (C, H), head_b (C,) -> logits (B, C), hidden (B, H), taps (B, D), moments (B, 2, n)
 
     Without the part "scales" there is neither ac nor moments, without "taps" no taps; lean: neither. What a row gives
-    depends on no other row, nor on how many there are.
+    depends on no other row, nor on how many there are. pair: of one sample and two rows of ac, a result for each row.
     """
 
-    def __init__(self, model: nn.Module, sigma: Tensor, parts: tuple[str, ...], *, lean: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, sigma: Tensor, parts: tuple[str, ...], *, lean: bool = False, pair: bool = False
+    ) -> None:
         super().__init__()
-        self.model, self.parts, self.lean = model, parts, lean
+        self.model, self.parts, self.lean, self.pair = model, parts, lean, pair
         self.sigma = tuple(float(s) for s in sigma)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         *x, w, b = inputs
         scales = "scales" in self.parts
-        tuning = TuningPass(x.pop() if scales else None, self.sigma, lean=self.lean)
+        tuning = TuningPass(x.pop() if scales else None, self.sigma, lean=self.lean, pair=self.pair)
         model = cast(Tunable, self.model)
         hidden = model.head.seen(model.features(*x, tuning=tuning))
         params = torch.stack([torch.ones_like(b), b])
@@ -122,8 +131,9 @@ def tunable_method(
     rows: int = 1,
     classes: int | None = None,
     lean: bool = False,
+    pair: bool = False,
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The module behind `forward_tune`, or lean behind `forward_step`, and inputs of its shapes.
+    """The module behind `forward_tune`, lean behind `forward_step`, lean pair behind `forward_pair`; inputs for it.
 
     sigma    (layers,); None: ones
     batch    samples of one call
@@ -133,6 +143,6 @@ def tunable_method(
     found = torch.ones(len(layout.layers)) if sigma is None else torch.from_numpy(np.array(sigma, np.float32))
     inputs = [x.expand(batch, *x.shape[1:]).contiguous() for x in example]
     if "scales" in layout.parts:
-        inputs.append(torch.zeros(rows, 2 * layout.channels))
+        inputs.append(torch.zeros(2 if pair else rows, 2 * layout.channels))
     head = torch.zeros(classes or layout.classes, layout.hidden)
-    return TunableNet(model, found, layout.parts, lean=lean).eval(), (*inputs, head, torch.zeros(len(head)))
+    return TunableNet(model, found, layout.parts, lean=lean, pair=pair).eval(), (*inputs, head, torch.zeros(len(head)))

@@ -19,7 +19,7 @@ from edgeq._errors import FormatError, UnsupportedError
 
 from . import artefact as artefacts
 from .artefact import Artefact
-from .layout import BASE_FILE, METHOD, PARTS, STEP, Base, Layout, Tuning, parse_parts
+from .layout import BASE_FILE, METHOD, PAIR, PARTS, STEP, Base, Layout, Tuning, parse_parts
 
 WEIGHTS = "model.safetensors"
 HEAD_SUFFIX = ".head"
@@ -102,6 +102,8 @@ def build_tunable(
         METHOD: tunable.tunable_method(model, example, layout, sigma, classes=classes),
         STEP: tunable.tunable_method(model, example, layout, sigma, classes=classes, lean=True),
     }
+    if layout.layers and tunable.can_pair(model) and target == "executorch":
+        second[PAIR] = tunable.tunable_method(model, example, layout, sigma, classes=classes, lean=True, pair=True)
     theta = {name: len(inputs) - len(example) for name, (_, inputs) in second.items()}
     data = executorch.lower_methods({**methods, **second}, plain=set(second), borrowed=theta)
     head = tuning.numbers()
@@ -121,6 +123,7 @@ def build_tunable(
             "identity": tuning.identity.hex(),
             "base_statistics": None if measured is None else measured.n0,
             "classes": classes or layout.classes,
+            "methods": list(second),
             "head_sha256": hashlib.sha256(head).hexdigest(),
         },
     }

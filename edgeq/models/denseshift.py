@@ -202,6 +202,8 @@ class PackedDenseShift(nn.Module):
     quantise  makes the first codes; behind the max pool there are others, for that is of floats
     """
 
+    one_entrance = True  # one tunable layer reads the input, and everything else what it gives
+
     def __init__(
         self,
         config: DenseShiftConfig,

@@ -266,6 +266,8 @@ class PackedBottleneck(nn.Module):
 class PackedPokeBNN(nn.Module):
     """PokeBNN as it is deployed: (N, H, W, I) float32 -> (N, classes)."""
 
+    one_entrance = True  # one tunable layer reads the input, and everything else what it gives
+
     def __init__(self, stem: PackedStem, blocks: list[PackedBottleneck], head: PackedLinear) -> None:
         super().__init__()
         self.stem, self.blocks, self.head = stem, nn.ModuleList(blocks), head

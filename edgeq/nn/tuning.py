@@ -11,7 +11,9 @@ the epilogue's parameters change, never a product. Why these: Li et al., AdaBN, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
+import torch
 from torch import Tensor
 
 from edgeq import ops
@@ -20,12 +22,16 @@ from edgeq.ops import Want
 
 @dataclass(frozen=True)
 class Correction:
-    """Of one layer: its columns of ac begin at `start`; `moments` takes what the layer gives back, None: nothing."""
+    """Of one layer: its columns of ac begin at `start`; `moments` takes what the layer gives back, None: nothing.
+
+    parts  the layer's input, up to here the same for both, goes in twice: once for each row of ac
+    """
 
     ac: Tensor
     start: int
     sigma: float
     moments: list[Tensor] | None
+    parts: bool = False
 
 
 class TuningPass:
@@ -34,10 +40,19 @@ class TuningPass:
     ac     (1, n) for all samples or (N, n), for each layer a (channels) then c (channels); None: no corrections
     sigma  of the layers in the same order; None: all 1
     lean   collect neither moments nor taps
+    pair   one sample with two rows of ac: the ways part at the first tunable layer, of which there is one
     """
 
-    def __init__(self, ac: Tensor | None = None, sigma: tuple[float, ...] | None = None, *, lean: bool = False) -> None:
+    def __init__(
+        self,
+        ac: Tensor | None = None,
+        sigma: tuple[float, ...] | None = None,
+        *,
+        lean: bool = False,
+        pair: bool = False,
+    ) -> None:
         self._ac, self._sigma, self.lean, self._start, self._depth = ac, sigma, lean, 0, 0
+        self._pair = pair
         self.sites: list[tuple[object, Tensor, int]] = []  # layer, its parameters, how many layers come before it
         self.moments: list[Tensor] = []  # (N, 2, channels)
         self.taps: list[tuple[object, Tensor]] = []  # layer, (N, width)
@@ -54,7 +69,7 @@ class TuningPass:
         if self._ac is None:
             return None
         sigma = 1.0 if self._sigma is None else self._sigma[index]
-        return Correction(self._ac, start, sigma, None if self.lean else self.moments)
+        return Correction(self._ac, start, sigma, None if self.lean else self.moments, self._pair and not index)
 
     def tap(self, layer: object, h: Tensor, grid: Tensor | None = None) -> None:
         """Deliver h: (N, O) as it is, a map (N, H, W, O), codes of `grid` or not, averaged over its quarters."""
@@ -67,6 +82,9 @@ def fused(name: str, *arguments: object, want: Want, correction: Correction | No
     if correction is None:
         plain: tuple[Tensor, ...] = getattr(ops, name)(*arguments, want)
         return plain
+    if correction.parts:
+        x = cast(Tensor, arguments[0])
+        arguments = (torch.cat((x, x)), *arguments[1:])
     twin = getattr(ops, f"{name.removesuffix('_fused')}_tuned")
     wanted = want if correction.moments is None else want | Want.MOMENTS
     *results, moments = twin(correction.ac, correction.start, correction.sigma, *arguments, wanted)

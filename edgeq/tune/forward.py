@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from edgeq._errors import DeviceError, UnsupportedError
 from edgeq._native.tune import Forward, Outputs
 from edgeq._native.tune_types import Method
-from edgeq.compile.layout import METHOD, STEP, Layout
+from edgeq.compile.layout import METHOD, PAIR, STEP, Layout
 
 if TYPE_CHECKING:
     from edgeq.device import Net
@@ -22,15 +22,18 @@ _STEP_NAMES = ("logits", "hidden")
 
 
 _GRADIENT_ONLY: tuple[Method, ...] = ("head", "t0", "t1", "mezo")  # ask for logits and hidden, and never for more
+_TWO_SIGNS: tuple[Method, ...] = ("t0", "t1")  # ask for both signs together, unless micro is 1
 
 
-def program_method(method: Method) -> str:
-    """Which method of a tunable program serves a run."""
+def program_method(method: Method, there: Collection[str] = (), *, micro: int = 0) -> str:
+    """Which method of a tunable program serves a run; `there`: those that it has beside the common ones."""
+    if method in _TWO_SIGNS and PAIR in there and micro != 1:
+        return PAIR
     return STEP if method in _GRADIENT_ONLY else METHOD
 
 
 class DeviceForward:
-    """Runs `forward_tune` of a net, or `forward_step`, one sample a time.
+    """Runs `forward_tune` or `forward_step` of a net, one sample a time, or `forward_pair`, both signs of it together.
 
     passes  samples sent so far
     ticks   of the device, summed
@@ -41,6 +44,7 @@ class DeviceForward:
         names = output_names(layout)
         self._names = names[: len(net.outputs)] if len(net.outputs) == len(_STEP_NAMES) else names
         self._has_ac = "scales" in layout.parts
+        self._pairs = self._has_ac and net.inputs[-3].shape[0] == 2
         self.passes, self.ticks = 0, 0
         if len(net.outputs) != len(self._names):
             raise DeviceError(f"forward_tune has {len(net.outputs)} outputs, its layout says {len(names)}")
@@ -50,16 +54,40 @@ class DeviceForward:
             raise UnsupportedError("this program was compiled without latents: --method t2, t3 and zeroqat need them")
         if missing := [name for name in request.outputs if name not in self._names]:
             raise DeviceError(f"forward_step does not give {', '.join(missing)}; load forward_tune for it")
-        count = len(request.samples)
-        inputs = [array[request.samples] for array in self._samples.inputs]
+        samples, ac = paired(request) if self._pairs else (request.samples, request.ac_rows)
+        found = self._run(request, samples, ac)
+        self.passes += len(request.samples)
+        if self._pairs:
+            found = [unpaired(array, len(request.samples)) for array in found]
+        return wanted(request, dict(zip(self._names, found, strict=True)))
+
+    def _run(self, request: Forward, samples: Array, ac: Array) -> Sequence[Array]:
+        """All outputs for the samples; ac (1, samples or, of pairs, 2 * samples; n)."""
+        count = len(samples)
+        inputs = [array[samples] for array in self._samples.inputs]
         if self._has_ac:
-            inputs.append(np.broadcast_to(request.ac_rows, (count, request.ac.shape[1])))
+            inputs.append(np.broadcast_to(ac, (2 * count if self._pairs else count, ac.shape[1])))
         for array in (request.head_weight, request.head_bias):
             inputs.append(np.broadcast_to(array, (count, *array.shape)).reshape(-1, *array.shape[1:]))
         outcome = self._net.evaluate([np.ascontiguousarray(array) for array in inputs])
-        self.passes += count
         self.ticks += sum(outcome.ticks)
-        return wanted(request, dict(zip(self._names, outcome.outputs, strict=True)))
+        return outcome.outputs
+
+
+def paired(request: Forward) -> tuple[Array, Array]:
+    """Samples without their repetition, and two rows of ac for each: its signs, or the same row twice."""
+    ac, width = request.ac, request.ac.shape[1]
+    if len(ac) == 1:
+        return request.samples, ac
+    half = len(request.samples) // 2
+    rows = np.broadcast_to(ac.reshape(2, -1, width), (2, half, width))
+    return request.samples[:half], rows.swapaxes(0, 1).reshape(-1, width)
+
+
+def unpaired(found: Array, count: int) -> Array:
+    """(2 k, ...) by sample and sign -> as many rows as were asked for: one a sample, or all + and then all -."""
+    by_sign = found.reshape(-1, 2, *found.shape[1:]).swapaxes(0, 1)
+    return by_sign.reshape(-1, *found.shape[1:])[:count]
 
 
 def wanted(request: Forward, found: Mapping[str, Array]) -> Outputs:

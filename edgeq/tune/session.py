@@ -244,7 +244,9 @@ def _learn(
     if tuning.base is None:
         warnings.append("the package holds no base statistics: no statistics tier, and nothing keeps old knowledge")
     progress(f"deploying {artefact.path.name} to {url}")
-    net = device.load(device.put(artefact.path, progress=progress).name, program_method(wishes.method))
+    there = artefact.manifest["tuning"]["methods"]
+    method = program_method(wishes.method, there, micro=int(wishes.changes.get("micro", 0)))
+    net = device.load(device.put(artefact.path, progress=progress).name, method)
     forward = DeviceForward(net, samples, tuning.layout)
     learner = Learner(tuning, samples, wishes, forward, classes=wishes.classes)
     started(learner)
