@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeq._errors import UsageError
 
-from ._arrays import address, check, code, floats, row_bytes, scratch_memory, u32s
+from ._arrays import F32, address, check, code, floats, row_bytes, scratch_memory, u32s
 from ._library import call, library
 from ._structures import RUN, CConv2d, CEpilogue, CGrid, CLinear, CQuant, CResidual, CThreads, CTuning
 from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Grid, Outputs, Quant, Tuning
@@ -98,18 +98,18 @@ def filled_epilogue(
     c.out_acc, c.out, c.out_bits = address(results.acc), address(results.out), address(results.bits)
     c.out_t2, c.out_i8, c.out_mean = address(results.t2), address(results.codes), address(results.mean)
     if e.tuning is not None:
-        c.tuning = ct.pointer(_tuning(e.tuning, n, o, results))
+        c.tuning = ct.pointer(c_tuning(e.tuning, n, o, results.moments))
     elif results.moments is not None:
         raise UsageError("epilogue: moments are those of a tuning, and there is none")
     return c, results, [e, results]
 
 
-def _tuning(t: Tuning, n: int, o: int, results: Outputs) -> CTuning:
+def c_tuning(t: Tuning, n: int, o: int, moments: F32 | None) -> CTuning:
     rows, width = t.ac.shape
     if rows not in (1, n) or not 0 <= t.start <= width - 2 * o:
         raise UsageError(f"ac: expected (1 or {n}, {t.start + 2 * o} or more), got {t.ac.shape}")
     first = (address(t.ac) or 0) + t.start * t.ac.itemsize
-    return CTuning(first, first + o * t.ac.itemsize, width, rows, t.sigma, address(results.moments))
+    return CTuning(first, first + o * t.ac.itemsize, width, rows, t.sigma, address(moments))
 
 
 def grid_of(grid: Grid | None) -> CGrid:

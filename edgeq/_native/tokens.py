@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from edgeq._errors import UsageError
 
-from ._arrays import F32, I8, U8, address, check, floats, matrix, row_bytes
-from ._library import call
+from ._arrays import F32, I8, U8, address, check, floats, matrix, row_bytes, scratch_memory
+from ._library import call, library
+from ._operator import c_tuning
 from ._structures import CLookup, CNorm, CWeightsI4
 from .integer import WeightsI4, c_weights_i4
+from .types import Tuning
 
 I64 = npt.NDArray[np.int64]
 
@@ -70,6 +72,7 @@ class Normalised:
     out: F32 | None = None
     bits: U8 | None = None
     t2: U8 | None = None
+    moments: F32 | None = None
 
 
 def layer_norm(
@@ -83,11 +86,18 @@ def layer_norm(
     out: bool = True,
     bits: bool = False,
     t2: bool = False,
+    tuning: Tuning | None = None,
+    images: int = 1,
+    mask: U8 | None = None,
+    moments: bool = False,
 ) -> Normalised:
     """Layer normalisation of x + residual, (rows, k) float32, and what becomes of it.
 
     threshold  (k,), instead of 0, for the bits
-    return     out (rows, k) float32; bits (rows, row) y >= threshold; t2 (2, rows, row) y > and y != threshold
+    tuning     corrections of gamma and beta; the rows are the tokens of so many images, one after the other
+    mask       (rows,): tokens with 0 do not count in the moments, which need `out`
+    return     out (rows, k) float32; bits (rows, row) y >= threshold; t2 (2, rows, row) y > and y != threshold;
+               moments (images, 2, k)
     """
     rows, k = matrix("x", x)
     row = row_bytes(k)
@@ -95,9 +105,18 @@ def layer_norm(
         np.empty((rows, k), np.float32) if out else None,
         np.empty((rows, row), np.uint8) if bits else None,
         np.empty((2, rows, row), np.uint8) if t2 else None,
+        np.empty((images, 2, k), np.float32) if moments else None,
     )
     inputs = [floats("x", x), floats("residual", residual, (rows, k)), floats("gamma", gamma, (k,))]
     inputs += [floats("beta", beta, (k,)), floats("threshold", threshold, (k,))]
     c = CNorm(rows, k, eps, *inputs, address(results.out), address(results.bits), address(results.t2))
-    call("layer_norm", ct.byref(c))
+    if tuning is None:
+        call("layer_norm", ct.byref(c))
+        return results
+    if mask is not None:
+        check("mask", mask, np.uint8, (rows,))
+    corrections = c_tuning(tuning, images, k, results.moments)
+    size = library().eq_layer_norm_tuned_scratch(k)
+    scratch = scratch_memory(size)
+    call("layer_norm_tuned", ct.byref(c), images, ct.byref(corrections), address(mask), address(scratch), size)
     return results

@@ -91,7 +91,7 @@ def layout_of(model: nn.Module, example: tuple[Tensor, ...], parts: tuple[str, .
     raises  UnsupportedError for a network that has no tunable form
     """
     if not hasattr(model, "features") or not hasattr(model, "head"):
-        raise UnsupportedError(f"{type(model).__name__}: cannot be compiled as tunable yet")
+        raise UnsupportedError(f"{type(model).__name__}: gives no scores of classes, so there is no head to tune")
     names = {id(module): name for name, module in model.named_modules()}
     tuning = TuningPass()
     with torch.no_grad():

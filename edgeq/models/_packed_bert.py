@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from edgeq import ops
 from edgeq._errors import UsageError
 from edgeq.models import _bert
 from edgeq.models._bert import Bert, BertConfig
@@ -18,6 +19,7 @@ from edgeq.nn.lowbit_linear import LowBitLinear
 from edgeq.nn.packed_attention import PackedAttention
 from edgeq.nn.packed_lowbit import PackedLowBitEmbedding, PackedLowBitLinear, PackedNorm
 from edgeq.nn.packed_operands import Operand, PackedQuantiser
+from edgeq.nn.tuning import FloatHead, TuningPass
 from edgeq.ops import Act
 
 _ACTS = {"gelu": Act.GELU, "relu": Act.RELU}
@@ -64,16 +66,19 @@ class Layer(nn.Module):
         self.attention_norm.take(trained.attention_norm)
         self.norm.take(trained.norm)
 
-    def forward(self, x: Tensor, signs: Operand | None, mask: Tensor) -> tuple[Tensor, Operand | None]:
+    def forward(
+        self, x: Tensor, signs: Operand | None, mask: Tensor, tuning: TuningPass | None = None
+    ) -> tuple[Tensor, Operand | None]:
         core = self.attention
         read = x if signs is None else signs
         q, k, v = (
             layer.quantised(read, then)
             for layer, then in ((self.query, core.query), (self.key, core.key), (self.value, core.value))
         )
-        x, signs = _norm(self.attention_norm, self.out(core(q, k, v, self.out.quantise, mask)), x, signs)
+        context = core(q, k, v, self.out.quantise, mask)
+        x, signs = _norm(self.attention_norm, self.out(context), x, signs, tuning, mask)
         inner = self.up.quantised(x if signs is None else signs, self.down.quantise)
-        return _norm(self.norm, self.down(inner), x, signs)
+        return _norm(self.norm, self.down(inner), x, signs, tuning, mask)
 
 
 class PackedBert(nn.Module):
@@ -113,32 +118,59 @@ class PackedBert(nn.Module):
         self.classifier.weight.copy_(weight)
         self.classifier.bias.copy_(bias)
 
+    @property
+    def head(self) -> FloatHead:
+        """The classifier, as tuning sees it."""
+        return FloatHead(self.classifier)
+
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
         logits: Tensor = self.classifier(self.pooled(self.hidden(ids, mask, types)[-1], mask))
         return logits
 
-    def hidden(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> list[Tensor]:
+    def features(self, ids: Tensor, mask: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        """(B, H): what the classifier reads. A tuning pass gets that, and the means over the real tokens of the words.
+
+        More taps were not worth their memory: their Gram matrix grows with the square of their number.
+        """
+        words, *_, x = self.hidden(ids, mask, tuning=tuning)
+        pooled = self.pooled(x, mask)
+        if tuning is not None and not tuning.lean:
+            tuning.tap(self.norm, real_mean(words, mask))
+            tuning.tap(self, pooled)
+        return pooled
+
+    def hidden(
+        self, ids: Tensor, mask: Tensor, types: Tensor | None = None, tuning: TuningPass | None = None
+    ) -> list[Tensor]:
         """Embeddings and the output of every layer, (B, T, H)."""
         length = ids.shape[1]
         if length > self.config.positions:
             raise UsageError(f"{length} tokens: this network takes at most {self.config.positions}")
         kind = self.token_type.weight[0] if types is None else self.token_type(types)
         x = self.word(ids) + self.position.weight[:length] + kind
-        x, signs = _norm(self.norm, x, None, self.signs)
-        hidden = [x]
         real = mask.to(torch.uint8)
+        x, signs = _norm(self.norm, x, None, self.signs, tuning, real)
+        hidden = [x]
         for layer in self.layers:
-            x, signs = layer(x, signs, real)
+            x, signs = layer(x, signs, real, tuning)
             hidden.append(x)
         return hidden
 
     def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (B, T, H) -> (B, H)."""
-        if self.pooler is not None:
-            return torch.tanh(self.pooler(x[:, 0]))
-        weight = mask.to(x.dtype)[..., None]
-        return (x * weight).sum(1) / weight.sum(1).clamp_min(1)
+        return real_mean(x, mask) if self.pooler is None else torch.tanh(self.pooler(x[:, 0]))
 
 
-def _norm(norm: PackedNorm, x: Tensor, residual: Tensor | None, signs: object) -> tuple[Tensor, Operand | None]:
-    return norm.with_signs(x, residual) if signs else (norm(x, residual), None)
+def real_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """(B, T, H) -> (B, H): mean over the real tokens, added from left to right."""
+    weight = mask.to(x.dtype)[..., None]
+    mean: Tensor = ops.mean_hw((x * weight)[:, None])
+    return mean * x.shape[1] / weight.sum(1).clamp_min(1)
+
+
+def _norm(
+    norm: PackedNorm, x: Tensor, residual: Tensor | None, signs: object, tuning: TuningPass | None, mask: Tensor
+) -> tuple[Tensor, Operand | None]:
+    if signs:
+        return norm.with_signs(x, residual, tuning=tuning, mask=mask)
+    return norm(x, residual, tuning=tuning, mask=mask), None

@@ -21,6 +21,7 @@ from edgeq.nn.float_conv import Conv2d
 from edgeq.nn.merged import Merged
 from edgeq.nn.packed_bivit import LinearFormat, PackedBivitAttention, PackedBivitMlp, PackedLayerNorm
 from edgeq.nn.packed_shift import PackedConv, PackedHead
+from edgeq.nn.tuning import TuningPass
 from edgeq.ops import Want
 
 LAYER_NORM_EPS = 1e-6
@@ -197,9 +198,9 @@ class PackedBlock(Merged):
         self.norm2.copy_from(block.norm2)
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.attn(self.norm1(x, Want.T2), x)
-        out: Tensor = self.mlp(self.norm2(x, Want.T2 if self.mlp.format == "b1t2" else Want.MAP), x)
+    def forward(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        x = self.attn(self.norm1(x, Want.T2, tuning), x)
+        out: Tensor = self.mlp(self.norm2(x, Want.T2 if self.mlp.format == "b1t2" else Want.MAP, tuning), x)
         return out
 
 
@@ -225,14 +226,27 @@ class PackedBiViT(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.patches(x, relu=False).flatten(1, 2) + self.positions
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+    def features(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
+        """(N, dim): what the classifier reads. A tuning pass gets that of every block, and of the last norm."""
+        x = self.patches(x, relu=False, tuning=tuning).flatten(1, 2) + self.positions
         if self.config.pool == "token":
             x = torch.cat([self.first.expand(x.shape[0], -1, -1), x], 1)
-        for block in self.blocks:
-            x = block(x)
-        pooled = x[:, 0] if self.config.pool == "token" else ops.mean_hw(x.unsqueeze(1))
-        logits: Tensor = self.head(self.norm(pooled, Want.MAP))
-        return logits
+        for i, block in enumerate(self.blocks, 1):
+            x = block(x, tuning)
+            if tuning is not None and not tuning.lean and i < len(self.blocks):
+                tuning.tap(block, self._pooled(x))
+        hidden: Tensor = self.norm(self._pooled(x)[:, None], Want.MAP, tuning)[:, 0]
+        if tuning is not None:
+            tuning.tap(self.norm, hidden)
+        return hidden
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """(N, tokens, dim) -> (N, dim)."""
+        pooled: Tensor = x[:, 0] if self.config.pool == "token" else ops.mean_hw(x.unsqueeze(1))
+        return pooled
 
 
 def pack(model: BiViT) -> PackedBiViT:

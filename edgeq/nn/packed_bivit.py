@@ -15,6 +15,7 @@ from edgeq import ops
 from edgeq._errors import FormatError
 from edgeq.nn.bivit import BivitAttention, BivitLinear, BivitMlp, Rule
 from edgeq.nn.packed import pack_bits
+from edgeq.nn.tuning import TuningPass, layer_norm
 from edgeq.ops import Act, Want
 from edgeq.schemes import centred, softmax_aware
 
@@ -101,10 +102,10 @@ class PackedLayerNorm(nn.Module):
         self.gamma.copy_(norm.weight.detach())
         self.beta.copy_(norm.bias.detach())
 
-    def forward(self, x: Tensor, want: Want) -> Tensor:
-        out, planes = ops.layer_norm(x, None, self.gamma, self.beta, self.eps, None, want)
-        found: Tensor = planes if want == Want.T2 else out
-        return found
+    def forward(self, x: Tensor, want: Want, tuning: TuningPass | None = None) -> Tensor:
+        correction = None if tuning is None else tuning.site(self, torch.stack([self.gamma, self.beta]))
+        out, planes = layer_norm(x, None, self.gamma, self.beta, self.eps, want=want, correction=correction)
+        return planes if want == Want.T2 else out
 
 
 class PackedBivitAttention(nn.Module):

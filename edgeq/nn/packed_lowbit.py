@@ -17,6 +17,7 @@ from edgeq.nn.lowbit_embedding import LowBitEmbedding
 from edgeq.nn.lowbit_linear import LowBitLinear
 from edgeq.nn.packed import pack_bits
 from edgeq.nn.packed_operands import Operand, PackedQuantiser, Signs, Steps
+from edgeq.nn.tuning import TuningPass, layer_norm
 from edgeq.ops import Act, Want, row_bytes, stack_params
 from edgeq.schemes.quantised import Quantised
 
@@ -127,15 +128,35 @@ class PackedNorm(nn.Module):
         self.weight.copy_(trained.weight.detach())
         self.bias.copy_(trained.bias.detach())
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        y: Tensor = ops.layer_norm(x, residual, self.weight, self.bias, self.eps, None, Want.MAP)[0]
-        return y
+    def forward(
+        self,
+        x: Tensor,
+        residual: Tensor | None = None,
+        *,
+        tuning: TuningPass | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """mask (B, T): which tokens count in what a tuning pass is told."""
+        return self._results(x, residual, Want.MAP, tuning, mask)[0]
 
-    def with_signs(self, x: Tensor, residual: Tensor | None = None) -> tuple[Tensor, Operand]:
+    def with_signs(
+        self,
+        x: Tensor,
+        residual: Tensor | None = None,
+        *,
+        tuning: TuningPass | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Operand]:
         """The result, and its signs for the layers that read nothing else."""
-        want = Want.MAP | Want.T2
-        y, planes = ops.layer_norm(x, residual, self.weight, self.bias, self.eps, None, want)
+        y, planes = self._results(x, residual, Want.MAP | Want.T2, tuning, mask)
         return y, Operand("t2", planes)
+
+    def _results(
+        self, x: Tensor, residual: Tensor | None, want: Want, tuning: TuningPass | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        correction = None if tuning is None else tuning.site(self, torch.stack([self.weight, self.bias]))
+        affine = self.weight, self.bias, self.eps
+        return layer_norm(x, residual, *affine, want=want, correction=correction, mask=mask)
 
 
 def empty_rows(rows: int, features: int, bits: WeightBits) -> Tensor:

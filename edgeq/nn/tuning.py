@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgeq import ops
 from edgeq.ops import Want
@@ -91,3 +91,44 @@ def fused(name: str, *arguments: object, want: Want, correction: Correction | No
     if correction.moments is not None:
         correction.moments.append(moments)
     return tuple(results)
+
+
+def layer_norm(
+    x: Tensor,
+    residual: Tensor | None,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float,
+    *,
+    want: Want,
+    correction: Correction | None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Map and signs of the operator, with a correction those of its tuned twin: x (N, tokens, k) then.
+
+    mask  (N, tokens) uint8: tokens with 0 do not count in the moments
+    """
+    if correction is None:
+        plain: tuple[Tensor, Tensor] = ops.layer_norm(x, residual, gamma, beta, eps, None, want)
+        return plain
+    wanted = want if correction.moments is None else want | Want.MAP | Want.MOMENTS
+    site = correction.ac, correction.start, correction.sigma
+    out, bits, moments = ops.layer_norm_tuned(*site, x, mask, residual, gamma, beta, eps, None, wanted)
+    if correction.moments is not None:
+        correction.moments.append(moments)
+    return out, bits
+
+
+class FloatHead:
+    """A float linear layer as the last layer of a tunable network."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self._linear = linear
+
+    def real(self) -> tuple[Tensor, Tensor]:
+        """(classes, H) weights and (classes,) biases in real units."""
+        return self._linear.weight.detach(), self._linear.bias.detach()
+
+    def seen(self, x: Tensor) -> Tensor:
+        """The values that the product sees of x (N, H): all of them."""
+        return x

@@ -44,7 +44,7 @@ from .integer import (
 )
 from .params import Act, Quant, Want, pack_steps, row_bytes, stack_params
 from .planes import conv2d_b1t2, linear_b1t2, linear_b1u1, linear_t2b1, pack_t2
-from .tokens import embedding_b1, embedding_i4, embedding_i8, embedding_t2, layer_norm
+from .tokens import embedding_b1, embedding_i4, embedding_i8, embedding_t2, layer_norm, layer_norm_tuned
 from .uniform import (
     conv2d_i8f32,
     conv2d_i8f32_fused,
@@ -97,6 +97,7 @@ __all__ = [
     "epilogue",
     "fake_quantise",
     "layer_norm",
+    "layer_norm_tuned",
     "linear_b1b1",
     "linear_b1f32",
     "linear_b1i8",

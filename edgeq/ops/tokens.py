@@ -65,11 +65,10 @@ def _norm_shape(
     return x.new_empty(x.shape if want & Want.MAP else (0,)), x.new_empty(bits, dtype=torch.uint8)
 
 
-@operator(
-    "layer_norm(Tensor x, Tensor? residual, Tensor gamma, Tensor beta, float eps, Tensor? threshold, int want) "
-    "-> (Tensor out, Tensor bits)",
-    _norm_shape,
-)
+_NORM = "Tensor? residual, Tensor gamma, Tensor beta, float eps, Tensor? threshold, int want"
+
+
+@operator(f"layer_norm(Tensor x, {_NORM}) -> (Tensor out, Tensor bits)", _norm_shape)
 def layer_norm(
     x: Tensor,
     residual: Tensor | None,
@@ -85,6 +84,60 @@ def layer_norm(
     threshold    (k,), instead of 0, for the bits
     return       MAP: (..., k) float32; BITS: (..., row) y >= threshold, or T2: (2, ..., row) y > and y != threshold
     """
+    out, bits, _ = _norm(x, residual, gamma, beta, eps, threshold, want)
+    return out, bits
+
+
+def _tuned_shape(
+    ac: Tensor, start: int, sigma: float, x: Tensor, mask: Tensor | None, *rest: object
+) -> tuple[Tensor, Tensor, Tensor]:
+    want = rest[-1]
+    assert isinstance(want, int)
+    extents = (x.shape[0], 2, x.shape[2]) if want & Want.MOMENTS else (0,)
+    shape: tuple[Tensor, Tensor] = _norm_shape(x, *rest)  # type: ignore[arg-type]  # the operator's own arguments
+    return (*shape, x.new_empty(extents))
+
+
+@operator(
+    f"layer_norm_tuned(Tensor ac, int start, float sigma, Tensor x, Tensor? mask, {_NORM}) "
+    "-> (Tensor out, Tensor bits, Tensor moments)",
+    _tuned_shape,
+)
+def layer_norm_tuned(
+    ac: Tensor,
+    start: int,
+    sigma: float,
+    x: Tensor,
+    mask: Tensor | None,
+    residual: Tensor | None,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float,
+    threshold: Tensor | None,
+    want: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The twin of `layer_norm` in tunable programs, x (n, tokens, k); ac, start, sigma: see `edgeq.ops._tuned`.
+
+    mask    (n, tokens) uint8: tokens with 0 do not count in the moments
+    return  MOMENTS, which go with MAP: (n, 2, k) float32, mean and mean squared deviation of y over an image's tokens
+    """
+    given = None if mask is None else view(mask).reshape(-1)
+    tuning = _native.Tuning(view(ac), start, sigma)
+    return _norm(x, residual, gamma, beta, eps, threshold, want, tuning=tuning, mask=given)
+
+
+def _norm(
+    x: Tensor,
+    residual: Tensor | None,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float,
+    threshold: Tensor | None,
+    want: int,
+    *,
+    tuning: _native.Tuning | None = None,
+    mask: _native.U8 | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     t2 = bool(want & Want.T2)
     bits = bool(want & Want.BITS) and not t2
     r = _native.layer_norm(
@@ -97,10 +150,15 @@ def layer_norm(
         out=bool(want & Want.MAP),
         bits=bits,
         t2=t2,
+        tuning=tuning,
+        images=1 if tuning is None else x.shape[0],
+        mask=mask,
+        moments=bool(want & Want.MOMENTS),
     )
     planes = r.t2 if t2 else r.bits
     _, empty_bits = _norm_shape(x, residual, gamma, beta, eps, threshold, want)
     return (
         torch.empty(0) if r.out is None else tensor(r.out).view(x.shape),
         empty_bits if planes is None else tensor(planes).view(empty_bits.shape),
+        torch.empty(0) if r.moments is None else tensor(r.moments),
     )

@@ -43,6 +43,14 @@ typedef struct {
 } eq_norm;
 eq_status eq_layer_norm(const eq_norm *op);
 
+/* The tuned twin, over images of rows / images tokens each: gamma and beta take the corrections of eq_tuning, with
+ * `images` for its n. moments, which need `out`, are over those tokens of an image that count, or over all where none
+ * does: mean = sum y / count, then sum (y - mean)^2 / count, added token by token from 0. */
+size_t eq_layer_norm_tuned_scratch(uint32_t k);
+eq_status eq_layer_norm_tuned(const eq_norm *op, uint32_t images, const eq_tuning *tuning,
+                              const uint8_t *mask, /* [rows] 0: the token does not count; NULL: all do */
+                              void *scratch, size_t scratch_bytes);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

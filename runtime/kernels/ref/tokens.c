@@ -58,10 +58,10 @@ static float sum(const eq_norm *op, size_t row, float mean, bool squared) {
   return eq_fold(p);
 }
 
-void eq_layer_norm_ref(const eq_norm *op) {
+void eq_layer_norm_ref(const eq_norm *op, size_t begin, size_t end) {
   const size_t bytes = eq_row_bytes(op->k), plane = op->rows * bytes;
   const float k = (float)op->k;
-  for (size_t row = 0; row < op->rows; row++) {
+  for (size_t row = begin; row < end; row++) {
     uint8_t *bits = op->out_bits ? op->out_bits + row * bytes : (uint8_t *)0;
     uint8_t *t2 = op->out_t2 ? op->out_t2 + row * bytes : (uint8_t *)0;
     for (size_t b = 0; b < bytes; b++) {

@@ -39,6 +39,6 @@ static inline float eq_norm_input(const eq_norm *op, size_t row, uint32_t i) {
   const size_t at = row * op->k + i;
   return op->residual ? op->x[at] + op->residual[at] : op->x[at];
 }
-void eq_layer_norm_ref(const eq_norm *op);
+void eq_layer_norm_ref(const eq_norm *op, size_t begin, size_t end); /* rows [begin, end) */
 
 #endif

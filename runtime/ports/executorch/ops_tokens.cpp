@@ -1,5 +1,5 @@
 // Packed embedding tables and layer normalisation.
-#include "call.h"
+#include "epilogue.h"
 
 namespace edgeq {
 namespace {
@@ -79,16 +79,18 @@ void embedding_i4(KernelRuntimeContext &context, Span<EValue *> stack) {
 
 // layer_norm.out(Tensor x, Tensor? residual, Tensor gamma, Tensor beta, float eps, Tensor? threshold, int want, *,
 //   Tensor(a!) out, Tensor(b!) bits): float [..., k]; bits u8 [..., row], ternary [2][..., row]
-void layer_norm(KernelRuntimeContext &context, Span<EValue *> stack) {
+// tuned: see Tuned; x is [n][tokens][k], and behind x comes Tensor? mask, u8 [n][tokens]
+void norm(Call &call, Tuned *tuned) {
   enum { MAP = 1, BITS = 2, T2 = 16, ALL = 31 };
-  Call call(context, stack, "edgeq::layer_norm.out", 7, 2);
   const Tensor *x = call.tensor(Float, "x must be float"),
+               *mask = tuned ? call.optional_tensor(Byte, "mask must be u8 or None") : nullptr,
                *residual = call.optional_tensor(Float, "residual must be float or None"),
                *gamma = call.tensor(Float, "gamma must be float"), *beta = call.tensor(Float, "beta must be float");
   const auto eps = static_cast<float>(call.number("eps must be a float"));
   const Tensor *threshold = call.optional_tensor(Float, "threshold must be float or None");
-  const uint32_t want = call.integer(ALL, "want must be 1 to 17");
-  if (!call.require(x && gamma && beta && x->dim() >= 1, "x must be [..., k]")) return;
+  const uint32_t want =
+      call.integer(ALL | (tuned ? Tuned::kMoments : 0u), "want must be 1 to 17, or with moments to 49");
+  if (!call.require(x && gamma && beta && (tuned ? x->dim() == 3 : x->dim() >= 1), "x must be [..., k]")) return;
   eq_norm op{};
   op.rows = rows(*x);
   op.k = extent(*x, x->dim() - 1);
@@ -96,6 +98,7 @@ void layer_norm(KernelRuntimeContext &context, Span<EValue *> stack) {
   const auto holds_k = [&](const Tensor *t) { return !t || static_cast<uint64_t>(t->numel()) == op.k; };
   call.require(holds_k(gamma) && holds_k(beta) && holds_k(threshold), "gamma, beta and threshold must be [k]");
   call.require(!residual || residual->numel() == x->numel(), "residual must have the extents of x");
+  call.require(!mask || static_cast<uint64_t>(mask->numel()) == op.rows, "mask must be [n][tokens]");
   op.x = data<float>(x);
   op.residual = data<float>(residual);
   op.gamma = data<float>(gamma);
@@ -112,14 +115,35 @@ void layer_norm(KernelRuntimeContext &context, Span<EValue *> stack) {
     op.out_bits = static_cast<uint8_t *>(call.out(Byte, row, "bits must be u8 [..., row]"));
   else
     call.skip();
-  if (call.good()) call.finish(eq_layer_norm(&op));
+  if (!tuned) {
+    if (call.good()) call.finish(eq_layer_norm(&op));
+    return;
+  }
+  const uint32_t images = extent(*x, 0);
+  eq_epilogue e{};
+  tuned->fill(call, images, op.k, &e);
+  tuned->take_moments(call, want, images, op.k);
+  const size_t bytes = eq_layer_norm_tuned_scratch(op.k);
+  void *scratch = call.good() ? call.scratch(bytes) : nullptr;
+  if (call.good()) call.finish(eq_layer_norm_tuned(&op, images, e.tuning, data<uint8_t>(mask), scratch, bytes));
+}
+
+void layer_norm(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::layer_norm.out", 7, 2);
+  norm(call, nullptr);
+}
+void layer_norm_tuned(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::layer_norm_tuned.out", 11, 3);
+  Tuned tuned(call);
+  norm(call, &tuned);
 }
 
 const bool registered = register_operators({{"edgeq::embedding_b1.out", embedding_b1},
                                             {"edgeq::embedding_t2.out", embedding_t2},
                                             {"edgeq::embedding_i8.out", embedding_i8},
                                             {"edgeq::embedding_i4.out", embedding_i4},
-                                            {"edgeq::layer_norm.out", layer_norm}});
+                                            {"edgeq::layer_norm.out", layer_norm},
+                                            {"edgeq::layer_norm_tuned.out", layer_norm_tuned}});
 
 } // namespace
 } // namespace edgeq

@@ -82,20 +82,23 @@ static void embedding_i4(eql_call *c) {
 }
 
 /* layer_norm(Tensor x, Tensor? residual, Tensor gamma, Tensor beta, float eps, Tensor? threshold, int want): map and
- *   bits; float [..., k], bits u8 [..., row], ternary [2][..., row] */
-static void layer_norm(eql_call *c) {
+ *   bits; float [..., k], bits u8 [..., row], ternary [2][..., row]
+ *   tuned: see eql_tuned, or NULL; x is [n][tokens][k], and behind x comes Tensor? mask, u8 [n][tokens] */
+static void norm(eql_call *c, eql_tuned *tuned) {
   const eql_tensor *x = eql_take(c, EQL_F32, "x must be float"),
+                   *mask = tuned ? eql_take_optional(c, EQL_U8, "mask must be u8 or None") : NULL,
                    *residual = eql_take_optional(c, EQL_F32, "residual must be float or None"),
                    *gamma = eql_take(c, EQL_F32, "gamma must be float"),
                    *beta = eql_take(c, EQL_F32, "beta must be float");
   const float eps = eql_number(c, "eps must be a float");
   const eql_tensor *threshold = eql_take_optional(c, EQL_F32, "threshold must be float or None");
-  const uint32_t want = eql_integer(c, EQL_ALL, "want must be 1 to 17"), k = eql_last(x),
-                 row = (uint32_t)eq_row_bytes(k);
+  const uint32_t want = eql_integer(c, EQL_ALL | (tuned ? EQL_MOMENTS : 0), "want must be 1 to 17, with moments 49"),
+                 k = eql_last(x), row = (uint32_t)eq_row_bytes(k), rows = eql_rows(x);
   eql_require(c, gamma->count == k && beta->count == k && eql_one_row(threshold, k),
               "gamma, beta and threshold must be [k]");
   eql_require(c, !residual || residual->count == x->count, "residual must have the extents of x");
-  eq_norm op = {.rows = eql_rows(x),
+  eql_require(c, !tuned || (x->rank == 3 && eql_one_row(mask, rows)), "x must be [n][tokens][k], mask [n][tokens]");
+  eq_norm op = {.rows = rows,
                 .k = k,
                 .eps = eps,
                 .x = eql_floats(x),
@@ -108,9 +111,29 @@ static void layer_norm(eql_call *c) {
     op.out_t2 = eql_out_like(c, EQL_U8, 2, x, 0, row);
   else if (want & EQL_BITS)
     op.out_bits = eql_out_like(c, EQL_U8, 0, x, 0, row);
-  if (eql_ready_plain(c)) eql_finish(c, eq_layer_norm(&op));
+  if (!tuned) {
+    if (eql_ready_plain(c)) eql_finish(c, eq_layer_norm(&op));
+    return;
+  }
+  const uint32_t images = eql_extent(x, 0);
+  eq_epilogue e = {0};
+  eql_set_tuned(c, tuned, want, images, k, &e);
+  if (c->fault) return;
+  const size_t bytes = eq_layer_norm_tuned_scratch(k);
+  if (eql_ready(c, bytes))
+    eql_finish(c, eq_layer_norm_tuned(&op, images, e.tuning, mask ? eql_data(mask) : NULL, c->scratch, bytes));
+}
+static void layer_norm(eql_call *c) { norm(c, NULL); }
+static void layer_norm_tuned(eql_call *c) {
+  eql_tuned tuned;
+  eql_take_tuned(c, &tuned);
+  norm(c, &tuned);
 }
 
-const eql_entry eql_token_operators[] = {{"edgeq.embedding_b1", embedding_b1}, {"edgeq.embedding_t2", embedding_t2},
-                                         {"edgeq.embedding_i8", embedding_i8}, {"edgeq.embedding_i4", embedding_i4},
-                                         {"edgeq.layer_norm", layer_norm},     {NULL, NULL}};
+const eql_entry eql_token_operators[] = {{"edgeq.embedding_b1", embedding_b1},
+                                         {"edgeq.embedding_t2", embedding_t2},
+                                         {"edgeq.embedding_i8", embedding_i8},
+                                         {"edgeq.embedding_i4", embedding_i4},
+                                         {"edgeq.layer_norm", layer_norm},
+                                         {"edgeq.layer_norm_tuned", layer_norm_tuned},
+                                         {NULL, NULL}};
