@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         isas=tuple(chosen.isa or ()),
         only=chosen.only,
         rounds=chosen.rounds,
+        resume=chosen.resume,
         say=lambda line: console.log(line),
     )
     rows: list[harness.Row] = []
@@ -85,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-peers", action="store_true", help="EdgeQ alone")
     parser.add_argument("--only", default="", metavar="TEXT", help="shapes whose name holds TEXT")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each engine")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="finetune: keep every run's result there, and go on from it"
+    )
     parser.add_argument("--no-store", action="store_true", help="leave EdgeQ's results store alone")
     return parser
 

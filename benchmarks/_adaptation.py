@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeq._native.tune import Forward, Outputs, Tuner, converse, head_logits, read_delta
+from edgeq._native.tune import Forward, Outputs, Tuner, converse, head_logits, read_delta, settings
 from edgeq._native.tune_types import Delta, TuneData, TuneLatent, TuneModel, TuneReport
 from edgeq.bench import tuned
 from edgeq.compile.layout import PARTS, Tuning
@@ -26,6 +26,8 @@ from edgeq.tune.journal import Journal
 
 Array = np.ndarray[Any, Any]
 BATCH = 64
+LEAN = {"logits", "hidden", "inputs"}  # what `forward_step` gives
+CODE_METHODS = ("t2", "t3", "zeroqat")
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class Subject:
     def tune_model(self) -> TuneModel:
         return replace(tuned.tune_model(self.tuning, self.classes), latents=self.latents)
 
-    def net(self) -> TunableNet:
+    def net(self, *, lean: bool = False) -> TunableNet:
         assert self.tuning.base is not None
-        return TunableNet(self.model, torch.from_numpy(self.tuning.base.sigma), PARTS).eval()
+        return TunableNet(self.model, torch.from_numpy(self.tuning.base.sigma), PARTS, lean=lean).eval()
 
     @contextmanager
     def codes(self, latents: Sequence[Array]) -> Iterator[None]:
@@ -73,17 +75,19 @@ class EagerForward:
     """Answers the module with `forward_tune` in eager: the bits of the compiled program, without its file."""
 
     def __init__(self, subject: Subject, samples: Samples) -> None:
-        self._subject, self._net, self._x = subject, subject.net(), torch.from_numpy(samples.inputs[0])
+        self._subject, self._net, self._lean = subject, subject.net(), subject.net(lean=True)
+        self._x = torch.from_numpy(samples.inputs[0])
         self._names = output_names(subject.tuning.layout)
         self.passes = 0
 
     def __call__(self, request: Forward) -> Outputs:
         self.passes += len(request.samples)
         chosen = torch.from_numpy(request.samples.astype(np.int64))
-        fixed = [torch.from_numpy(array) for array in (request.ac_rows, request.head_weight, request.head_bias)]
+        fixed = [torch.from_numpy(array.copy()) for array in (request.ac_rows, request.head_weight, request.head_bias)]
         with torch.no_grad(), self._subject.codes(request.latents or ()), self._watched(request) as seen:
-            found = self._net(self._x[chosen], *fixed)
-        outputs = {name: y.numpy() for name, y in zip(self._names, found, strict=True)}
+            net = self._lean if request.outputs <= LEAN else self._net
+            found = net(self._x[chosen], *fixed)
+        outputs = {name: y.numpy() for name, y in zip(self._names, found, strict=False)}
         if "inputs" not in request.outputs:
             return wanted(request, outputs)
         rest = replace(request, outputs=request.outputs - {"inputs"})
@@ -117,16 +121,16 @@ class Result:
     module_bytes: int
 
 
-def learn(subject: Subject, samples: Samples, wishes: Wishes) -> Result:
-    """One run of the module."""
+def learn(subject: Subject, samples: Samples, wishes: Wishes, cost: Array | None = None) -> Result:
+    """One run of the module. cost: (classes, classes) float32 of saying column for row, where errors are not equal."""
     forward = EagerForward(subject, samples)
     folder = Path(tempfile.mkdtemp())
     try:
         journal = Journal(folder / "run")
-        if subject.latents:
-            tuner = Tuner(
-                subject.tune_model(), TuneData(samples.id, len(samples), samples.labels), wishes.settings()
-            )
+        if wishes.method in CODE_METHODS or cost is not None:
+            changes: dict[str, float | str] = {"seed": wishes.seed, **wishes.changes}
+            chosen = settings(wishes.method, flags=wishes.flags, cost=cost, **changes)
+            tuner = Tuner(subject.tune_model(), TuneData(samples.id, len(samples), samples.labels), chosen)
             report = converse(tuner, forward, journal)
         else:
             learner = Learner(subject.tuning, samples, wishes, forward, classes=subject.classes)
@@ -164,29 +168,69 @@ def accuracy(logits: Array, labels: Array) -> float:
     return float((logits.argmax(1) == labels).mean())
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Of backpropagation: the rate of Adam, and whether batch norms take up the device's statistics."""
+
+    rate: float
+    norms: bool
+
+    def __str__(self) -> str:
+        return f"{self.rate:g}{' norms' if self.norms else ''}"
+
+
+Predict = Callable[[Array], Array]  # inputs (n, ...) -> logits (n, classes)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A world to adapt to.
+
+    group       what standard errors are taken over
+    parts       of the test labels that are also scored apart
+    ceiling     trains by backpropagation with a setting and gives what it became
+    validation  samples and labels on which the ceiling's setting is chosen; None: on the other groups' test parts
+    """
+
+    task: str
+    group: str
+    subject: Callable[[], Subject]
+    learn_from: Samples
+    test: Array
+    labels: Array
+    draw: int = 0
+    parts: Mapping[str, Array] = field(default_factory=dict)
+    ceiling: Callable[[Setting], Predict] | None = None
+    validation: tuple[Array, Array] | None = None
+
+    def score(self, logits: Array) -> dict[str, float]:
+        found = {"accuracy": accuracy(logits, self.labels)}
+        return found | {name: accuracy(logits[rows], self.labels[rows]) for name, rows in self.parts.items()}
+
+
 def backpropagate(
-    model: nn.Module, inputs: Array, labels: Array, *, steps: int, rate: float, seed: int, batch: int = 64
-) -> nn.Module:
-    """The soft ceiling: all latents by Adam through straight-through estimators; batch norms keep their statistics."""
+    model: nn.Module, inputs: Array, labels: Array, setting: Setting, *, steps: int, seed: int, batch: int = 64
+) -> Predict:
+    """The ceiling: all latents by Adam, straight through, from the weights before they were packed."""
     model.train()
     for module in model.modules():
-        if "BatchNorm" in type(module).__name__:
+        if "BatchNorm" in type(module).__name__ and not setting.norms:
             module.eval()
     x, y = torch.from_numpy(inputs), torch.from_numpy(labels.astype(np.int64))
-    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    optimiser = torch.optim.Adam(model.parameters(), lr=setting.rate)
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         rows = torch.randint(0, len(x), (min(batch, len(x)),), generator=generator)
         for group in optimiser.param_groups:
-            group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * step / steps))
+            group["lr"] = setting.rate * 0.5 * (1 + np.cos(np.pi * step / steps))
         optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
-        loss.backward()
+        nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
         optimiser.step()
-    return model.eval()
+    model.eval()
 
+    def predict(asked: Array) -> Array:
+        with torch.no_grad():
+            parts = [model(torch.from_numpy(asked[i : i + BATCH])).numpy() for i in range(0, len(asked), BATCH)]
+        return np.concatenate(parts)
 
-def eager_scores(model: nn.Module, inputs: Array) -> Array:
-    with torch.no_grad():
-        parts = [model(torch.from_numpy(inputs[i : i + BATCH])).numpy() for i in range(0, len(inputs), BATCH)]
-    return np.concatenate(parts)
+    return predict

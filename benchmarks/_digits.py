@@ -8,7 +8,6 @@ every layer, one scale a channel, and int8 codes between the layers; they run on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -25,6 +24,7 @@ from edgeq.schemes import int8
 Array = np.ndarray[Any, Any]
 Part = tuple[Array, Array]
 BASE, LEARN, MIDDLE = 900, 350, 0.3
+SEEDS = (0, 1, 2)  # of the order of the pictures, of the networks, and of the runs
 STEPS = {"mlp": 700, "cnn": 500}
 RATE, BATCH = 3e-3, 64
 CODES = {"w4": (-8, 7), "tern": (-1, 1), "bin": (-1, 1)}

@@ -1,53 +1,48 @@
 """Learning on the device beside its controls: accuracy on data that nothing was learned or chosen on.
 
   python tools/leave_one_speaker_out.py zoo/denseshift-kws/recipe.toml -o OUT --epochs 12
-  EDGEQ_LOSO=OUT python -m benchmarks finetune
+  EDGEQ_LOSO=OUT python -m benchmarks finetune --resume cells.json
   python -m benchmarks finetune --only fashion:dim --quick
 
 Settings are the module's defaults, the same for every task; nothing is tuned on a test set. Methods: base; `stats`
 (no labels, unguarded); `solve`; `auto`; `head` (exact gradient of the last layer in float, unguarded: the control);
-`t1` and `mezo` with the passes that the column says; backpropagation through all latents (straight-through, learning
-rate fixed at 1e-3, not tuned: a soft ceiling). The networks run in eager on the product's kernels; that the compiled
-program gives the same is tested (`tests/unit/test_tunable.py`).
+`t1` and `mezo` with the passes that the column says, on the first draw (--rounds N: on N draws); backpropagation
+through all latents (straight-through; its rate and whether batch norms adapt are chosen by the other speakers, or on
+500 further labelled pictures of the world). Networks run in eager on the product's kernels; that the compiled program
+gives the same is tested (`tests/unit/test_tunable.py`).
 
-  speech    each speaker left out of the base's training; 25 of his recordings (two or three of each digit) to learn
-            from, the other 475 to test, 3 draws; plain, and as if by another microphone (pre-emphasis .9, white noise
-            at 15 dB) on all his sound
-  class     EDGEQ_NINE: a run of the same recipe with classes = 9 and digits = 9; 10 words "nine" of the training takes
-            are all that is given; the official test split, old digits and the new one apart
+  digits    the tables of the specification: small MLPs and CNNs, seven worlds, 3 seeds, and its bars: _digit_tables.py
+  speech    each speaker left out of the base's training (EDGEQ_LOSO); 25 of his recordings (two or three of each digit)
+            to learn from, the other 475 to test, 3 draws; plain, and as if by another microphone (pre-emphasis .9,
+            white noise at 15 dB) on all his sound
+  words     the same with the digits 0 to 4 alone enrolled: digits that were heard and not heard, apart
+  class     EDGEQ_NINE: a run of denseshift-kws with classes = 9 and digits = 9; ten words "nine" are all that is given
+  fashion   pokebnn-fashion; 350 shifted pictures of the training part to learn from, 1000 of the test set, 3 draws;
+            EDGEQ_FASHION: the training run behind it, for backpropagation
+  few       the same with 50 pictures; classes: with pictures of the classes 0 to 4 alone
+  tenth     EDGEQ_NINE_FASHION: a run of pokebnn-fashion with classes = 9 and labels = 9; ten pictures of the tenth
+  risk      noisy pictures, where a missed coat or shirt costs ten times as much; F1 beside the cost
   cost      one step of t0 and t1 (both signs, update included) against one inference of the same batch, and arenas
-  fashion   pokebnn-fashion; 350 shifted pictures of the training part to learn from, 1000 of the test set
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from rich.table import Table
 
-from edgeq import data, hub, models, release
-from edgeq._errors import NotFoundError
-from edgeq.compile.layout import METHOD, STEP
-from edgeq.datasets import features, fsdd, places, shifts
-from edgeq.train import load_trained
-from edgeq.tune import Samples, Wishes
+from edgeq.compile.layout import METHOD, PAIR, STEP
+from edgeq.tune import Wishes
 
-from . import _step_cost
-from ._adaptation import Subject, accuracy, backpropagate, eager_scores, learn, scores
+from . import _digit_tables, _picture_cases, _risk, _speech_cases, _step_cost
+from ._adaptation import Case, Setting, accuracy, learn, scores
+from ._cells import Cells, Figures, mean_and_error
 from ._table import console
 from .harness import Options, Row
 
-Array = np.ndarray[Any, Any]
-WORDS, DRAWS, PICTURES, TESTED, BASE_PICTURES = 25, 3, 350, 1000, 2000
-STEPS = 200
-NEW, NEW_WORDS = 9, 10
 METHODS: Mapping[str, Wishes] = {
     "stats": Wishes("stats", flags=("unguarded",)),
     "solve": Wishes("solve"),
@@ -56,101 +51,130 @@ METHODS: Mapping[str, Wishes] = {
     "t1": Wishes("t1", flags=("unguarded", "few_samples"), changes={"steps": 50}),
     "mezo": Wishes("mezo", flags=("unguarded", "few_samples"), changes={"steps": 50}),
 }
-SLOW = ("t1", "mezo")  # with backpropagation on the first draw only; --rounds N: on N draws
-
-
-@dataclass(frozen=True)
-class Case:
-    """group: what standard errors are taken over; ceiling: the test set's logits after backpropagation."""
-
-    task: str
-    group: str
-    subject: Subject
-    learn_from: Samples
-    test: Array
-    labels: Array
-    ceiling: Callable[[], Array] | None = None
-    draw: int = 0
-
-
-@dataclass
-class Column:
-    """Accuracies of one method on one task, by group."""
-
-    found: dict[str, list[float]] = field(default_factory=dict)
-    gains: list[float] = field(default_factory=list)
-    passes: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean([np.mean(values) for values in self.found.values()]))
-
-    @property
-    def standard_error(self) -> float:
-        means = [np.mean(values) for values in self.found.values()]
-        return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
+SLOW = ("t1", "mezo")
+SETTINGS = [Setting(rate, norms) for norms in (False, True) for rate in (3e-4, 1e-3)]
+TASKS: Mapping[str, Callable[[Options], Iterator[Case]]] = {
+    "speech": _speech_cases.speech,
+    "words": _speech_cases.few_words,
+    "class": _speech_cases.new_digit,
+    "fashion": _picture_cases.fashion,
+    "few": _picture_cases.few_pictures,
+    "classes": _picture_cases.few_classes,
+    "tenth": _picture_cases.new_class,
+}
+BACKPROP = "backpropagation"
 
 
 def run(options: Options) -> list[Row]:
     """Print one table a task; this benchmark has accuracies, not times, so it gives back no rows."""
     torch.set_num_threads(options.threads)
-    if "cost".startswith(options.only.split(":")[0]):
+    cells, only = Cells(options.resume), options.only.split(":")[0]
+    if only in ("", "cost"):
         console.print(_cost_table(list(_step_cost.measure(options))))
-    columns: dict[str, dict[str, Column]] = {}
-    for name, cases in (("speech", speech), ("class", new_class), ("fashion", fashion)):
-        if options.only and not name.startswith(options.only.split(":")[0]):
+    if only in ("", "digits"):
+        for table in _digit_tables.tables(options, cells):
+            console.print(table)
+    if only in ("", "risk"):
+        console.print(_risk.table(options, cells))
+    for name, cases in TASKS.items():
+        if only not in ("", name):
             continue
+        by_task: dict[str, list[Case]] = defaultdict(list)
         for case in cases(options):
-            kept = columns.setdefault(case.task, {})
-            _one(case, kept, slow=case.draw < options.count(0, 1))
-            options.say(f"{case.task}, {case.group}: " + ", ".join(f"{m} {c.mean:.3f}" for m, c in kept.items()))
-    for task, kept in columns.items():
-        console.print(_table(task, kept))
+            by_task[case.task].append(case)
+        for task, found in by_task.items():
+            console.print(_table(task, _results(found, options, cells), found[0].parts))
     return []
 
 
-def _one(case: Case, kept: dict[str, Column], *, slow: bool) -> None:
-    base = accuracy(scores(case.subject, None, case.test), case.labels)
-    _add(kept, "base", case, base, base, 0.0, 0.0)
-    for name, wishes in METHODS.items():
-        if name in SLOW and not slow:
-            continue
-        began = time.process_time()
-        result = learn(case.subject, case.learn_from, wishes)
-        spent = time.process_time() - began
-        found = accuracy(scores(case.subject, result.delta, case.test), case.labels)
-        _add(kept, name, case, base, found, result.passes / len(case.learn_from), spent)
-    if case.ceiling is not None and slow:
-        began = time.process_time()
-        found = accuracy(case.ceiling(), case.labels)
-        _add(kept, "backprop", case, base, found, float("nan"), time.process_time() - began)
+Results = dict[str, dict[str, list[Figures]]]  # by method and group
 
 
-def _add(
-    kept: dict[str, Column], name: str, case: Case, base: float, found: float, passes: float, cpu_s: float
-) -> None:
-    column = kept.setdefault(name, Column())
-    column.found.setdefault(case.group, []).append(found)
-    column.gains.append(found - base)
-    column.passes.append(passes)
-    column.cpu_s.append(cpu_s)
+def _results(cases: Sequence[Case], options: Options, cells: Cells) -> Results:
+    found: Results = {}
+    for case in cases:
+        slow = case.draw < options.count(0, 1)
+        for name, wishes in {"base": None, **METHODS}.items():
+            if name in SLOW and (not slow or case.parts):
+                continue
+            figures = cells.get(_name(case, name, options), lambda case=case, wishes=wishes: _one(case, wishes))
+            found.setdefault(name, {}).setdefault(case.group, []).append(figures)
+        options.say(f"{case.task}, {case.group}: " + ", ".join(f"{m} {_mean(g):.3f}" for m, g in found.items()))
+    if cases[0].ceiling is not None and not options.quick:
+        found[BACKPROP] = _ceilings(cases, options, cells)
+    return found
 
 
-def _table(task: str, kept: Mapping[str, Column]) -> Table:
-    table = Table(title=f"{task}: {sum(map(len, kept['base'].found.values()))} runs", title_justify="left")
-    for heading in ("method", "accuracy", "s.e.", "error against base", "worst gain", "passes a sample", "CPU s"):
+def _name(case: Case, method: str, options: Options) -> str:
+    return f"{'quick ' if options.quick else ''}{case.task}/{case.group}/{case.draw}/{method}"
+
+
+def _one(case: Case, wishes: Wishes | None) -> Figures:
+    subject = case.subject()
+    if wishes is None:
+        return {**case.score(scores(subject, None, case.test)), "passes": 0.0}
+    result = learn(subject, case.learn_from, wishes)
+    logits = scores(subject, result.delta, case.test)
+    return {**case.score(logits), "passes": result.passes / len(case.learn_from)}
+
+
+def _ceilings(cases: Sequence[Case], options: Options, cells: Cells) -> dict[str, list[Figures]]:
+    """Every setting on the first draw; the setting that validation prefers on all draws."""
+
+    def measured(case: Case, setting: Setting) -> Figures:
+        def compute() -> Figures:
+            assert case.ceiling is not None
+            predict = case.ceiling(setting)
+            figures = {**case.score(predict(case.test)), "passes": float("nan")}
+            if case.validation is not None:
+                x, y = case.validation
+                figures["validation"] = accuracy(predict(x), y)
+            return figures
+
+        figures = cells.get(_name(case, f"{BACKPROP} {setting}", options), compute)
+        options.say(f"{case.task}, {case.group}, draw {case.draw}: {BACKPROP} {setting} {figures['accuracy']:.3f}")
+        return figures
+
+    first = {case.group: case for case in cases if case.draw == 0}
+    trials = {s: {group: measured(case, s) for group, case in first.items()} for s in SETTINGS}
+    found: dict[str, list[Figures]] = {}
+    for case in cases:
+
+        def preferred(setting: Setting, case: Case = case) -> float:
+            tried = trials[setting]
+            if case.validation is not None:
+                return float(np.mean([figures["validation"] for figures in tried.values()]))
+            return float(np.mean([figures["accuracy"] for group, figures in tried.items() if group != case.group]))
+
+        best = max(SETTINGS, key=preferred)
+        options.say(f"{case.task}, {case.group}: {BACKPROP} by validation {best}")
+        found.setdefault(case.group, []).append(measured(case, best))
+    return found
+
+
+def _mean(groups: Mapping[str, Sequence[Figures]], key: str = "accuracy") -> float:
+    return mean_and_error([[figures[key] for figures in group] for group in groups.values()])[0]
+
+
+def _table(task: str, results: Results, parts: Mapping[str, object]) -> Table:
+    base = results["base"]
+    table = Table(title=f"{task}: {sum(map(len, base.values()))} runs", title_justify="left")
+    headings = ("accuracy", "s.e.", *parts, "error against base", "worst gain", "passes a sample", "CPU s")
+    for heading in ("method", *headings):
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    error = 1 - kept["base"].mean
-    for name, column in kept.items():
+    for name, groups in results.items():
+        mean, error = mean_and_error([[f["accuracy"] for f in group] for group in groups.values()])
+        gains = [f["accuracy"] - base[g][i]["accuracy"] for g, group in groups.items() for i, f in enumerate(group)]
+        runs = [figures for group in groups.values() for figures in group]
         table.add_row(
             name,
-            f"{column.mean:.4f}",
-            f"{column.standard_error:.4f}",
-            f"{100 * ((1 - column.mean) / error - 1):+.0f} %",
-            f"{min(column.gains):+.4f}",
-            f"{np.mean(column.passes):.1f}",
-            f"{np.mean(column.cpu_s):.1f}",
+            f"{mean:.4f}",
+            f"{error:.4f}",
+            *(f"{_mean(groups, part):.4f}" for part in parts),
+            f"{100 * ((1 - mean) / (1 - _mean({g: base[g][: len(r)] for g, r in groups.items()})) - 1):+.0f} %",
+            f"{min(gains):+.4f}",
+            f"{np.mean([f['passes'] for f in runs]):.1f}",
+            f"{np.mean([f['cpu_s'] for f in runs]):.1f}",
         )
     return table
 
@@ -163,110 +187,13 @@ def _cost_table(costs: list[_step_cost.Cost]) -> Table:
     def row(name: str, text: Callable[[_step_cost.Cost], str]) -> None:
         table.add_row(name, *map(text, costs))
 
-    for method in ("forward", STEP, METHOD):
+    for method in ("forward", STEP, PAIR, METHOD):
         row(f"arena of {method}, B", lambda cost, method=method: str(cost.arena[method]))
     row("inference, us", lambda cost: f"{cost.pass_us['forward']:.1f}")
-    for method in (STEP, METHOD):
+    for method in (STEP, PAIR, METHOD):
         row(f"a pass of {method}, inferences", lambda cost, method=method: f"{cost.ratio[method]:.3f}")
     for tier in _step_cost.TIERS:
         row(f"{tier}: module, us a step of {_step_cost.BATCH}", lambda cost, tier=tier: f"{cost.module_us[tier]:.0f}")
         row(f"{tier}: step, inferences of its batch", lambda cost, tier=tier: f"{cost.step(tier):.3f}")
+        row("the same, each sign by itself", lambda cost, tier=tier: f"{cost.step(tier, pairs=False):.3f}")
     return table
-
-
-def speech(options: Options) -> Iterator[Case]:
-    """Every speaker, plain and with another microphone."""
-    where = os.environ.get("EDGEQ_LOSO")
-    if not where or not Path(where).is_dir():
-        raise NotFoundError("speech: set EDGEQ_LOSO to the output folder of tools/leave_one_speaker_out.py")
-    recordings = fsdd.load()
-    windows = np.stack([features.window(wave) for wave in recordings.waves])
-    plain = features.log_mel(windows)[..., None]
-    speakers = fsdd.SPEAKERS[:2] if options.quick else fsdd.SPEAKERS
-    for speaker in speakers:
-        own = recordings.speaker == fsdd.SPEAKERS.index(speaker)
-        others = np.flatnonzero(~own & (recordings.take < fsdd.TAKES - 5))
-        mine = np.flatnonzero(own)
-        file = Path(where) / speaker / "model.safetensors"
-        network, _ = release.pack(load_trained(file))
-        subject = Subject.of(network, plain[others], recordings.digit[others])
-        heard = {
-            "plain": plain[mine],
-            "microphone": features.log_mel(shifts.other_microphone(windows[mine]))[..., None],
-        }
-        for task, x in heard.items():
-            if options.only.partition(":")[2] not in ("", task):
-                continue
-            y = recordings.digit[mine]
-            for draw in range(1 if options.quick else DRAWS):
-                first, rest = enrolment(y, draw)
-                samples = Samples((x[first],), y[first].astype(np.int32), task)
-
-                def ceiling(
-                    file: Path = file, x: Array = x, y: Array = y, first: Array = first, rest: Array = rest
-                ) -> Array:
-                    model = load_trained(file).model
-                    model = backpropagate(model, x[first], y[first], steps=STEPS, rate=1e-3, seed=1)
-                    return eager_scores(model, x[rest])
-
-                yield Case(f"speech, {task}", speaker, subject, samples, x[rest], y[rest], ceiling, draw)
-
-
-def enrolment(y: Array, draw: int) -> tuple[Array, Array]:
-    """WORDS recordings, two or three of each digit, and the others."""
-    rng = np.random.default_rng(1000 + draw)
-    first: list[int] = []
-    for digit in range(10):
-        count = WORDS // 10 + ((digit + 5 * draw) % 10 < WORDS % 10)
-        first += rng.permutation(np.flatnonzero(y == digit))[:count].tolist()
-    return rng.permutation(first), np.setdiff1d(np.arange(len(y)), first)
-
-
-def new_class(options: Options) -> Iterator[Case]:
-    """A base that knows nine digits is given ten words of the tenth."""
-    where = os.environ.get("EDGEQ_NINE")
-    if not where or not Path(where).is_dir():
-        raise NotFoundError("class: set EDGEQ_NINE to a run of denseshift-kws with classes = 9 and digits = 9")
-    recordings = fsdd.load()
-    x = features.log_mel(np.stack([features.window(wave) for wave in recordings.waves]))[..., None]
-    network, _ = release.pack(load_trained(Path(where) / "model.safetensors"))
-    trained = (recordings.take >= fsdd.TEST_TAKES) & (recordings.take < fsdd.TAKES - 5)
-    old = np.flatnonzero(trained & (recordings.digit < NEW))
-    subject = Subject.of(network, x[old], recordings.digit[old], classes=NEW + 1)
-    tested = recordings.take < fsdd.TEST_TAKES
-    for draw in range(1 if options.quick else DRAWS):
-        rows = np.random.default_rng(3000 + draw).permutation(np.flatnonzero(trained & (recordings.digit == NEW)))
-        samples = Samples((x[rows[:NEW_WORDS]],), np.full(NEW_WORDS, NEW, np.int32), "nine")
-        for task, part in (("old digits", recordings.digit < NEW), ("the new one", recordings.digit == NEW)):
-            chosen = np.flatnonzero(tested & part)
-            yield Case(f"class, {task}", f"draw {draw}", subject, samples, x[chosen], recordings.digit[chosen], draw=9)
-
-
-def fashion(options: Options) -> Iterator[Case]:
-    """pokebnn-fashion under shifts of its pictures, draws of the pictures to learn from as groups."""
-    package = hub.pull("pokebnn-fashion")
-    config = package.config()
-    network = models.from_package(config, package.tensors())
-    train, test = (_fashion(part) for part in ("train", "t10k"))
-    known = data.preprocess(train[0][:BASE_PICTURES], config)
-    subject = Subject.of(network, known, train[1][:BASE_PICTURES])
-    asked = np.random.default_rng(5).permutation(len(test[0]))[: 200 if options.quick else TESTED]
-    for task, shift in shifts.PICTURES.items():
-        if options.only.partition(":")[2] not in ("", task):
-            continue
-        x, y = data.preprocess(shift(test[0][asked]), config), test[1][asked]
-        for draw in range(1 if options.quick else DRAWS):
-            rows = BASE_PICTURES + np.random.default_rng(2000 + draw).permutation(len(train[0]) - BASE_PICTURES)
-            rows = rows[: 100 if options.quick else PICTURES]
-            pictures = data.preprocess(shift(train[0][rows]), config)
-            samples = Samples((pictures,), train[1][rows].astype(np.int32), task)
-            yield Case(f"fashion, {task}", f"draw {draw}", subject, samples, x, y, draw=draw)
-
-
-def _fashion(part: str) -> tuple[Array, Array]:
-    """Pictures (n, 28, 28) and labels of "train" or "t10k"."""
-    for folder in places.folders("fashion-mnist"):
-        if (images := folder / f"{part}-images-idx3-ubyte.gz").is_file():
-            labels = data.read_idx(folder / f"{part}-labels-idx1-ubyte.gz")
-            return data.read_idx(images), labels.astype(np.int64)
-    raise NotFoundError("fashion: apt-get install dataset-fashion-mnist, or set EDGEQ_DATA")

@@ -43,6 +43,7 @@ class Options:
     isas: tuple[str, ...] = ()  # none: every vector instruction set of this machine
     only: str = ""  # part of a shape's name
     rounds: int | None = None
+    resume: Path | None = None  # results so far, of benchmarks that can go on
     say: Callable[[str], None] = lambda _line: None  # one line per stage
 
     def count(self, quick: int, full: int) -> int:
