@@ -41,7 +41,7 @@ typedef struct {
   uint32_t steps, groups, group_steps;
   size_t bytes; /* of all of it, from codes on */
 } eq_packed_i4;
-enum { EQ_MOST_PIECE_STEPS = 32 }; /* of dot_packed_i4 */
+enum { EQ_MOST_PIECE_STEPS = 1 << 14 }; /* of dot_packed_i4: 15 * 16 * 128 * inputs stays below 2^31 */
 
 /* Ternary weights of EQ_BLOCK outputs as they are kept between calls (core/tiles_t2.h). */
 typedef struct {

@@ -4,6 +4,7 @@
 #include "linear_i4i8.h"
 
 enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP };
+enum { NARROW_STEPS = 32 }; /* the sum of so many steps of x has 16 bits */
 
 /* The zeros of sixteen outputs as 32-bit words. */
 INLINE __m512i zeros(const eq_packed_i4 *w, uint32_t first_step, uint32_t panel) {
@@ -52,10 +53,12 @@ void eq_dot_packed_i4_avx512(const uint8_t *x, const float *step, const int32_t 
   for (int j = 0; j < PANELS; j++) y[j] = _mm512_setzero_ps();
   for (uint32_t piece = 0, left = w->steps; piece < pieces; piece++) {
     const uint32_t first = piece * piece_steps, steps = left < piece_steps ? left : piece_steps;
-    const __m512i minus = _mm512_set1_epi32(-sums[piece] & 0xffff); /* 16 bits are enough for 128 of them */
+    const bool narrow = steps <= NARROW_STEPS;
+    const __m512i minus = _mm512_set1_epi32(narrow ? -sums[piece] & 0xffff : -sums[piece]);
     __m512i even[PANELS], odd[PANELS];
     for (int j = 0; j < PANELS; j++) {
-      even[j] = _mm512_dpwssd_epi32(none, zeros(w, first, (uint32_t)j), minus); /* - zero * sum of x */
+      const __m512i zero = zeros(w, first, (uint32_t)j);
+      even[j] = narrow ? _mm512_dpwssd_epi32(none, zero, minus) : _mm512_mullo_epi32(zero, minus);
       odd[j] = none;
     }
     for (uint32_t s = 0; s < steps; s += 2, codes += PANEL_STEP, x += 2 * EQ_STEP) {
