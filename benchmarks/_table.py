@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from edgeq.bench import comparison
+
 from .harness import Row
 
 PIPED_WIDTH = 160
@@ -24,6 +26,10 @@ def show(name: str, rows: Sequence[Row]) -> None:
         ]
         if shares:
             out.print(f"{row.isa}: {', '.join(shares)}")
+        if isinstance(paired := row.extra.get("paired"), dict):
+            out.print(
+                f"{row.shape}, EdgeQ / {next(iter(row.peers))} by turns: {comparison.Ratio(**paired).line('EdgeQ')}"
+            )
     if rows:
         conditions = rows[0].conditions
         busy = sum(not row.conditions.get("idle") for row in rows)

@@ -1,6 +1,7 @@
 """`.tflite` beside `.pte`, and EdgeQ's operators beside LiteRT's own and Larq's: those of a row in one process.
 
-model     a bundled model as both files on the local agent, by turns: what LiteRT and the delegate cost there
+model     a bundled model as both files on the local agent, as `edgeq compare` does it: both loaded anew in each round,
+          short blocks in turn, the ratio with its interval from the signed-rank test of the rounds
 linear    float in and out through LiteRT's interpreter, 2048 x 2048: ternary beside stock INT2, INT4 (one scale a row,
           or for 128 weights) beside stock INT4
 conv2d    bits in, float out, beside stock int8 with float in and out
@@ -16,7 +17,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +30,11 @@ from torch import Tensor, nn
 
 from edgeq import _paths, hub, litert, models, ops
 from edgeq._errors import UnsupportedError
+from edgeq.bench import compare, comparison, host
 from edgeq.compile import build
 from edgeq.compile import litert as compiler
 from edgeq.compile.tflite_file import TfliteFile, schema
-from edgeq.device import connect
+from edgeq.device import Device, Net, SentOnce, connect
 
 from . import _conditions, _core
 from .harness import Engine, Options, Row, Session, Timing, measure, row
@@ -43,7 +47,6 @@ GROUPS = (WIDTH, 128)  # weights with one scale
 CONV = ((28, 128), (14, 256))
 LARQ_CONV = ((28, 128), (14, 256), (56, 64))
 LARQ = ("larq-compute-engine==0.16.0", "numpy<2", "tqdm", "flatbuffers", "platformdirs", "tflite-runtime==2.14.0")
-RUNS = 20  # of one turn on the agent
 Op, T = schema.BuiltinOperator, schema.TensorType
 
 
@@ -97,6 +100,24 @@ class Signed(Binary):
 
 def run(options: Options) -> list[Row]:
     """--quick: the first model, batch and convolution of each kind. EDGEQ_TEST_MINILM: a folder with one model more."""
+    with _isa(_core.isas(options.isas)[0]):
+        return _rows(options)
+
+
+@contextmanager
+def _isa(name: str) -> Iterator[None]:
+    """What the delegate and the agent begin with meanwhile."""
+    before = os.environ.get("EDGEQ_ISA")
+    os.environ["EDGEQ_ISA"] = name
+    try:
+        yield
+    finally:
+        os.environ.pop("EDGEQ_ISA")
+        if before is not None:
+            os.environ["EDGEQ_ISA"] = before
+
+
+def _rows(options: Options) -> list[Row]:
     rows: list[Row] = []
     more = [os.environ["EDGEQ_TEST_MINILM"]] if "EDGEQ_TEST_MINILM" in os.environ else []
     for name in [*MODELS, *more][: options.count(1, len(MODELS) + 1)]:
@@ -127,6 +148,9 @@ def _wanted(options: Options, what: str, take: Callable[[], tuple[Session, list[
         session, work=f"litert-{work}", shape=shape, isa=isa, ours=ours, peers=peers, floor_us=None,
         extra={}, conditions=_conditions.conditions(),
     )  # fmt: skip
+    if isinstance(paired := session.conditions.get("paired"), dict):  # says more than the ratio of two medians
+        ratio = 1 / paired["value"]
+        found = replace(found, ratio_to_best=ratio, ratios=dict.fromkeys(found.ratios, ratio), extra={"paired": paired})
     return [found]
 
 
@@ -135,10 +159,10 @@ def _taken(engines: list[Engine], options: Options) -> tuple[Session, list[str]]
     return session, [engine.name for engine in engines]
 
 
-def _session(samples: dict[str, list[float]], clock: str, options: Options) -> tuple[Session, list[str]]:
+def _session(samples: dict[str, list[float]], threads: int, **conditions: object) -> tuple[Session, list[str]]:
     """Nanoseconds that another process measured, by turns."""
-    timings = {name: Timing(tuple(ns), tuple(ns), 1, options.threads) for name, ns in samples.items()}
-    return Session(timings, {"clock": clock, "rounds": options.count(5, 21), "caches": "warm"}), list(samples)
+    timings = {name: Timing(tuple(ns), tuple(ns), 1, threads) for name, ns in samples.items()}
+    return Session(timings, {"caches": "warm", **conditions}), list(samples)
 
 
 def _model(name: str, options: Options) -> tuple[Session, list[str]]:
@@ -146,20 +170,30 @@ def _model(name: str, options: Options) -> tuple[Session, list[str]]:
     model = models.from_package(package.config(), package.tensors())
     _, example = models.methods(package.config(), model)["forward"]
     inputs = [(torch.randn_like(x) if x.is_floating_point() else x).numpy() for x in example]
-    files = {"tflite": build(package, "litert").path, "pte": build(package, "executorch").path}
-    samples: dict[str, list[float]] = {engine: [] for engine in files}
+    files = {"pte": build(package, "executorch").path, "tflite": build(package, "litert").path}
+    rounds = options.count(comparison.MIN_ROUNDS, compare.ROUNDS)
+    idle = host.load_warning() is None
+
+    def load(path: Path, device: Device) -> tuple[Net, list[Any]]:
+        return device.deploy(path), inputs
+
     with connect(f"local:?threads={options.threads}") as device:
-        nets = {engine: device.deploy(path) for engine, path in files.items()}
-        a, b = (nets[engine].run(*inputs).outputs for engine in files)
+        nets = [device.deploy(path) for path in files.values()]
+        a, b = (net.run(*inputs).outputs for net in nets)
         assert all(np.abs(x - y).max() <= 1e-5 * np.abs(y).max() for x, y in zip(a, b, strict=True))
-        for i in range(options.count(5, 21)):
-            for engine in list(nets)[:: 1 if i % 2 else -1]:
-                samples[engine] += [float(ns) for ns in nets[engine].bench(inputs, warmup=3, runs=RUNS).ticks]
-    return _session(samples, "wall clock of the agent", options)
+        for net in nets:
+            net.unload()
+        loaders = [partial(load, path) for path in files.values()]
+        logs, medians = compare.in_turn(SentOnce(device), loaders, rounds, lambda *_: None)
+    samples = {name: [1e6 * ms for ms in medians[i]] for i, name in enumerate(files)}
+    return _session(
+        {name: samples[name] for name in ("tflite", "pte")}, options.threads, clock="wall clock of the agent",
+        rounds=rounds, untimed_calls=1, idle=idle, paired=asdict(comparison.paired(logs)),
+    )  # fmt: skip
 
 
 def _larq(size: int, c: int, options: Options) -> tuple[Session, list[str]]:
-    from ._larq import larq_file
+    from ._larq import UNTIMED_CALLS, larq_file
 
     module, x = Signed(c), torch.randn(1, size, size, c)
     module.params[0], module.params[1] = 1, 0
@@ -170,11 +204,14 @@ def _larq(size: int, c: int, options: Options) -> tuple[Session, list[str]]:
         np.save(Path(folder) / "x.npy", x.numpy())
         library = _paths.native("libedgeq_litert.so", "EDGEQ_LITERT")
         settings = {**os.environ, "PYTHONPATH": str(ROOT), "EDGEQ_LITERT": str(library)}
-        words = [str(_larq_python()), "-m", "benchmarks._larq", folder, str(options.count(5, 21))]
+        rounds, idle = options.count(5, 21), host.load_warning() is None
+        words = [str(_larq_python()), "-m", "benchmarks._larq", folder, str(rounds)]
         done = subprocess.run([*words, str(options.threads)], env=settings, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise UnsupportedError(f"Larq does not run: {done.stderr.strip().splitlines()[-1:]}")
-    return _session(json.loads(done.stdout.splitlines()[-1]), "thread CPU time", options)
+    samples = json.loads(done.stdout.splitlines()[-1])
+    clock = "thread CPU time" if options.threads == 1 else "wall clock"
+    return _session(samples, options.threads, clock=clock, rounds=rounds, untimed_calls=UNTIMED_CALLS, idle=idle)
 
 
 def _larq_python() -> Path:

@@ -36,6 +36,7 @@ ROUND_S = 0.15
 BLOCK_S = 0.0025
 MIN_BLOCK, MAX_BLOCK = 3, 50
 MAX_FILE_BYTES = 256 << 20
+PROGRAMS = (".pte", ".tflite")
 _ORDERS = ((0, 1, 1, 0), (1, 0, 0, 1))
 
 
@@ -89,7 +90,7 @@ def compare(
 ) -> Comparison:
     """Compare two stored runs, two files of samples, or two models or programs on a device.
 
-    a, b    run number of the store, FILE.json with samples_ns, FILE.pte, or what `edgeq bench` takes
+    a, b    run number of the store, FILE.json with samples_ns, FILE.pte or .tflite, or what `edgeq bench` takes
     url     device for models and programs
     margin  the smallest share worth calling a difference
     raises  UsageError when one side is stored and the other is not, and what opening, running and reading raise
@@ -292,7 +293,7 @@ def _block(net: Benched, inputs: Sequence[Array], warmup: int, runs: int) -> flo
 def _loader(text: str, device: Device, url: str, *, allow_unsigned: bool, progress: Progress) -> Loader:
     """What puts a program or a compiled model on the device, loads it, and gives it inputs."""
     path = Path(text)
-    if path.suffix == ".pte" and path.is_file():
+    if path.suffix in PROGRAMS and path.is_file():
         return lambda device: _named_program(device, path)
     from edgeq.compile import build
 

@@ -9,8 +9,11 @@ import typer
 from edgeq.cli._options import DEFAULT_DEVICE, AllowUnsigned, Device, Json, examples
 from edgeq.cli._output import Progress, print_json, print_table, remark
 
-EPILOG = examples("edgeq compare bit-sst2 bibert-sst2", "edgeq compare 17 18", "edgeq compare old.pte new.pte -d local")
-Side = Annotated[str, typer.Argument(help="Run number, FILE.json with samples_ns, FILE.pte, or a model as in bench.")]
+EPILOG = examples(
+    "edgeq compare bit-sst2 bibert-sst2", "edgeq compare 17 18", "edgeq compare net.pte net.tflite -d local"
+)
+_HELP = "Run number, FILE.json with samples_ns, FILE.pte or FILE.tflite, or a model as in bench."
+Side = Annotated[str, typer.Argument(help=_HELP)]
 
 
 def command(
