@@ -25,6 +25,7 @@ from edgeq.tune.forward import output_names, wanted
 from edgeq.tune.journal import Journal
 
 Array = np.ndarray[Any, Any]
+Inputs = Array | tuple[Array, ...]  # of a network with one input, or with several
 BATCH = 64
 LEAN = {"logits", "hidden", "inputs"}  # what `forward_step` gives
 CODE_METHODS = ("t2", "t3", "zeroqat")
@@ -43,11 +44,11 @@ class Subject:
     latents: tuple[TuneLatent, ...] = ()
 
     @classmethod
-    def of(cls, model: nn.Module, inputs: Array, labels: Array, classes: int | None = None) -> Subject:
+    def of(cls, model: nn.Module, inputs: Inputs, labels: Array, classes: int | None = None) -> Subject:
         """Measure the base on training data (n, ...), (n,)."""
         layout, base = measure_base(model, inputs, labels)
         weight, bias = base_head(model)
-        example = (torch.from_numpy(inputs[:1]),)
+        example = taken(inputs, slice(1))
         tuning = Tuning("00" * 32, layout, weight.numpy(), bias.numpy(), base_bias(model, example).numpy(), base)
         return cls(model, tuning, classes or layout.classes, getattr(model, "latents", tuple)())
 
@@ -76,17 +77,17 @@ class EagerForward:
 
     def __init__(self, subject: Subject, samples: Samples) -> None:
         self._subject, self._net, self._lean = subject, subject.net(), subject.net(lean=True)
-        self._x = torch.from_numpy(samples.inputs[0])
+        self._x = samples.inputs
         self._names = output_names(subject.tuning.layout)
         self.passes = 0
 
     def __call__(self, request: Forward) -> Outputs:
         self.passes += len(request.samples)
-        chosen = torch.from_numpy(request.samples.astype(np.int64))
+        x = taken(self._x, request.samples)
         fixed = [torch.from_numpy(array.copy()) for array in (request.ac_rows, request.head_weight, request.head_bias)]
         with torch.no_grad(), self._subject.codes(request.latents or ()), self._watched(request) as seen:
             net = self._lean if request.outputs <= LEAN else self._net
-            found = net(self._x[chosen], *fixed)
+            found = net(*x, *fixed)
         outputs = {name: y.numpy() for name, y in zip(self._names, found, strict=False)}
         if "inputs" not in request.outputs:
             return wanted(request, outputs)
@@ -111,6 +112,12 @@ class EagerForward:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def taken(inputs: Inputs, rows: Array | slice) -> tuple[torch.Tensor, ...]:
+    """Some samples."""
+    arrays = inputs if isinstance(inputs, tuple) else (inputs,)
+    return tuple(torch.from_numpy(np.ascontiguousarray(array[rows])) for array in arrays)
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def learn(subject: Subject, samples: Samples, wishes: Wishes, cost: Array | None
     return Result(report, read_delta(subject.tune_model(), blob) if blob else None, forward.passes, tuner.bytes)
 
 
-def scores(subject: Subject, delta: Delta | None, inputs: Array) -> Array:
+def scores(subject: Subject, delta: Delta | None, inputs: Inputs) -> Array:
     """Logits of the base, or of base and delta, (n, classes)."""
     tuning, net = subject.tuning, subject.net()
     weight = torch.zeros(subject.classes, tuning.layout.hidden)
@@ -153,9 +160,9 @@ def scores(subject: Subject, delta: Delta | None, inputs: Array) -> Array:
     bias[len(tuning.head_bias) :] = -torch.inf if delta is None else 0.0
     ac = torch.zeros(1, 2 * tuning.layout.channels) if delta is None else torch.from_numpy(delta.ac[None].copy())
     found = []
-    for start in range(0, len(inputs), BATCH):
+    for start in range(0, len(inputs[0] if isinstance(inputs, tuple) else inputs), BATCH):
         with torch.no_grad(), subject.codes(delta.codes if delta is not None else ()):
-            logits, hidden, taps, _ = net(torch.from_numpy(inputs[start : start + BATCH]), ac, weight, bias)
+            logits, hidden, taps, _ = net(*taken(inputs, slice(start, start + BATCH)), ac, weight, bias)
         if delta is not None and delta.over is not None and delta.weight is not None and delta.bias is not None:
             x = taps if delta.over == "taps" else hidden
             found.append(head_logits(x.numpy(), delta.weight, delta.bias))
@@ -179,7 +186,7 @@ class Setting:
         return f"{self.rate:g}{' norms' if self.norms else ''}"
 
 
-Predict = Callable[[Array], Array]  # inputs (n, ...) -> logits (n, classes)
+Predict = Callable[[Any], Array]  # inputs (n, ...) -> logits (n, classes)
 
 
 @dataclass(frozen=True)
@@ -196,12 +203,12 @@ class Case:
     group: str
     subject: Callable[[], Subject]
     learn_from: Samples
-    test: Array
+    test: Inputs
     labels: Array
     draw: int = 0
     parts: Mapping[str, Array] = field(default_factory=dict)
     ceiling: Callable[[Setting], Predict] | None = None
-    validation: tuple[Array, Array] | None = None
+    validation: tuple[Inputs, Array] | None = None
 
     def score(self, logits: Array) -> dict[str, float]:
         found = {"accuracy": accuracy(logits, self.labels)}

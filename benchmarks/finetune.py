@@ -37,7 +37,7 @@ from rich.table import Table
 from edgeq.compile.layout import METHOD, PAIR, STEP
 from edgeq.tune import Wishes
 
-from . import _digit_tables, _picture_cases, _risk, _speech_cases, _step_cost
+from . import _digit_tables, _picture_cases, _risk, _speech_cases, _step_cost, _text_cases
 from ._adaptation import Case, Setting, accuracy, learn, scores
 from ._cells import Cells, Figures, mean_and_error
 from ._table import console
@@ -61,6 +61,7 @@ TASKS: Mapping[str, Callable[[Options], Iterator[Case]]] = {
     "few": _picture_cases.few_pictures,
     "classes": _picture_cases.few_classes,
     "tenth": _picture_cases.new_class,
+    "text": _text_cases.cases,
 }
 BACKPROP = "backpropagation"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgeq._errors import UsageError
 
@@ -25,16 +25,17 @@ _JITTER = 1e-9  # of the mean diagonal: a channel that is always 0 leaves the Gr
 _LEAST = 1e-6  # of a deviation or a root mean square
 
 
-def measure_base(model: nn.Module, inputs: Array, labels: Array) -> tuple[Layout, Base]:
+def measure_base(model: nn.Module, inputs: Array | tuple[Array, ...], labels: Array) -> tuple[Layout, Base]:
     """Run training data through a packed network, all its parts tunable.
 
-    inputs  (n, ...) as the network takes them; labels (n,) integers
+    inputs  (n, ...) as the network takes them, several where it takes several; labels (n,) integers
     raises  UsageError for no data or labels that the network does not know, UnsupportedError
     """
-    example = (torch.from_numpy(np.ascontiguousarray(inputs[:1])),)
-    layout = layout_of(model, example, PARTS)
-    if len(inputs) == 0 or labels.shape != (len(inputs),):
-        raise UsageError(f"base data: inputs {inputs.shape} need one label each, got {labels.shape}")
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    count = len(inputs[0])
+    layout = layout_of(model, tuple(_tensor(x[:1]) for x in inputs), PARTS)
+    if count == 0 or labels.shape != (count,):
+        raise UsageError(f"base data: inputs {inputs[0].shape} need one label each, got {labels.shape}")
     if not ((labels >= 0) & (labels < layout.classes)).all():
         raise UsageError(f"base data: labels must be 0 to {layout.classes - 1}, got {labels.min()} to {labels.max()}")
     logits, taps, moments = _run(model, layout, inputs)
@@ -48,7 +49,7 @@ def measure_base(model: nn.Module, inputs: Array, labels: Array) -> tuple[Layout
     targets = (labels[:, None] == np.arange(layout.classes)) - 1 / layout.classes
     single = {"sigma": sigma, "m0": mean, "s0": s0, "rms": rms, "triangle": triangle_of(x, targets)}
     return layout, Base(
-        n0=len(inputs),
+        n0=count,
         head_sigma=float(max(_LEAST, logits.std())),
         **{name: np.asarray(array, np.float32) for name, array in single.items()},
     )
@@ -64,16 +65,20 @@ def triangle_of(x: Array, targets: Array) -> Array:
     return np.concatenate(rows)
 
 
-def _run(model: nn.Module, layout: Layout, inputs: Array) -> tuple[Array, Array, Array]:
+def _run(model: nn.Module, layout: Layout, inputs: tuple[Array, ...]) -> tuple[Array, Array, Array]:
     """Logits, taps and moments of the base, float64."""
     net = TunableNet(model, torch.ones(len(layout.layers)), layout.parts).eval()
     ac, (weight, bias) = torch.zeros(1, 2 * layout.channels), base_head(model)
     found: list[list[Array]] = [[], [], []]
     with torch.no_grad():
-        for start in range(0, len(inputs), _BATCH):
-            x = torch.from_numpy(np.ascontiguousarray(inputs[start : start + _BATCH]))
-            logits, _, taps, moments = net(x, ac, weight, bias)
+        for start in range(0, len(inputs[0]), _BATCH):
+            x = (_tensor(array[start : start + _BATCH]) for array in inputs)
+            logits, _, taps, moments = net(*x, ac, weight, bias)
             for kept, new in zip(found, (logits, taps, moments), strict=True):
                 kept.append(new.double().numpy())
     logits, taps, moments = (np.concatenate(parts) for parts in found)
     return logits, taps, moments
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,14 +1,16 @@
 """Snippets of movie and product reviews from the source archive of vaderSentiment 3.3.2 (Hutto and Gilbert 2014, MIT).
 
-14 313 sentences whose labels EdgeQ does not use. The movie snippets come from the reviews that SST-2 was made of: what
-also occurs there must be left out before a model is trained on them, see `without`.
+14 313 sentences. The movie snippets come from the reviews that SST-2 was made of: what also occurs there must be left
+out before a model is trained on them, see `without`. With the mean of twenty people's ratings: `rated`, tweets too.
 """
 
 import hashlib
 import io
 import tarfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgeq._errors import FormatError, IntegrityError, NotFoundError
 from edgeq.datasets import places
@@ -21,7 +23,18 @@ LARGEST_BYTES = 16 << 20
 COMPARED_LETTERS = 25
 
 _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
-_TEXTS = tuple(f"hutto_ICWSM_2014/{kind}ReviewSnippets_GroundTruth.txt" for kind in ("movie", "amazon"))
+_FILES = {"movies": "movieReviewSnippets", "products": "amazonReviewSnippets", "tweets": "tweets"}
+
+Kind = Literal["movies", "products", "tweets"]
+
+
+@dataclass(frozen=True)
+class Rated:
+    """rating: mean of people's, -4 to 4; document: sentences of one review share it."""
+
+    text: str
+    rating: float
+    document: str
 
 
 def load(directory: Path | None = None) -> list[str]:
@@ -30,6 +43,16 @@ def load(directory: Path | None = None) -> list[str]:
     directory  holds the archive; None: `snippets` where data sets lie
     raises     NotFoundError with the way to get it, IntegrityError for another archive
     """
+    inner = _archive(directory)
+    return [row.text for row in (*_rows(inner, "movies"), *_rows(inner, "products"))]
+
+
+def rated(kind: Kind, directory: Path | None = None) -> list[Rated]:
+    """One kind of snippets with its ratings. Raises what `load` raises."""
+    return _rows(_archive(directory), kind)
+
+
+def _archive(directory: Path | None) -> bytes:
     path = (directory or places.folder(NAME, HOW)) / FILE
     try:
         with open(path, "rb") as stream:
@@ -38,9 +61,18 @@ def load(directory: Path | None = None) -> list[str]:
         raise NotFoundError(f"{path}: no such file; {HOW}") from None
     if (digest := hashlib.sha256(raw).hexdigest()) != SHA256:
         raise IntegrityError(f"{path}: not the archive of vaderSentiment 3.3.2: sha256 {digest[:12]}...")
-    inner = _member(raw, _INNER)
-    lines = [line for name in _TEXTS for line in _member(inner, name).decode("utf-8", "replace").splitlines()]
-    return [fields[2].strip() for line in lines if len(fields := line.split("\t", 2)) == 3 and fields[2].strip()]
+    return _member(raw, _INNER)
+
+
+def _rows(inner: bytes, kind: Kind) -> list[Rated]:
+    """Lines "document_sentence, tab, rating, tab, text"."""
+    lines = _member(inner, f"hutto_ICWSM_2014/{_FILES[kind]}_GroundTruth.txt").decode("utf-8", "replace").splitlines()
+    parts = (line.split("\t", 2) for line in lines)
+    return [
+        Rated(fields[2].strip(), float(fields[1]), fields[0].partition("_")[0])
+        for fields in parts
+        if len(fields) == 3 and fields[2].strip()
+    ]
 
 
 def without(snippets: Iterable[str], known: Iterable[str]) -> list[str]:

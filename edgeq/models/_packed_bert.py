@@ -136,7 +136,7 @@ class PackedBert(nn.Module):
         pooled = self.pooled(x, mask)
         if tuning is not None and not tuning.lean:
             tuning.tap(self.norm, real_mean(words, mask))
-            tuning.tap(self, pooled)
+            tuning.tap(self.layers[-1], pooled)
         return pooled
 
     def hidden(
