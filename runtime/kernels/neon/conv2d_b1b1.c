@@ -46,29 +46,51 @@ void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t 
     }
 }
 
-/* Ones of n & (x ^ w). */
-INLINE uint32_t count_row(const uint8_t *n, const uint8_t *x, const uint8_t *w, size_t bytes) {
-  uint32x4_t count = vdupq_n_u32(0);
+/* acc = total - 2 * the ones of x ^ w, or of n & (x ^ w), of `outputs` rows of w. Bytes of a row: 1, 2, 4 or a multiple
+ * of 8. */
+INLINE void dots(bool ternary, const uint8_t *n, const uint8_t *x, const uint8_t *w, size_t bytes, int outputs,
+                 int32_t total, int32_t *acc) {
+  enum { VECTOR = 16, HALF = 8, FEW = 4 };
+  uint32_t ones[FEW] = {0};
   size_t b = 0;
-  for (; b + 16 <= bytes; b += 16) {
-    const uint8x16_t differing = vandq_u8(vld1q_u8(n + b), veorq_u8(vld1q_u8(x + b), vld1q_u8(w + b)));
-    count = vpadalq_u16(count, vpaddlq_u8(vcntq_u8(differing)));
+  while (b + VECTOR <= bytes) {
+    const size_t left = (bytes - b) / VECTOR, end = b + VECTOR * (left < SAFE ? left : SAFE);
+    uint8x16_t count[FEW];
+    for (int o = 0; o < outputs; o++) count[o] = vdupq_n_u8(0);
+    for (; b < end; b += VECTOR) {
+      const uint8x16_t a = vld1q_u8(x + b), seen = ternary ? vld1q_u8(n + b) : a;
+      for (int o = 0; o < outputs; o++) {
+        const uint8x16_t differing = veorq_u8(a, vld1q_u8(w + (size_t)o * bytes + b));
+        count[o] = vaddq_u8(count[o], vcntq_u8(ternary ? vandq_u8(seen, differing) : differing));
+      }
+    }
+    for (int o = 0; o < outputs; o++) ones[o] += vaddlvq_u8(count[o]);
   }
-  uint32_t ones = vaddvq_u32(count);
-  for (; b < bytes; b++) ones += vaddv_u8(vcnt_u8(vdup_n_u8(n[b] & (x[b] ^ w[b])))) / 8u;
-  return ones;
+  if (b + HALF <= bytes) {
+    const uint8x8_t a = vld1_u8(x + b), seen = ternary ? vld1_u8(n + b) : a;
+    for (int o = 0; o < outputs; o++) {
+      const uint8x8_t differing = veor_u8(a, vld1_u8(w + (size_t)o * bytes + b));
+      ones[o] += vaddv_u8(vcnt_u8(ternary ? vand_u8(seen, differing) : differing));
+    }
+    b += HALF;
+  }
+  for (; b < bytes; b++)
+    for (int o = 0; o < outputs; o++) {
+      const unsigned differing = x[b] ^ w[(size_t)o * bytes + b];
+      ones[o] += (uint32_t)__builtin_popcount(ternary ? n[b] & differing : differing);
+    }
+  for (int o = 0; o < outputs; o++) acc[o] = total - 2 * (int32_t)ones[o];
+}
+
+INLINE void all_dots(bool ternary, const uint8_t *n, const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs,
+                     int32_t total, int32_t *acc) {
+  uint32_t o = 0;
+  for (; o + 4 <= outputs; o += 4) dots(ternary, n, x, w + o * bytes, bytes, 4, total, acc + o);
+  for (; o < outputs; o++) dots(ternary, n, x, w + o * bytes, bytes, 1, total, acc + o);
 }
 
 void eq_dot_b1_neon(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc) {
-  for (uint32_t o = 0; o < outputs; o++, w += bytes) {
-    uint32x4_t count = vdupq_n_u32(0);
-    size_t b = 0;
-    for (; b + 16 <= bytes; b += 16)
-      count = vpadalq_u16(count, vpaddlq_u8(vcntq_u8(veorq_u8(vld1q_u8(x + b), vld1q_u8(w + b)))));
-    uint32_t ones = vaddvq_u32(count);
-    for (; b < bytes; b++) ones += vaddv_u8(vcnt_u8(vdup_n_u8(x[b] ^ w[b]))) / 8u;
-    acc[o] = k - 2 * (int32_t)ones;
-  }
+  all_dots(false, x, x, w, bytes, outputs, k, acc);
 }
 
 static uint32_t ones_of(const uint8_t *row, size_t bytes) {
@@ -91,8 +113,7 @@ void eq_count_ones_neon(const eq_bit_patches *p, uint32_t pixels, int32_t *ones)
 
 void eq_dot_t2_neon(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,
                     int32_t *acc) {
-  const int32_t ones = (int32_t)ones_of(nonzero, bytes);
-  for (uint32_t o = 0; o < outputs; o++, w += bytes) acc[o] = ones - 2 * (int32_t)count_row(nonzero, x, w, bytes);
+  all_dots(true, nonzero, x, w, bytes, outputs, (int32_t)ones_of(nonzero, bytes), acc);
 }
 
 void eq_subtract_neon(int32_t *acc, const int32_t *x, uint32_t count) {

@@ -35,12 +35,11 @@ INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pix
       }
       sums_end(sum, pixels);
     }
-  for (int i = 0; i < pixels; i++) {
+  int32_t *to = acc + first * pitch;
+  for (int i = 0; i < pixels; i++, to += pitch) {
     const int32x4_t total = vdupq_n_s32(ternary ? p->ones[first + (uint32_t)i] : p->k);
-    for (int j = 0; j < QUADS; j++) {
-      const int32x4_t twice = vreinterpretq_s32_u32(vshlq_n_u32(sum[i][j].total, 1));
-      vst1q_s32(acc + (first + (size_t)i) * pitch + 4 * j, vsubq_s32(total, twice));
-    }
+    for (int j = 0; j < QUADS; j++)
+      vst1q_s32(to + 4 * j, vmlsq_s32(total, vreinterpretq_s32_u32(sum[i][j].total), vdupq_n_s32(2)));
   }
 }
 
