@@ -41,15 +41,16 @@ def lower_methods(methods: Methods, *, plain: Collection[str] = (), borrowed: Ma
                 plan.values[number].val.allocation_info = None
             replan(plan)
 
-    return slim(_export(methods, delegate=True, plain=plain), borrow, tiles=True)
+    return slim(export_methods(methods, plain=plain), borrow, tiles=True)
 
 
 def export(model: nn.Module, example: tuple[Tensor, ...], *, delegate: bool = True) -> bytes:
     """As `lower`, but not slimmed; delegate=False keeps XNNPACK out of it."""
-    return _export({"forward": (model, example)}, delegate=delegate)
+    return export_methods({"forward": (model, example)}, delegate=delegate)
 
 
-def _export(methods: Methods, *, delegate: bool, plain: Collection[str] = ()) -> bytes:
+def export_methods(methods: Methods, *, delegate: bool = True, plain: Collection[str] = ()) -> bytes:
+    """As `export`, for several methods."""
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower

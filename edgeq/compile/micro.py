@@ -19,6 +19,7 @@ from edgeq._quiet import quiet
 from edgeq.ops import Want
 
 from . import arena, executorch, parts
+from .layout import METHOD, STEP
 from .slim import slim
 
 # runtime/micro/operators.c
@@ -41,6 +42,23 @@ OPERATORS = frozenset(
         "conv2d_i8i8",
         "epilogue",
         "mean_hw",
+    )
+)
+
+# runtime/micro/tuned/rows.inc: what the further methods of a tunable program may call besides, and no other method
+TUNED = frozenset(
+    (
+        "edgeq::conv2d_b1b1_tuned.out",
+        "edgeq::conv2d_i8f32_tuned.out",
+        "edgeq::conv2d_s2i8_tuned.out",
+        "edgeq::conv2d_s3i8_tuned.out",
+        "edgeq::conv2d_s4i8_tuned.out",
+        "edgeq::conv2d_i8i8_tuned.out",
+        "edgeq::mean_quarters.out",
+        "edgeq::fake_quantise.out",
+        "edgeq::linear_f32f32.out",
+        "aten::full_like.out",
+        "aten::cat.out",
     )
 )
 
@@ -121,7 +139,31 @@ def lower(model: nn.Module, example: tuple[Tensor, ...]) -> bytes:
 
     raises  CompileError naming what torch.export or ExecuTorch refused, or every operator outside the profile
     """
-    pte = slim(executorch.export(model, example, delegate=False), arena.replan)
+    return _checked(slim(executorch.export(model, example, delegate=False), arena.replan), model)
+
+
+def lower_tunable(methods: executorch.Methods, borrowed: Mapping[str, int]) -> bytes:
+    """As `lower`, for `forward` and the further methods of a tunable program.
+
+    borrowed  how many of a method's last inputs get a memory of their own, from memory id 2 on: the runtime can read
+              them where the caller has them (`eqm_borrow`), so they are no part of the arena
+    """
+
+    def lend(plan: Any) -> None:
+        count = borrowed.get(plan.name, 0)
+        while count and len(plan.non_const_buffer_sizes) > 2 and not plan.non_const_buffer_sizes[-1]:
+            plan.non_const_buffer_sizes.pop()  # of mutable buffers, which these networks do not have
+        for number in plan.inputs[len(plan.inputs) - count :]:
+            tensor = plan.values[number].val
+            tensor.allocation_info.memory_id = len(plan.non_const_buffer_sizes)
+            tensor.allocation_info.memory_offset_low = 0
+            plan.non_const_buffer_sizes.append(-(-arena.tensor_bytes(tensor) // ALIGNMENT) * ALIGNMENT)
+        arena.replan(plan)
+
+    return _checked(slim(executorch.export_methods(methods, delegate=False), lend), methods["forward"][0])
+
+
+def _checked(pte: bytes, model: nn.Module) -> bytes:
     if found := check(pte):
         what = "; ".join(f"{violation.what}: {violation.remedy}" for violation in found)
         raise CompileError(f"{type(model).__name__} does not keep to the micro profile: {what}")
@@ -249,9 +291,10 @@ def _instructions(plan: Any) -> Iterator[Finding]:
     for kind in sorted({type(i).__name__ for i in instructions} - {"KernelCall", "DelegateCall"}):
         yield f"instruction {kind}", "remove control flow that depends on data"
     called = {call.op_index for call in arena.calls(plan)}
+    known = OPERATORS | TUNED if plan.name in (METHOD, STEP) else OPERATORS
     for index, operator in enumerate(plan.operators):
         name = f"{operator.name}.{operator.overload}"
-        if index in called and name not in OPERATORS:
+        if index in called and name not in known:
             yield f"operator {name}", _remedy(operator.name)
     longest = max((len(call.args) for call in arena.calls(plan)), default=0)
     if longest > MOST_ARGS:
@@ -337,7 +380,25 @@ _LANES = 8  # runtime/kernels/mcu/lanes.h
 def _scratch(plan: Any, call: Any) -> int:
     """What the operator asks for: the `_scratch` functions of runtime/kernels/mcu, in bytes."""
     values = [plan.values[number].val for number in call.args]
-    match plan.operators[call.op_index].name.removeprefix("edgeq::"):
+    name = plan.operators[call.op_index].name.removeprefix("edgeq::")
+    if not name.endswith("_tuned"):
+        return _plain_scratch(name, values)
+    name, values = name.removesuffix("_tuned"), values[3:]
+    place, channels = _TUNED_PLACES[name]
+    wants, o = Want(values[place].int_val), int(values[channels].sizes[1])
+    moments = 2 * 4 * o if wants & Want.MOMENTS else 0
+    return (
+        _plain_scratch(name if name in _OVER_I8 else f"{name}_fused", values) + moments + 2 * 4 * o
+    )  # corrected scale and bias
+
+
+# Among a twin's arguments: `want` and `params`.
+_OVER_I8 = ("conv2d_s2i8", "conv2d_s3i8", "conv2d_s4i8", "conv2d_i8i8")
+_TUNED_PLACES = {"conv2d_b1b1": (10, 6), "conv2d_i8f32": (9, 8), **dict.fromkeys(_OVER_I8, (11, 7))}
+
+
+def _plain_scratch(operator: str, values: Sequence[Any]) -> int:
+    match operator:
         case "conv2d_b1b1":
             return _pixels(0) + _patch(values[1].sizes)
         case "conv2d_b1b1_fused":

@@ -18,12 +18,21 @@ def functions() -> dict[str, str]:
     return dict(_ENTRY.findall((_paths.runtime() / "micro/operators.c").read_text(encoding="utf-8")))
 
 
+def tuned() -> dict[str, str]:
+    """Those of tunable programs beside: in no table that does not ask for them."""
+    return dict(_ENTRY.findall((_paths.runtime() / "micro/tuned/rows.inc").read_text(encoding="utf-8")))
+
+
 def source(operators: Iterable[str]) -> str:
     """C in place of `runtime/micro/operators.c`; KeyError for an operator that the runtime does not have."""
+    operators = list(operators)
     known = functions()
+    tunable = bool(set(operators) - known.keys())
+    if tunable:
+        known |= tuned()
     rows = "\n".join(f'    {{"{operator}", {known[operator]}}},' for operator in operators)
     return f"""\
-#include "micro/operators.h"
+{"#define EQM_TUNED" + chr(10) if tunable else ""}#include "micro/operators.h"
 
 const eqm_operator eqm_operators[] = {{
 {rows}

@@ -64,8 +64,11 @@ def build_tunable(
              `artefact.build` raises
     """
     chosen = parse_parts(parts)
-    if target != "executorch":
-        raise UnsupportedError(f"tunable programs are for executorch so far, not {target} (for the base: --delta none)")
+    target, part = artefacts._split(target)
+    if target not in ("executorch", "micro"):
+        raise UnsupportedError(
+            f"tunable programs are for executorch and micro so far, not {target} (for the base: --delta none)"
+        )
     name, origin = package.manifest.name, package.manifest.sha256
     key = f"{origin} {target} {METHOD} {','.join(chosen)} {classes} {artefacts.fingerprint()}"
     file = artefacts._cached_file(key, target, name)
@@ -74,6 +77,7 @@ def build_tunable(
     known = artefacts._read_cached(file, target)
     if known is not None:
         try:
+            artefacts._require(known, part)
             return known, _tuning(known, weights, base)
         except (OSError, KeyError, FormatError):
             pass  # the sidecar is damaged: compile again
@@ -82,7 +86,7 @@ def build_tunable(
         progress(f"compiling {name} for {target}, tunable")
     from edgeq import models
 
-    from . import executorch, tunable
+    from . import executorch, micro, tunable
 
     config = package.config()
     model = models.from_package(config, package.tensors())
@@ -105,7 +109,10 @@ def build_tunable(
     if layout.layers and tunable.can_pair(model) and target == "executorch":
         second[PAIR] = tunable.tunable_method(model, example, layout, sigma, classes=classes, lean=True, pair=True)
     theta = {name: len(inputs) - len(example) for name, (_, inputs) in second.items()}
-    data = executorch.lower_methods({**methods, **second}, plain=set(second), borrowed=theta)
+    if target == "micro":
+        data = micro.lower_tunable({**methods, **second}, theta)
+    else:
+        data = executorch.lower_methods({**methods, **second}, plain=set(second), borrowed=theta)
     head = tuning.numbers()
     artefacts._write(file.with_suffix(HEAD_SUFFIX), head)
     manifest = {
@@ -125,9 +132,16 @@ def build_tunable(
             "classes": classes or layout.classes,
             "methods": list(second),
             "head_sha256": hashlib.sha256(head).hexdigest(),
+            **(
+                {"micro": {method: micro.report(data, method).to_dict() for method in second}}
+                if target == "micro"
+                else {}
+            ),
         },
     }
-    return artefacts._store(file, data, manifest), tuning
+    artefact = artefacts._store(file, data, manifest)
+    artefacts._require(artefact, part)
+    return artefact, tuning
 
 
 def _tuning(artefact: Artefact, weights: str, base: bytes | None) -> Tuning:

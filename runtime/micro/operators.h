@@ -47,4 +47,16 @@ eq_quant eqm_quant(uint32_t number, const float *steps, uint32_t channels);
 /* steps (float [2][channels] or None) and the quantiser's number. */
 eq_quant eqm_take_quant(eqm_call *c, uint32_t channels);
 
+/* Convolutions of tunable programs are made of the same files, compiled once more (tuned/). Here this is nothing. */
+#ifdef EQM_TUNED
+#include "tuned/tuned.h"
+#else
+#define EQM_TUNING(c)
+#define EQM_TAKE_MOMENTS(c, op, want, e)
+#define EQM_NAME(name) name
+enum { EQM_MORE = 0 };
+#define EQM_SUMS(mean, want, o) (mean ? (uint64_t)o * sizeof(float) : 0)
+#define EQM_READY(c, e, bytes) eqm_ready(c, bytes)
+#endif
+
 #endif

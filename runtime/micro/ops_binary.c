@@ -1,6 +1,7 @@
 /* Binary weights and activations. */
 #include "operators.h"
 
+#ifndef EQM_TUNED
 /* pack_sign(Tensor x, Tensor? threshold): float [..., k] -> u8 [..., row_bytes(k)] */
 void eqm_pack_sign(eqm_call *c) {
   const eqm_value *x = eqm_tensor(c, EQM_F32), *threshold = eqm_optional_tensor(c, EQM_F32);
@@ -10,6 +11,8 @@ void eqm_pack_sign(eqm_call *c) {
   uint8_t *out = eqm_out_like(c, EQM_U8, x, (uint32_t)eq_row_bytes(k));
   if (eqm_ready(c, 0)) eq_pack_b1_mcu(eqm_floats(x), eqm_rows(x), k, eqm_floats(threshold), out);
 }
+
+#endif
 
 /* What the convolutions have in common: x, w, channels, stride, groups. */
 typedef struct {
@@ -30,10 +33,23 @@ static bool take_conv(eqm_call *c, conv *v) {
 
 static void run_conv(eqm_call *c, const conv *v, const eq_epilogue *e) {
   eqm_require(c, c->compute || eq_check_epilogue(e, v->op.n, v->op.out_h, v->op.out_w, v->op.o, true) == EQ_OK);
-  if (eqm_ready(c, eq_conv2d_b1b1_mcu_scratch(&v->op, e)))
+  if (EQM_READY(c, e, eq_conv2d_b1b1_mcu_scratch(&v->op, e)))
     eq_conv2d_b1b1_mcu(&v->op, v->x->data, v->w->data, e, c->scratch);
 }
 
+#ifdef EQM_TUNED
+/* conv2d_b1b1_tuned(Tensor ac, int start, float sigma, as conv2d_b1b1_fused): map, bits, mean, moments */
+void eqm_conv2d_b1b1_tuned(eqm_call *c) {
+  EQM_TUNING(c);
+  conv v;
+  eq_epilogue e = {0};
+  if (!take_conv(c, &v)) return;
+  eqm_take_activation(c, v.op.o, &e);
+  eqm_take_residuals(c, v.op.n, v.op.o, &e);
+  eqm_take_tuned_outs(c, &v.op, &tuning, &e);
+  run_conv(c, &v, &e);
+}
+#else
 /* conv2d_b1b1(Tensor x, Tensor w, int channels, int stride, int groups): int32 accumulators */
 void eqm_conv2d_b1b1(eqm_call *c) {
   conv v;
@@ -67,3 +83,4 @@ void eqm_linear_b1b1(eqm_call *c) {
   int32_t *out = eqm_out_like(c, EQM_I32, x, op.o);
   if (eqm_ready(c, eq_linear_b1b1_mcu_scratch(&op))) eq_linear_b1b1_mcu(&op, x->data, w->data, out, c->scratch);
 }
+#endif

@@ -12,6 +12,7 @@ static eq_grid take_grid(eqm_call *c, const eqm_value *grid) {
   return (eq_grid){g[0], (int32_t)g[1], (int32_t)g[2]};
 }
 
+#ifndef EQM_TUNED
 /* quantise_i8(Tensor x, Tensor grid): float [..., k] -> int8 of the same extents */
 void eqm_quantise_i8(eqm_call *c) {
   const eqm_value *x = eqm_tensor(c, EQM_F32);
@@ -20,6 +21,8 @@ void eqm_quantise_i8(eqm_call *c) {
   int8_t *out = eqm_out_like(c, EQM_I8, x, eqm_extent(x, x->rank - 1u));
   if (eqm_ready(c, 0)) eq_quantise_i8_mcu(eqm_floats(x), x->count, &grid, out);
 }
+
+#endif
 
 /* skip: float or int8 of the output's extents, or None. */
 static eq_residual take_skip(eqm_call *c, const uint32_t *extents) {
@@ -45,6 +48,7 @@ enum { MAP = 1, MEAN = 4, CODES = 8 };
  *   x int8 [n][h][w][c]; w u8 [planes][o][kh][kw][row of c / groups], int8 [o][kh][kw][c / groups]; no depthwise bits
  */
 static void conv2d(eqm_call *c, eq_weight_type type) {
+  EQM_TUNING(c);
   const bool planes = type != EQ_I8;
   const eqm_value *x = eqm_tensor(c, EQM_I8), *w = eqm_tensor(c, planes ? EQM_U8 : EQM_I8);
   const uint32_t stride = eqm_integer(c, EQM_MOST_STRIDE), padding = eqm_integer(c, EQM_MOST_STRIDE),
@@ -83,7 +87,7 @@ static void conv2d(eqm_call *c, eq_weight_type type) {
   e.residual[0] = take_skip(c, extents);
   const eqm_value *grid = eqm_optional_tensor(c, EQM_F32);
   if (grid) e.grid = take_grid(c, grid);
-  const uint32_t want = eqm_integer(c, MAP | MEAN | CODES);
+  const uint32_t want = eqm_integer(c, MAP | MEAN | CODES | EQM_MORE);
   eqm_require(c, want != 0 && !(want & 2) && (grid || !(want & CODES)));
   if (want & MAP)
     e.out = eqm_out(c, EQM_F32, 4, extents);
@@ -98,12 +102,13 @@ static void conv2d(eqm_call *c, eq_weight_type type) {
     e.out_i8 = eqm_out(c, EQM_I8, 4, extents);
   else
     eqm_no_out(c);
-  if (!eqm_ready(c, want & MEAN ? (uint64_t)op.o * sizeof(float) : 0)) return;
+  EQM_TAKE_MOMENTS(c, &op, want, &e);
+  if (!EQM_READY(c, &e, EQM_SUMS(want & MEAN, want, op.o))) return;
   const eq_weights weights = eq_conv2d_weights(&op, type, w->data);
   eq_conv2d_i8_mcu(&op, (const int8_t *)x->data, &weights, &e, c->scratch);
 }
 
-void eqm_conv2d_s2i8(eqm_call *c) { conv2d(c, EQ_S2); }
-void eqm_conv2d_s3i8(eqm_call *c) { conv2d(c, EQ_S3); }
-void eqm_conv2d_s4i8(eqm_call *c) { conv2d(c, EQ_S4); }
-void eqm_conv2d_i8i8(eqm_call *c) { conv2d(c, EQ_I8); }
+void EQM_NAME(eqm_conv2d_s2i8)(eqm_call *c) { conv2d(c, EQ_S2); }
+void EQM_NAME(eqm_conv2d_s3i8)(eqm_call *c) { conv2d(c, EQ_S3); }
+void EQM_NAME(eqm_conv2d_s4i8)(eqm_call *c) { conv2d(c, EQ_S4); }
+void EQM_NAME(eqm_conv2d_i8i8)(eqm_call *c) { conv2d(c, EQ_I8); }

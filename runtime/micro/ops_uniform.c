@@ -24,10 +24,20 @@ static bool take_conv(eqm_call *c, conv *v) {
 
 static void run_conv(eqm_call *c, const conv *v) {
   eqm_require(c, c->compute || eq_check_epilogue(&v->e, v->op.n, v->op.out_h, v->op.out_w, v->op.o, false) == EQ_OK);
-  if (eqm_ready(c, eq_conv2d_i8f32_mcu_scratch(&v->op, &v->e)))
+  if (EQM_READY(c, &v->e, eq_conv2d_i8f32_mcu_scratch(&v->op, &v->e)))
     eq_conv2d_i8f32_mcu(&v->op, eqm_floats(v->x), &v->quant, (const int8_t *)v->w->data, &v->e, c->scratch);
 }
 
+#ifdef EQM_TUNED
+/* conv2d_i8f32_tuned(Tensor ac, int start, float sigma, as conv2d_i8f32_fused): map, bits, mean, moments */
+void eqm_conv2d_i8f32_tuned(eqm_call *c) {
+  EQM_TUNING(c);
+  conv v;
+  if (!take_conv(c, &v)) return;
+  eqm_take_tuned_outs(c, &v.op, &tuning, &v.e);
+  run_conv(c, &v);
+}
+#else
 /* conv2d_i8f32(Tensor x, Tensor w, Tensor? steps, int quant, int stride, int same, int groups, int act, Tensor params):
  *   float [n][h][w][o] */
 void eqm_conv2d_i8f32(eqm_call *c) {
@@ -102,3 +112,4 @@ void eqm_squeeze_excite_i4f32(eqm_call *c) {
   eq_linear_i4f32_mcu(&fc1, eqm_floats(mean), &quant1, codes->data, &e1, rest);
   eq_linear_i4f32_mcu(&fc2, e1.out, &quant2, codes->data + codes1, &e2, rest);
 }
+#endif

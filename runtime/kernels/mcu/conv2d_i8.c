@@ -5,6 +5,9 @@
 #ifdef __wasm_simd128__
 #include "kernels/wasm_simd128/dots.h"
 #endif
+#ifdef __ARM_FEATURE_MVE
+#include "helium.h"
+#endif
 
 /* acc = sum of x * +-2^S: an exclusive or, a subtraction and a shift each. w: a row of the sign plane. */
 static int32_t dot_shift(const int8_t *x, const uint8_t *w, size_t plane, unsigned planes, uint32_t k) {
@@ -27,6 +30,8 @@ static int32_t dot_shift(const int8_t *x, const uint8_t *w, size_t plane, unsign
 static int32_t dot_i8(const int8_t *x, const int8_t *w, uint32_t k) {
 #ifdef __wasm_simd128__
   if (k % 8 == 0) return eq_dot_i8_wasm(x, w, k);
+#elif defined(__ARM_FEATURE_MVE)
+  return eq_dot_i8_helium(x, w, k);
 #endif
   int32_t acc = 0;
   for (uint32_t i = 0; i < k; i++) acc += x[i] * w[i];
@@ -68,6 +73,21 @@ static void add_to_mean(const eq_conv2d *op, uint32_t y, uint32_t x, float value
   if (y + 1 == op->out_h) *mean *= (float)(1.0 / (double)((uint64_t)op->out_h * op->out_w));
 }
 
+#ifdef EQ_MOMENTS
+/* t: what stands before the bias. row: sums of t, o floats further on of its squares, after those of out_mean. */
+static void add_to_moments(const eq_conv2d *op, const eq_epilogue *e, uint32_t n, uint32_t y, uint32_t x, uint32_t o,
+                           float t, float *row) {
+  float *mean = e->tuning->moments + (size_t)n * 2 * op->o + o, *spread = mean + op->o;
+  if (e->out_mean) row += op->o;
+  add_to_mean(op, y, x, t, row, mean);
+  add_to_mean(op, y, x, t * t, row + op->o, spread);
+  if (x + 1 < op->out_w || y + 1 < op->out_h) return;
+  const float away = *spread - *mean * *mean;
+  *spread = away > 0.0f ? away : 0.0f;
+  *mean += e->bias[o];
+}
+#endif
+
 void eq_conv2d_i8_mcu(const eq_conv2d *op, const int8_t *x, const eq_weights *w, const eq_epilogue *e, float *row) {
   const eq_residual *r = &e->residual[0];
   size_t at = 0;
@@ -76,6 +96,9 @@ void eq_conv2d_i8_mcu(const eq_conv2d *op, const int8_t *x, const eq_weights *w,
       for (uint32_t px = 0; px < op->out_w; px++)
         for (uint32_t o = 0; o < op->o; o++, at++) {
           float v = (float)window(op, x, w, y, px, o) * e->scale[o];
+#ifdef EQ_MOMENTS
+          if (e->tuning && e->tuning->moments) add_to_moments(op, e, n, y, px, o, v, row + o);
+#endif
           v += e->bias[o];
           if (r->data || r->codes) v += residual_of(r, at);
           if (e->act == EQ_ACT_RELU) v = v > 0.0f ? v : 0.0f;

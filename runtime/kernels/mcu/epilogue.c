@@ -16,6 +16,9 @@ eq_pixels eq_pixels_begin(const eq_epilogue *e, uint32_t h, uint32_t w, uint32_t
     next += EQ_CHANNELS;
   }
   p.row = next;
+#ifdef EQ_MOMENTS
+  if (eq_wants_moments(e)) p.moments = next + (e->out_mean ? o : 0);
+#endif
   return p;
 }
 
@@ -132,6 +135,18 @@ static inline EQ_INLINE void eight(const eq_lane *l, bool integers, uint32_t i) 
     EQ_LOAD_T(l->scale + i);
     EQ_EIGHT(EQ_MULTIPLY)
   }
+#ifdef EQ_MOMENTS
+  if (l->first) {
+    EQ_LOAD_T(l->first + i);
+#define FIRST(j) t##j += v##j;
+    EQ_EIGHT(FIRST)
+    EQ_STORE_T(l->first + i);
+    EQ_LOAD_T(l->second + i);
+#define SECOND(j) t##j += v##j * v##j;
+    EQ_EIGHT(SECOND)
+    EQ_STORE_T(l->second + i);
+  }
+#endif
   if (l->bias) {
     EQ_LOAD_T(l->bias + i);
     EQ_EIGHT(EQ_ADD)
@@ -182,6 +197,12 @@ static inline EQ_INLINE void eight(const eq_lane *l, bool integers, uint32_t i) 
 static void one(const eq_lane *l, bool integers, uint32_t i) {
   float v = loaded(l->acc + i, integers);
   if (l->scale) v *= l->scale[i];
+#ifdef EQ_MOMENTS
+  if (l->first) {
+    l->first[i] += v;
+    l->second[i] += v * v;
+  }
+#endif
   if (l->bias) v += l->bias[i];
   for (int r = 0; r < 2; r++)
     if (l->residual[r]) v += l->residual[r][i];
@@ -230,6 +251,10 @@ static void begin(eq_pixels *p, uint32_t n, uint32_t first, uint32_t count) {
   l->bias2 = from(e->bias2, first);
   l->row = e->out_mean ? p->row + first : (float *)0;
   l->gain = from(e->scale2, first);
+#ifdef EQ_MOMENTS
+  l->first = p->moments ? p->moments + first : (float *)0;
+  l->second = p->moments ? p->moments + p->o + first : (float *)0;
+#endif
   if (!e->gain) return;
   const float *gain = e->gain + (size_t)n * p->o + first;
   for (uint32_t i = 0; e->scale2 && i < count; i++) p->gain[i] = gain[i] * l->gain[i];
@@ -243,6 +268,21 @@ static void end_row(const eq_pixels *p, const float *row, float *total, uint32_t
   if (y == 0) zero(total, count);
   for (; count; count--, total++) *total = (*total + *row++) * factor;
 }
+
+#ifdef EQ_MOMENTS
+/* After the last pixel of a row: its sums to those of the image, and after the last row the moments (types.h). */
+static void end_moments(const eq_pixels *p, uint32_t n, uint32_t y, uint32_t count) {
+  const eq_lane *l = &p->lane;
+  float *mean = p->e->tuning->moments + (size_t)n * 2 * p->o + p->first, *spread = mean + p->o;
+  end_row(p, l->first, mean, y, count);
+  end_row(p, l->second, spread, y, count);
+  for (uint32_t i = 0; y + 1 == p->h && i < count; i++) {
+    const float away = spread[i] - mean[i] * mean[i];
+    spread[i] = away > 0.0f ? away : 0.0f;
+    mean[i] += l->bias[i];
+  }
+}
+#endif
 
 static void put(eq_pixels *p, const eq_cell *acc, bool integers, uint32_t n, uint32_t y, uint32_t x, uint32_t first,
                 uint32_t count) {
@@ -258,6 +298,12 @@ static void put(eq_pixels *p, const eq_cell *acc, bool integers, uint32_t n, uin
   l->out = e->out ? e->out + at : (float *)0;
   l->bits = e->out_bits ? e->out_bits + pixel * p->bit_row + first / 8 : (uint8_t *)0;
   if (l->row && x == 0) zero(l->row, count);
+#ifdef EQ_MOMENTS
+  if (l->first && x == 0) {
+    zero(l->first, count);
+    zero(l->second, count);
+  }
+#endif
   if (e->act == EQ_ACT_NONE || e->act == EQ_ACT_DPRELU)
     along(l, integers, count);
   else { /* up to the activation, then from there */
@@ -279,6 +325,9 @@ static void put(eq_pixels *p, const eq_cell *acc, bool integers, uint32_t n, uin
   if (l->bits && first + count == p->o)
     for (size_t i = (count + 7) / 8; i < p->bit_row - first / 8; i++) l->bits[i] = 0;
   if (l->row && x + 1 == p->w) end_row(p, l->row, e->out_mean + (size_t)n * p->o + first, y, count);
+#ifdef EQ_MOMENTS
+  if (l->first && x + 1 == p->w) end_moments(p, n, y, count);
+#endif
 }
 
 void eq_put_i32(eq_pixels *p, uint32_t n, uint32_t y, uint32_t x, uint32_t first, uint32_t count) {

@@ -5,7 +5,7 @@
  * Arguments have been checked by the caller (core/check.h). Of an epilogue they honour what the operators of the micro
  * runtime can ask for: out_acc, out, out_bits, out_mean, every activation but GELU, float residuals. A result may lie
  * where a residual of its own shape lies. Scratch is 4-byte aligned; its sizes are mirrored by edgeq/compile/micro.py.
- */
+ * Compiled with EQ_MOMENTS they give the moments of e->tuning too; its corrections are the caller's. */
 #ifndef EQ_KERNELS_MCU_H
 #define EQ_KERNELS_MCU_H
 
@@ -30,7 +30,7 @@ void eq_linear_i4f32_mcu(const eq_linear *op, const float *x, const eq_quant *q,
                          void *scratch);
 
 /* Weights s2 s3 s4 i8, no depthwise bits. Of e: scale, bias, one residual of the output's own shape (float or codes),
- * NONE or RELU; out, out_i8, out_mean. row: o floats, for out_mean only */
+ * NONE or RELU; out, out_i8, out_mean. row: o floats for out_mean, 2 o floats for moments */
 void eq_conv2d_i8_mcu(const eq_conv2d *op, const int8_t *x, const eq_weights *w, const eq_epilogue *e, float *row);
 void eq_quantise_i8_mcu(const float *x, size_t count, const eq_grid *grid, int8_t *codes);
 

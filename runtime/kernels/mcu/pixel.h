@@ -20,6 +20,9 @@ typedef struct {
   const float *residual[2], *scale, *bias, *pos, *neg, *shift, *gain, *bias2;
   float *out, *row;
   uint8_t *bits;
+#ifdef EQ_MOMENTS
+  float *first, *second; /* sums of what stands before the bias, and of its squares */
+#endif
 } eq_lane;
 
 /* Images of h x w pixels, o channels. */
@@ -33,12 +36,22 @@ typedef struct {
   float *residual[2]; /* [EQ_CHANNELS] each, for those that have to be brought into shape */
   float *gain;        /* [EQ_CHANNELS] gain * scale2 */
   float *row;         /* [o] sums of a row of pixels, for out_mean */
+#ifdef EQ_MOMENTS
+  float *moments; /* [2][o] such sums for moments, NULL: not wanted */
+#endif
 } eq_pixels;
+
+#ifdef EQ_MOMENTS
+static inline bool eq_wants_moments(const eq_epilogue *e) { return e->tuning && e->tuning->moments; }
+#else
+#define eq_wants_moments(e) false
+#endif
 
 /* Scratch: the cells, a buffer for each residual and for a product of gains, a row for the mean. */
 static inline uint64_t eq_pixels_bytes(const eq_epilogue *e, uint32_t o) {
   const unsigned buffers = 1u + (e->residual[0].data != NULL) + (e->residual[1].data != NULL) + (e->gain && e->scale2);
-  return (buffers * (uint64_t)EQ_CHANNELS + (e->out_mean ? o : 0)) * sizeof(float);
+  const uint64_t moments = eq_wants_moments(e) ? 2 * (uint64_t)o : 0;
+  return (buffers * (uint64_t)EQ_CHANNELS + (e->out_mean ? o : 0) + moments) * sizeof(float);
 }
 eq_pixels eq_pixels_begin(const eq_epilogue *e, uint32_t h, uint32_t w, uint32_t o, void *scratch);
 
