@@ -21,7 +21,7 @@ from .attention import (
 )
 from .binary import conv2d_b1b1, conv2d_b1t2, linear_b1b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_b1, pack_t2
 from .floating import FloatWeights, conv2d_f32, conv2d_i8f32, fake_quantise, linear_f32, linear_i4f32, linear_i8f32
-from .glue import epilogue_i32, mean_hw, mean_quarters
+from .glue import LATENT_KINDS, LatentKind, epilogue_i32, latent_codes, mean_hw, mean_patches, mean_quarters
 from .integer import (
     CODES_KINDS,
     F16,
@@ -61,6 +61,7 @@ __all__ = [
     "I8",
     "I32",
     "KEEP_KINDS",
+    "LATENT_KINDS",
     "OUTPUTS",
     "PROBABILITY_KINDS",
     "QUANT_KINDS",
@@ -76,6 +77,7 @@ __all__ = [
     "FloatWeights",
     "Grid",
     "Keep",
+    "LatentKind",
     "Normalised",
     "Output",
     "Outputs",
@@ -104,6 +106,7 @@ __all__ = [
     "fake_quantise",
     "isa",
     "isa_names",
+    "latent_codes",
     "layer_norm",
     "linear_b1b1",
     "linear_b1t2",
@@ -115,6 +118,7 @@ __all__ = [
     "linear_i8f32",
     "linear_t2b1",
     "mean_hw",
+    "mean_patches",
     "mean_quarters",
     "pack_b1",
     "pack_t2",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ctypes as ct
+from dataclasses import astuple
+from typing import Literal
 
 import numpy as np
 
 from edgeq._errors import UsageError
 
-from ._arrays import F32, I8, I32, address, check, floats, scratch_memory
+from ._arrays import F32, I8, I32, address, check, code, floats, scratch_memory, u32s
 from ._library import call, library
 from ._operator import filled_epilogue
-from .types import Epilogue, Outputs
+from ._structures import CConv2d
+from .types import Conv2d, Epilogue, Outputs
+
+LatentKind = Literal["integers", "signs", "powers"]
+LATENT_KINDS: tuple[LatentKind, ...] = ("integers", "signs", "powers")
 
 
 def epilogue_i32(acc: I32, epilogue: Epilogue) -> Outputs:
@@ -50,4 +56,19 @@ def mean_quarters(x: F32 | I8, inv_step: float = 1.0) -> F32:
     out = np.empty((n, c * min(h, 2) * min(w, 2)), np.float32)
     pair = (None, address(x)) if integer else (address(x), None)
     call("mean_quarters", *pair, inv_step, n, h, w, c, address(out))
+    return out
+
+
+def latent_codes(latents: F32, kind: LatentKind, top: int) -> I8:
+    """Codes, of the shape of the latents: rounded to -top..top, and as the kind says (glue.h)."""
+    out = np.empty(latents.shape, np.int8)
+    call("latent_codes", code("kind", kind, LATENT_KINDS), top, floats("latents", latents), out.size, address(out))
+    return out
+
+
+def mean_patches(x: I8, op: Conv2d) -> F32:
+    """x (n, h, w, c) int8 -> (n, kh * kw * c): mean over the output's pixels of what each tap of `op` reads."""
+    check("x", x, np.int8, (op.n, op.h, op.w, op.c))
+    out = np.empty((op.n, op.kh * op.kw * op.c), np.float32)
+    call("mean_patches", ct.byref(CConv2d(*u32s(*astuple(op)))), address(x), address(out))
     return out

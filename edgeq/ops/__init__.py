@@ -19,7 +19,7 @@ from .floating import (
     linear_f32f32,
     linear_t2f32,
 )
-from .glue import epilogue, mean_hw, mean_quarters
+from .glue import Latent, epilogue, latent_codes, mean_hw, mean_patches, mean_quarters
 from .integer import (
     Codes,
     conv2d_b1i8,
@@ -59,6 +59,7 @@ __all__ = [
     "Act",
     "Codes",
     "Keep",
+    "Latent",
     "Probability",
     "Quant",
     "Want",
@@ -96,6 +97,7 @@ __all__ = [
     "embedding_t2",
     "epilogue",
     "fake_quantise",
+    "latent_codes",
     "layer_norm",
     "layer_norm_tuned",
     "linear_b1b1",
@@ -115,6 +117,7 @@ __all__ = [
     "linear_t2f32",
     "linear_t2i8",
     "mean_hw",
+    "mean_patches",
     "mean_quarters",
     "pack_sign",
     "pack_steps",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from edgeq import _native
 
 from ._library import operator
 from ._views import epilogue_of, tensor, view
+from ._wanted import spatial
 
 
 def _epilogue_shape(
@@ -59,3 +62,33 @@ def mean_quarters(x: Tensor, grid: Tensor | None) -> Tensor:
     """
     inv_step = 1.0 if grid is None else float(grid[0])
     return tensor(_native.mean_quarters(view(x), inv_step))
+
+
+class Latent(IntEnum):
+    """What codes a layer has whose latents are learned (`eq_latent_kind`)."""
+
+    INTEGERS = 0
+    SIGNS = 1
+    POWERS = 2
+
+
+@operator(
+    "latent_codes(Tensor x, int kind, int top) -> (Tensor out)",
+    lambda x, kind, top: x.new_empty(x.shape, dtype=torch.int8),
+)
+def latent_codes(x: Tensor, kind: int, top: int) -> Tensor:
+    """Latents (...) float32 -> the codes that they stand for, int8 of the same shape, -top..top; see `Latent`."""
+    return tensor(_native.latent_codes(view(x), _native.LATENT_KINDS[kind], top))
+
+
+def _patches_shape(x: Tensor, kh: int, kw: int, stride: int, padding: int) -> Tensor:
+    return x.new_empty((x.shape[0], kh * kw * x.shape[3]), dtype=torch.float32)
+
+
+@operator("mean_patches(Tensor x, int kh, int kw, int stride, int padding) -> (Tensor out)", _patches_shape)
+def mean_patches(x: Tensor, kh: int, kw: int, stride: int, padding: int) -> Tensor:
+    """Codes (n, h, w, c) int8 -> (n, kh * kw * c): what each tap of a convolution reads, mean over its output."""
+    n, h, w, c = x.shape
+    _, out_h, out_w = spatial(x, (kh, kw), stride, padding)
+    op = _native.Conv2d(n, h, w, c, 1, kh, kw, stride, stride, padding, padding, out_h, out_w)
+    return tensor(_native.mean_patches(view(x), op))

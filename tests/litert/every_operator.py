@@ -76,6 +76,10 @@ def _cases() -> dict[str, tuple[Any, ...]]:
         "embedding_i8": (torch.tensor([[5], [1]]), codes(7, 20), floats(7)),
         "embedding_i4": (torch.tensor([2, 0]), bits(4 * 64, 7), floats(7, 2).half(), bits(8, 7), 32, 64),
         "layer_norm": (floats(2, 3, 20), floats(2, 3, 20), floats(20), floats(20), 1e-5, floats(20), 17),
+        "layer_norm_tuned": (
+            *(floats(2, 50) / 4, 3, 0.5, floats(2, 3, 20), torch.tensor([[1, 0, 1], [1, 1, 0]], dtype=torch.uint8)),
+            *(floats(2, 3, 20), floats(20), floats(20), 1e-5, floats(20), 17 | ops.Want.MOMENTS),
+        ),
         "conv2d_i8f32": (floats(1, 6, 5, 4), codes(12, 3, 3, 2), None, 0, 1, 0, 2, 1, params),
         "conv2d_i8f32_fused": (floats(1, 6, 5, 4), codes(12, 3, 3, 4), floats(2, 4).abs(), 3, 2, 1, 1, 1, params, 7),
         "linear_i8f32": (floats(3, 20), codes(12, 20), floats(2, 20).abs(), 1, 0, params),
@@ -107,6 +111,8 @@ def _cases() -> dict[str, tuple[Any, ...]]:
         twin = f"conv2d_{name.removesuffix('_fused')}_tuned"
         found[twin] = (floats(1, 30) / 4, 3, 0.5, *given, want | ops.Want.MOMENTS)
     found["fake_quantise"] = (floats(3, 12), floats(2, 12).abs() + 1, ops.Quant.SYM4)
+    found["latent_codes"] = (floats(3, 40) * 4, ops.Latent.POWERS, 8)
+    found["mean_patches"] = (codes(2, 5, 4, 6), 3, 2, 2, 1)
     found["mean_quarters"] = (codes(2, 5, 1, 6), torch.tensor([8.0, -100.0, 90.0]))
     return found
 

@@ -142,6 +142,8 @@ CHECKED = {
     "mean_hw": lambda: (torch.randn(2, 3, 4, 5),),
     "fake_quantise": lambda: (torch.randn(3, 21), ops.pack_steps(torch.rand(21) + 2), Quant.SYM4),
     "mean_quarters": lambda: (torch.randint(-9, 9, (2, 3, 4, 5)).to(torch.int8), torch.tensor([2.0, -9, 9])),
+    "latent_codes": lambda: (4 * torch.randn(3, 7), ops.Latent.POWERS, 8),
+    "mean_patches": lambda: (torch.randint(-9, 9, (2, 5, 4, 3)).to(torch.int8), 3, 2, 2, 1),
     **integer_cases.CASES,
     **plane_cases.CASES,
 }

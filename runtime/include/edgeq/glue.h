@@ -25,6 +25,14 @@ eq_status eq_mean_hw(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_
 eq_status eq_mean_quarters(const float *x, const int8_t *codes, float inv_step, uint32_t n, uint32_t h, uint32_t w,
                            uint32_t c, float *out);
 
+/* Codes of a layer whose latents are learned: r = min(max(latent, -top), top) rounded, half to even (NaN: -top).
+ *   INTEGERS r    SIGNS latent >= 0 ? 1 : -1    POWERS the power of two next to |r| in proportion (0: 1), sign of r */
+typedef enum { EQ_LATENT_INTEGERS = 0, EQ_LATENT_SIGNS, EQ_LATENT_POWERS } eq_latent_kind;
+eq_status eq_latent_codes(eq_latent_kind kind, uint32_t top, const float *latents, size_t count, int8_t *out);
+/* out [n][kh][kw][c]: mean over the output's pixels of what each tap reads of x, zeros outside of the image. The sum is
+ * exact, times (1 / pixels) rounded. One group; op->o counts for nothing. */
+eq_status eq_mean_patches(const eq_conv2d *op, const int8_t *x, float *out);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

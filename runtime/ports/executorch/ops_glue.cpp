@@ -53,8 +53,56 @@ void mean_quarters(KernelRuntimeContext &context, Span<EValue *> stack) {
                                w, c, out));
 }
 
-const bool registered = register_operators(
-    {{"edgeq::epilogue.out", epilogue}, {"edgeq::mean_hw.out", mean_hw}, {"edgeq::mean_quarters.out", mean_quarters}});
+// latent_codes.out(Tensor x, int kind, int top, *, Tensor(a!) out): float [...] -> int8 of the same extents
+void latent_codes(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::latent_codes.out", 3, 1);
+  const Tensor *x = call.tensor(ScalarType::Float, "x must be float");
+  const uint32_t kind = call.integer(EQ_LATENT_POWERS, "kind must be 0 to 2"),
+                 top = call.integer(127, "top must be 1 to 127");
+  if (!call.require(x && x->dim() >= 1, "x must have at least one dimension")) return;
+  const uint32_t k = extent(*x, x->dim() - 1);
+  auto *out = static_cast<int8_t *>(call.out_like(ScalarType::Char, *x, k, "out must be int8, extents as x"));
+  if (call.good())
+    call.finish(eq_latent_codes(static_cast<eq_latent_kind>(kind), top, data<float>(x), rows(*x) * k, out));
+}
+
+// mean_patches.out(Tensor x, int kh, int kw, int stride, int padding, *, Tensor(a!) out): int8 [n][h][w][c] ->
+//   float [n][kh * kw * c]
+void mean_patches(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::mean_patches.out", 5, 1);
+  const Tensor *x = call.tensor(ScalarType::Char, "x must be int8");
+  constexpr uint32_t most = 1 << 16;
+  const uint32_t kh = call.integer(most, "kh must be positive"), kw = call.integer(most, "kw must be positive"),
+                 stride = call.integer(most, "stride must be positive"),
+                 padding = call.integer(most, "padding must not be negative");
+  if (!call.require(x && x->dim() == 4 && kh > 0 && kw > 0 && stride > 0, "x must be [n][h][w][c], the rest positive"))
+    return;
+  const uint32_t n = extent(*x, 0), h = extent(*x, 1), w = extent(*x, 2), c = extent(*x, 3);
+  if (!call.require(uint64_t{h} + 2 * padding >= kh && uint64_t{w} + 2 * padding >= kw, "the kernel must fit")) return;
+  const eq_conv2d op{n,
+                     h,
+                     w,
+                     c,
+                     1,
+                     kh,
+                     kw,
+                     stride,
+                     stride,
+                     padding,
+                     padding,
+                     (h + 2 * padding - kh) / stride + 1,
+                     (w + 2 * padding - kw) / stride + 1,
+                     1};
+  auto *out = static_cast<float *>(
+      call.out(ScalarType::Float, {n, uint64_t{kh} * kw * c}, "out must be float [n][kh * kw * c]"));
+  if (call.good()) call.finish(eq_mean_patches(&op, data<int8_t>(x), out));
+}
+
+const bool registered = register_operators({{"edgeq::epilogue.out", epilogue},
+                                            {"edgeq::mean_hw.out", mean_hw},
+                                            {"edgeq::mean_quarters.out", mean_quarters},
+                                            {"edgeq::latent_codes.out", latent_codes},
+                                            {"edgeq::mean_patches.out", mean_patches}});
 
 } // namespace
 } // namespace edgeq

@@ -48,5 +48,45 @@ static void mean_quarters(eql_call *c) {
                                    s[3], out));
 }
 
-const eql_entry eql_glue_operators[] = {
-    {"edgeq.epilogue", epilogue}, {"edgeq.mean_hw", mean_hw}, {"edgeq.mean_quarters", mean_quarters}, {NULL, NULL}};
+/* latent_codes(Tensor x, int kind, int top): float [...] -> int8 of the same extents */
+static void latent_codes(eql_call *c) {
+  const eql_tensor *x = eql_take(c, EQL_F32, "x must be float");
+  const uint32_t kind = eql_integer(c, EQ_LATENT_POWERS, "kind must be 0 to 2"),
+                 top = eql_integer(c, 127, "top must be 1 to 127"), k = eql_last(x);
+  int8_t *out = eql_out_like(c, EQL_I8, 0, x, 0, k);
+  if (eql_ready_plain(c))
+    eql_finish(c, eq_latent_codes((eq_latent_kind)kind, top, eql_floats(x), (size_t)eql_rows(x) * k, out));
+}
+
+/* mean_patches(Tensor x, int kh, int kw, int stride, int padding): int8 [n][h][w][c] -> float [n][kh * kw * c] */
+static void mean_patches(eql_call *c) {
+  const eql_tensor *x = eql_take(c, EQL_I8, "x must be int8");
+  const uint32_t kh = eql_integer(c, EQL_MOST_STRIDE, "kh must be positive"),
+                 kw = eql_integer(c, EQL_MOST_STRIDE, "kw must be positive"),
+                 stride = eql_integer(c, EQL_MOST_STRIDE, "stride must be positive"),
+                 padding = eql_integer(c, EQL_MOST_STRIDE, "padding must not be negative");
+  if (!eql_require(c, x->rank == 4 && kh && kw && stride, "x must be [n][h][w][c], the rest positive")) return;
+  const uint32_t *s = x->size;
+  const uint64_t h = s[1] + 2ull * padding, w = s[2] + 2ull * padding, width = (uint64_t)kh * kw * s[3];
+  if (!eql_require(c, h >= kh && w >= kw && width <= EQL_MOST, "the kernel must fit")) return;
+  const eq_conv2d op = {.n = s[0],
+                        .h = s[1],
+                        .w = s[2],
+                        .c = s[3],
+                        .o = 1,
+                        .kh = kh,
+                        .kw = kw,
+                        .stride_h = stride,
+                        .stride_w = stride,
+                        .pad_top = padding,
+                        .pad_left = padding,
+                        .out_h = (uint32_t)((h - kh) / stride + 1),
+                        .out_w = (uint32_t)((w - kw) / stride + 1),
+                        .groups = 1};
+  float *out = eql_out(c, EQL_F32, 2, (const uint32_t[]){s[0], (uint32_t)width});
+  if (eql_ready_plain(c)) eql_finish(c, eq_mean_patches(&op, eql_data(x), out));
+}
+
+const eql_entry eql_glue_operators[] = {{"edgeq.epilogue", epilogue},           {"edgeq.mean_hw", mean_hw},
+                                        {"edgeq.mean_quarters", mean_quarters}, {"edgeq.latent_codes", latent_codes},
+                                        {"edgeq.mean_patches", mean_patches},   {NULL, NULL}};
