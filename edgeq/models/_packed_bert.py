@@ -132,10 +132,8 @@ class PackedBert(nn.Module):
 
         More taps were not worth their memory: their Gram matrix grows with the square of their number.
         """
-        words, *_, x = self.hidden(ids, mask, tuning=tuning)
-        pooled = self.pooled(x, mask)
-        if tuning is not None and not tuning.lean:
-            tuning.tap(self.norm, real_mean(words, mask))
+        pooled = self.pooled(self.hidden(ids, mask, tuning=tuning)[-1], mask)
+        if tuning is not None:
             tuning.tap(self.layers[-1], pooled)
         return pooled
 
@@ -151,6 +149,8 @@ class PackedBert(nn.Module):
         real = mask.to(torch.uint8)
         x, signs = _norm(self.norm, x, None, self.signs, tuning, real)
         hidden = [x]
+        if tuning is not None and not tuning.lean:
+            tuning.tap(self.norm, real_mean(x, mask))
         for layer in self.layers:
             x, signs = layer(x, signs, real, tuning)
             hidden.append(x)
@@ -163,9 +163,10 @@ class PackedBert(nn.Module):
 
 def real_mean(x: Tensor, mask: Tensor) -> Tensor:
     """(B, T, H) -> (B, H): mean over the real tokens, added from left to right."""
-    weight = mask.to(x.dtype)[..., None]
-    mean: Tensor = ops.mean_hw((x * weight)[:, None])
-    return mean * x.shape[1] / weight.sum(1).clamp_min(1)
+    real = mask.to(x.dtype)
+    count = real.sum(1, keepdim=True).clamp_min(1) * torch.ones_like(real)  # by one number, kernels do not divide
+    mean: Tensor = ops.mean_hw((x * (real / count)[..., None])[:, None])
+    return mean * x.shape[1]
 
 
 def _norm(

@@ -16,6 +16,7 @@ import numpy as np
 from edgeq import data
 from edgeq._errors import FormatError, NotFoundError, UsageError
 from edgeq.bench import tasks
+from edgeq.bench.tasks.text_classification import TextClassification
 
 if TYPE_CHECKING:
     from edgeq.hub import PulledPackage
@@ -72,13 +73,19 @@ def read_samples(path: Path, package: PulledPackage) -> Samples:
     """The user's samples for the network of a package.
 
     path    .npz with x and, where there are labels, y: bytes (n, h, w[, c]) that the package's preprocessing reads,
-            or float32 (n, ...) as the network takes them; or what `edgeq eval --data` takes for the package's task
+            or float32 (n, ...) as the network takes them; texts as `edgeq.datasets.own_texts` reads them; or what
+            `edgeq eval --data` takes for the package's task
     raises  NotFoundError, FormatError, UsageError
     """
     config = package.config()
     task = tasks.of(config)
     if not path.exists():
         raise NotFoundError(f"{path}: no such file; give an .npz with x and y")
+    if isinstance(task, TextClassification):
+        task.open(package)
+        texts = task.unlabelled(path, config)
+        known = None if len(texts) == 0 or texts.labels[0] < 0 else texts.labels.astype(np.int32)
+        return Samples((texts.ids, texts.mask), known, path.name)
     if path.is_file() and zipfile.is_zipfile(path):
         x, y = _arrays(path)
         if x.dtype == np.uint8:

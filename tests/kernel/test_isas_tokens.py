@@ -115,3 +115,19 @@ def test_layer_norm(seed):
         return r.out, r.bits, r.t2
 
     assert_same(solve)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tuned_layer_norm(seed):
+    rng = np.random.default_rng(seed)
+    images, tokens, k, start = (int(rng.integers(1, most)) for most in (4, 6, 300, 5))
+    x, gamma, beta = floats(rng, images * tokens, k), floats(rng, k), floats(rng, k)
+    tuning = native.Tuning(floats(rng, images if seed % 2 else 1, start + 2 * k) / 4, start, 0.5)
+    mask = (rng.random(images * tokens) < 0.6).astype(np.uint8) if seed % 3 else None
+
+    def solve(_threads: int) -> Arrays:
+        to = {"t2": True, "tuning": tuning, "images": images, "mask": mask, "moments": True}
+        r = native.layer_norm(x, gamma, beta, 1e-6, **to)
+        return r.out, r.t2, r.moments
+
+    assert_same(solve)

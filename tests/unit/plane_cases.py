@@ -85,6 +85,10 @@ CASES: dict[str, Callable[[], tuple]] = {
         *(torch.randn(2, K), torch.randn(2, K), torch.rand(K), torch.randn(K), 1e-12),
         *(None, int(Want.MAP | Want.T2)),
     ),
+    "layer_norm_tuned": lambda: (
+        *(torch.randn(2, 2 * K + 1), 1, 0.5, torch.randn(2, 3, K), torch.tensor([[1, 1, 0]] * 2, dtype=torch.uint8)),
+        *(torch.randn(2, 3, K), torch.rand(K), torch.randn(K), 1e-12, None, int(Want.MAP | Want.T2 | Want.MOMENTS)),
+    ),
     "linear_b1f32": lambda: linear_floats(signs(OUT, K)[None]),
     "linear_t2f32": lambda: linear_floats(planes(OUT, K)),
     "linear_f32f32": lambda: linear_floats(torch.randn(OUT, K)),

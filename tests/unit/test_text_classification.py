@@ -1,5 +1,6 @@
 """A package that classifies texts: its vocabulary, the user's own sentences, and the score."""
 
+import io
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,15 @@ import pytest
 
 from edgeq._errors import FormatError, NotFoundError, UsageError
 from edgeq.bench import tasks
+from edgeq.datasets import own_texts
 from edgeq.text import format_vocabulary
 
-CONFIG = {"task": "text-classification", "input": {"tokens": 6}, "dataset": "sst2"}
+CONFIG = {
+    "task": "text-classification",
+    "input": {"tokens": 6},
+    "dataset": "sst2",
+    "labels": ["negative", "positive"],
+}
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "##s")
 
 
@@ -50,7 +57,7 @@ def test_timing_needs_no_sentence():
 
 @pytest.mark.parametrize("raw", [b"good film\n", b"2\tgood\n", b"1\tgood\n1\n", b"1\t\xff\n"])
 def test_lines_that_are_none_are_refused(tmp_path, raw):
-    with pytest.raises(FormatError, match=r"mine\.tsv: (line|not UTF-8)"):
+    with pytest.raises(FormatError, match=r"mine\.tsv: (line|text|not UTF-8)"):
         own(tmp_path, raw)
 
 
@@ -71,3 +78,57 @@ def test_a_length_that_is_none_is_refused(tmp_path, tokens):
     path.write_bytes(b"1\tgood\n")
     with pytest.raises(FormatError, match='"tokens", 3 to 4096'):
         opened().own(path, {**CONFIG, "input": {"tokens": tokens}})
+
+
+def read(tmp_path, name: str, raw: bytes):
+    path = tmp_path / name
+    path.write_bytes(raw)
+    return own_texts.read(path, ("negative", "positive"))
+
+
+def arrays(**named) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **named)
+    return file.getvalue()
+
+
+def test_tables_lines_and_arrays_of_texts_say_the_same(tmp_path):
+    expected = own_texts.OwnTexts(["good, or not", "bad"], [1, 0])
+    for name, raw in (
+        ("a.csv", b'label,text\npositive,"good, or not"\n0,bad\n'),
+        ("a.tsv", b"1\tgood, or not\nnegative\tbad\n"),
+        ("a.npz", arrays(x=np.array(expected.texts), y=np.array([1, 0]))),
+        ("b.npz", arrays(x=np.array(expected.texts), y=np.array(["positive", "negative"]))),
+    ):
+        assert read(tmp_path, name, raw) == expected
+    bare = own_texts.OwnTexts(expected.texts, None)
+    for name, raw in (
+        ("b.csv", b'text\n"good, or not"\nbad\n'),
+        ("b.txt", b"good, or not\n\nbad\n"),
+        ("c.npz", arrays(x=np.array(expected.texts))),
+    ):
+        assert read(tmp_path, name, raw) == bare
+    with pytest.raises(FormatError, match="no labels in it"):
+        opened().own(tmp_path / "b.txt", CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "why"),
+    [
+        ("a.csv", b"label,texts\n1,good\n", "no column `text` in its header"),
+        ("a.csv", b"text,label\ngood\n", "line 2: too few columns"),
+        (
+            "a.csv",
+            b"text,label\ngood,great\n",
+            "line 2: label 'great' is not known; expected one of negative, positive",
+        ),
+        ("a.csv", b"text,label\n ,1\n", "line 2: no text"),
+        ("a.tsv", b"99999999999\tgood\n", "line 1: label"),
+        ("a.npz", arrays(x=np.array([1.0])), "it must hold x, an array of strings"),
+        ("a.npz", arrays(x=np.array(["good"]), y=np.array([1, 0])), "expected a label for each of 1 texts"),
+        ("a.npz", arrays(x=np.array(["good"], object)), "not a plain array"),
+    ],
+)
+def test_files_that_are_no_texts_are_refused(tmp_path, name, raw, why):
+    with pytest.raises(FormatError, match=why):
+        read(tmp_path, name, raw)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeq._errors import FormatError, NotFoundError, UsageError
+from edgeq._errors import FormatError, UsageError
 from edgeq.bench import accuracy
 from edgeq.bench.report import Evaluation
-from edgeq.datasets import sst2
+from edgeq.datasets import own_texts, sst2
 from edgeq.text import VOCABULARY, WordPieces, parse_vocabulary
 
 from ._task import Outcome, Progress, Task
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edgeq.hub import PulledPackage
 
 Array = np.ndarray[Any, Any]
-LARGEST_OWN_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -59,21 +58,25 @@ class TextClassification(Task[Texts]):
     def full(self, dataset: str, config: Mapping[str, object]) -> Texts:
         if dataset != sst2.NAME:
             raise UsageError(f"{dataset}: no test split of this name is known; use --data PATH")
-        return self._texts(sst2.load("test"), config, dataset, "test")
+        sentences = sst2.load("test")
+        return self._texts([s.text for s in sentences], [s.label for s in sentences], config, dataset, "test")
 
     def own(self, path: Path, config: Mapping[str, object]) -> Texts:
-        """Lines "label, tab, text"."""
-        try:
-            with open(path, "rb") as stream:
-                raw = stream.read(LARGEST_OWN_BYTES + 1)
-        except OSError:
-            raise NotFoundError(f"{path}: no readable file; expected lines of label, tab and text") from None
-        if len(raw) > LARGEST_OWN_BYTES:
-            raise FormatError(f"{path}: larger than {LARGEST_OWN_BYTES} bytes")
-        try:
-            return self._texts(sst2.parse(raw.decode("utf-8"), path.name), config, path.stem, "own")
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{path}: not UTF-8 at byte {error.start}") from error
+        """What `edgeq.datasets.own_texts` reads, with labels."""
+        texts = self.unlabelled(path, config)
+        if (texts.labels < 0).any():
+            raise FormatError(f"{path}: no labels in it; expected a .csv with text and label, or label, tab, text")
+        names = config.get("labels")
+        if isinstance(names, list) and (bad := np.flatnonzero(texts.labels >= len(names))).size:
+            raise FormatError(f"{path}: text {bad[0] + 1} has label {texts.labels[bad[0]]} of {len(names)}, from 0")
+        return texts
+
+    def unlabelled(self, path: Path, config: Mapping[str, object]) -> Texts:
+        """The same where labels may be missing: they are -1 then."""
+        names = config.get("labels")
+        found = own_texts.read(path, [str(name) for name in names] if isinstance(names, list) else [])
+        labels = [-1] * len(found.texts) if found.labels is None else found.labels
+        return self._texts(found.texts, labels, config, path.stem, "own")
 
     def inputs(self, samples: Texts, config: Mapping[str, object]) -> tuple[Array, ...]:
         return samples.ids, samples.mask
@@ -93,19 +96,25 @@ class TextClassification(Task[Texts]):
         return Outcome(Evaluation(samples.dataset, samples.split, score.n, accuracy=score), outcome.ticks)
 
     def _texts(
-        self, sentences: Sequence[sst2.Sentence], config: Mapping[str, object], dataset: str, split: str
+        self, texts: Sequence[str], labels: Sequence[int], config: Mapping[str, object], dataset: str, split: str
     ) -> Texts:
         assert self._tokenizer is not None  # `open` came first
         given = config.get("input")
         tokens = given.get("tokens") if isinstance(given, Mapping) else None
         if type(tokens) is not int or not 2 < tokens <= 4096:
             raise FormatError(f'config.json: "input" must hold "tokens", 3 to 4096, got {tokens!r}')
-        ids = np.zeros((len(sentences), tokens), np.int64)
-        mask = np.zeros_like(ids)
-        for row, sentence in enumerate(sentences):
-            encoded = self._tokenizer.encode(sentence.text, tokens)
-            ids[row, : len(encoded)], mask[row, : len(encoded)] = encoded, 1
-        return Texts(ids, mask, np.array([s.label for s in sentences], np.int64), dataset, split)
+        ids, mask = padded(self._tokenizer, texts, tokens)
+        return Texts(ids, mask, np.array(labels, np.int64), dataset, split)
+
+
+def padded(tokenizer: WordPieces, texts: Sequence[str], tokens: int) -> tuple[Array, Array]:
+    """Ids and mask (n, tokens) int64 of texts, cut where they are longer."""
+    ids = np.zeros((len(texts), tokens), np.int64)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(texts):
+        encoded = tokenizer.encode(text, tokens)
+        ids[row, : len(encoded)], mask[row, : len(encoded)] = encoded, 1
+    return ids, mask
 
 
 def make() -> TextClassification:
