@@ -1,50 +1,80 @@
 """A live run is killed with SIGKILL at random moments; it ends in the bytes of a run that was left alone."""
 
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+import shutil
 
+import numpy as np
 import pytest
+from lives import killed
+from toy import Toy, data
 
-HERE = Path(__file__).parent
-PATIENCE_S = 300
-
-
-def start(folder: Path) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    command = [sys.executable, str(HERE / "killed_run.py"), str(folder), "1"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "running\n"
-    return process
+from edgeq import cli
+from edgeq._native import tune
+from edgeq.tune.journal import Journal
 
 
-def finish(folder: Path) -> tuple[float, bytes]:
-    process, began = start(folder), time.monotonic()
-    assert process.wait(PATIENCE_S) == 0
-    process.stdout.close()
-    return time.monotonic() - began, (folder / "delta").read_bytes()
-
-
-@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_kill_9_at_any_moment_changes_no_byte(tmp_path, kills):
-    lasted, whole = finish(tmp_path / "whole")
-    rng, done = random.Random(kills), 0
-    while done < kills:
-        folder = tmp_path / f"cut{done}"
-        for _ in range(5):  # then it may end
-            process = start(folder)
-            try:
-                process.wait(lasted * rng.random())
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                done += 1
-            process.stdout.close()
-            if process.wait(PATIENCE_S) == 0:
-                break
-        else:
-            finish(folder)
-        assert (folder / "delta").read_bytes() == whole
+    toy, deltas = Toy(), set()
+    x, y = toy.sample(60, 1, "turn")
+
+    def make(place):
+        def run() -> int:
+            chosen = tune.settings("t1", flags=("unguarded",), steps=60, batch=16, evaluate_every=5, seed=1)
+            tuner = tune.Tuner(toy.model(), data(x, y), chosen)
+            return int(tune.converse(tuner, toy.forward(x), Journal(place)).outcome != "committed")
+
+        return run
+
+    def check(place) -> None:
+        deltas.add((place / "delta").read_bytes())
+        assert len(deltas) == 1
+
+    killed(make, check, tmp_path / "lives", kills)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["t0", "t1"])
+def test_kill_9_of_the_command(tmp_path, monkeypatch, method):
+    """`edgeq finetune` as a user gives it: package, journal, agent, delta, results."""
+    home, deltas = tmp_path / "home", set()
+    rng = np.random.default_rng(1)
+    np.savez(
+        tmp_path / "mine.npz",
+        x=rng.standard_normal((40, *input_shape("denseshift-kws"))).astype(np.float32),
+        y=(np.arange(40) % 10).astype(np.int32),
+    )
+    command = ["finetune", "denseshift-kws", "--data", str(tmp_path / "mine.npz"), "--method", method, "--no-apply"]
+    command += ["--flag", "unguarded", "--json", "-d", "local:"]
+    for change in ("steps=40", "batch=16", "evaluate_every=5"):
+        command += ["--set", change]
+    monkeypatch.setenv("EDGEQ_HOME", str(home))
+    assert cli.run(["compile", "denseshift-kws", "--tunable", "all"]) == 0
+
+    def make(place):
+        if not place.exists():
+            shutil.copytree(home, place)
+
+        def run() -> int:
+            os.environ["EDGEQ_HOME"] = str(place)
+            return cli.run(command)
+
+        return run
+
+    def check(place) -> None:
+        found = list(place.glob("deltas/*/*/model.safetensors"))
+        assert len(found) == 1
+        deltas.add(found[0].read_bytes())
+        assert len(deltas) == 1
+        assert not list(place.glob("tuning/*"))
+        shutil.rmtree(place)
+
+    killed(make, check, tmp_path / "lives", 200)
+
+
+def input_shape(name: str) -> tuple[int, ...]:
+    from edgeq import hub
+
+    found = hub.pull(name).config()["input"]
+    assert isinstance(found, dict)
+    return tuple(found["shape"])
