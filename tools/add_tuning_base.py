@@ -2,7 +2,7 @@
 
     python tools/add_tuning_base.py PACKAGE --data train.npz -o NEW --key KEY
 
-train.npz holds x and y as `edgeq finetune --data` takes them. NEW is the same package with `tuning.safetensors`, its
+train.npz holds x and y as `edgeq finetune --data` takes them; for texts SST-2's train.tsv, a .csv, ... NEW is the same package with `tuning.safetensors`, its
 version one higher; model.safetensors stays byte for byte, and so do all deltas' base ids. `--only N` takes N samples.
 """
 
@@ -34,7 +34,9 @@ def main() -> int:
         parser.error(f"{options.data}: no labels y in it")
     network = models.from_package(package.config(), package.tensors())
     rows = np.random.default_rng(1).permutation(len(samples))[: options.only]
-    layout, base = measure_base(network, samples.inputs[0][rows], samples.labels[rows].astype(np.int64))
+    known = samples.part(rows)
+    assert known.labels is not None
+    layout, base = measure_base(network, known.inputs, known.labels.astype(np.int64))
     manifest = package.manifest
     files = {name: package.read(name) for name in manifest.files} | {BASE_FILE: base.to_bytes(layout)}
     key = None if options.key is None else keys.load_private(options.key)

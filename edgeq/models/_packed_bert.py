@@ -28,10 +28,12 @@ _ACTS = {"gelu": Act.GELU, "relu": Act.RELU}
 class PackedParts(Protocol):
     """What a paper quantises, and how.
 
-    signs  whether every linear layer reads the plain signs of a norm, which then are formed once
+    signs      whether every linear layer reads the plain signs of a norm, which then are formed once
+    tap_words  whether a head that is learned over taps reads the mean of the words too, beside the last layer's
     """
 
     signs: bool
+    tap_words: bool
 
     def quantiser(self, features: int, *, signed: bool) -> PackedQuantiser:
         """In front of a linear layer."""
@@ -86,7 +88,7 @@ class PackedBert(nn.Module):
 
     def __init__(self, config: BertConfig, parts: PackedParts) -> None:
         super().__init__()
-        self.config, self.signs = config, parts.signs
+        self.config, self.signs, self.tap_words = config, parts.signs, parts.tap_words
         hidden = config.hidden
         self.word = PackedLowBitEmbedding(config.vocabulary, hidden)
         self.position = nn.Embedding(config.positions, hidden)
@@ -128,9 +130,9 @@ class PackedBert(nn.Module):
         return logits
 
     def features(self, ids: Tensor, mask: Tensor, tuning: TuningPass | None = None) -> Tensor:
-        """(B, H): what the classifier reads. A tuning pass gets that, and the means over the real tokens of the words.
+        """(B, H): what the classifier reads, and the last tap of a tuning pass.
 
-        More taps were not worth their memory: their Gram matrix grows with the square of their number.
+        Taps of every layer were not worth their memory: the Gram matrix grows with the square of their number.
         """
         pooled = self.pooled(self.hidden(ids, mask, tuning=tuning)[-1], mask)
         if tuning is not None:
@@ -149,7 +151,7 @@ class PackedBert(nn.Module):
         real = mask.to(torch.uint8)
         x, signs = _norm(self.norm, x, None, self.signs, tuning, real)
         hidden = [x]
-        if tuning is not None and not tuning.lean:
+        if tuning is not None and self.tap_words and not tuning.lean:
             tuning.tap(self.norm, real_mean(x, mask))
         for layer in self.layers:
             x, signs = layer(x, signs, real, tuning)
