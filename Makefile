@@ -121,7 +121,11 @@ fuzz-litert: $(VENV)/.dependencies
 	$(FUZZ_CC) -U_POSIX_C_SOURCE -D_POSIX_C_SOURCE=200809L tests/litert/fuzz_delegate.c $(LITERT) build/sanitize/libedgeq_core.a -lpthread -o build/fuzz_litert
 	ASAN_OPTIONS=allocator_may_return_null=1:allocator_release_to_os_interval_ms=-1 build/fuzz_litert tests/litert/corpus/nodes.bin $(FUZZ_LITERT) 41
 
+# other engines, beside those that `.[bench]` brings; without them their columns are left out
+PEERS := openvino ncnn
+
 bench: $(VENV)/.development
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PEERS) || echo 'OpenVINO and ncnn are left out.'
 	$(BIN)/python -m benchmarks all
 
 clean:

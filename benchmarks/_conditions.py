@@ -9,7 +9,18 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-_LIBRARIES = ("edgeq", "torch", "executorch", "onnxruntime", "onnx", "numpy")
+_LIBRARIES = (
+    "edgeq",
+    "torch",
+    "executorch",
+    "onnxruntime",
+    "onnx",
+    "numpy",
+    "ai-edge-litert",
+    "ggml-py",
+    "openvino",
+    "ncnn",
+)
 _ISA_FLAGS = (
     "avx2",
     "avx_vnni",

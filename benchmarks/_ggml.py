@@ -14,8 +14,8 @@ import numpy.typing as npt
 F32 = npt.NDArray[np.float32]
 _P, _N = ct.c_void_p, ct.c_size_t
 _F32_TYPE = 0
-_TYPES = {"Q4_0": 2, "TQ1_0": 34, "TQ2_0": 35}
-_REPACKED = ("Q4_0",)  # eight rows interleaved: three to four times as fast as the plain form for many rows
+_TYPES = {"Q4_0": 2, "Q4_K": 12, "TQ1_0": 34, "TQ2_0": 35}
+_REPACKED = ("Q4_0", "Q4_K")  # eight rows interleaved: three to four times as fast as the plain form for many rows
 _WEIGHTS_USAGE = 1
 
 

@@ -12,7 +12,7 @@ from edgeq.bench import comparison
 
 from .harness import Row
 
-PIPED_WIDTH = 160
+PIPED_WIDTH = 240
 console = Console(stderr=True)
 
 

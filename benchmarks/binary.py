@@ -1,6 +1,7 @@
 """Binary operators beside float and int8 engines: matrix products of transformers, convolutions of picture networks.
 
-linear      float activations in, float out: packing is part of the time, as quantising is in the int8 engines
+linear      float activations in, float out, weights tiled ahead as a compiled program does it: packing is part of the
+            time, as quantising is in the int8 engines
 conv2d      bits in (the producer's epilogue packs), affine epilogue; out as bits, and as float
 Speed says nothing about accuracy: a binary layer does not replace an int8 layer one to one.
 """
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from edgeq import _native
 
-from . import _conditions, _core, _peers, _probe
+from . import _conditions, _core, _peers, _probe, _team
 from .harness import Engine, Options, Row, Session, WrongResultError, measure, row
 
 F32 = npt.NDArray[np.float32]
@@ -145,12 +146,13 @@ class LinearWork:
         shape, out = self.shape, np.empty_like(self.expected)
         bits = np.empty((shape.m, _native.row_bytes(shape.k)), np.uint8)
         pack_x = _core.pack_b1(self.x, bits)
-        product = _core.operator(
-            "linear_b1b1",
+        product = _core.tiled_linear(
+            "b1b1",
             _core.linear(shape.m, shape.k, shape.o),
-            (bits, self.w),
+            (bits,),
+            _core.tiles("b1", shape.o, shape.k, self.w),
             _core.epilogue({"scale": self.alpha, "out": out}),
-            threads=threads,
+            threads=_team.pool(threads),
         )
 
         def call() -> None:
@@ -213,7 +215,7 @@ class ConvWork:
             _core.conv2d(1, shape.size, shape.size, shape.c, shape.o, (shape.kernel, shape.kernel), 1),
             (self.x, self.w),
             _core.epilogue({"scale": self.scale, "bias": self.bias, target: result}),
-            threads=threads,
+            threads=_team.pool(threads),
         )
         call()
         expected = pack(self.expected >= 0) if out == "bits" else self.expected

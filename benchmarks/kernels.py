@@ -5,21 +5,26 @@ linear_t2i8        ternary, one scale an output; activations in codes by row
 linear_i4i8 row    4 bits in groups of 32, activations by row: the recipe of XNNPACK's 8da4w
 linear_i4i8 block  the same weights, activations in blocks of 32: the recipe of ONNX Runtime and ggml
 linear_i8i8        8 bits, activations by row
+... 2 threads      EdgeQ with two threads beside itself with one (wall clock): scaling
+litert-larq        binary convolutions beside Larq Compute Engine's interpreter, in a process of their own
 All engines of a shape run in one session. Speed says nothing about accuracy.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeq import _native
-from edgeq._native._structures import CWeightsI4
+from edgeq._errors import EdgeQError
+from edgeq._native._structures import CThreads, CWeightsI4
 
-from . import _conditions, _core, _executorch, _lowbit, _peers, _probe
+from . import _conditions, _core, _executorch, _lowbit, _peers, _probe, _team, _wheels
 from .harness import Engine, Options, Row, Session, WrongResultError, measure, row
 
 F32 = npt.NDArray[np.float32]
@@ -31,7 +36,8 @@ SHAPES = tuple(
 )  # rows, inputs, outputs
 QUICK = ((1, 768, 768), (16, 768, 768))
 _LARGEST_ERROR = 1e-4  # of the largest result, against numpy in double precision
-_EVERYWHERE = ("torch fp32", "torch int8", "ort fp32", "ort int8")
+_EVERYWHERE = ("torch fp32", "torch int8", "ort fp32", "ort int8", "openvino int8", "ncnn int8")
+SCALING = ((16, 768, 3072), (128, 768, 768), (128, 768, 3072))  # bound by computing
 
 
 @dataclass(frozen=True)
@@ -47,28 +53,39 @@ class Kind:
 KINDS = (
     Kind("linear_t2i8", 2, False, ("ort 2-bit", "litert int2", "ggml TQ1_0", "ggml TQ2_0", "i2s avx2")),
     Kind("linear_i4i8 row", 4, False, ("xnnpack 8da4w", "litert int4")),
-    Kind("linear_i4i8 block", 4, True, ("ort 4-bit", "ggml Q4_0")),
-    Kind("linear_i8i8", 8, False, ("litert int8",)),
+    Kind("linear_i4i8 block", 4, True, ("ort 4-bit", "ggml Q4_0", "ggml Q4_K", "openvino int4")),
+    Kind("linear_i8i8", 8, False, ("litert int8", "torch int8", "ort int8", "openvino int8", "ncnn int8")),
 )
 
 
 def run(options: Options) -> list[Row]:
     _executorch.set_threads(options.threads)
     isas = _core.isas(options.isas)
+    if options.peers and (absent := _wheels.missing()):
+        options.say(f"not installed, left out: {', '.join(absent)} (pip install 'edgeq[peers]')")
     rows: list[Row] = []
     for m, k, o in SHAPES:
-        shape = f"{m}x{k}x{o}"
-        if options.only not in shape or (options.quick and not options.only and (m, k, o) not in QUICK):
-            continue
-        options.say(f"kernels {shape}")
-        rows += _shape(m, k, o, isas, options)
-    return sorted(rows, key=lambda found: [kind.name for kind in KINDS].index(found.work))
+        if _wanted(f"{m}x{k}x{o}", (m, k, o) in QUICK, options):
+            options.say(f"kernels {m}x{k}x{o}")
+            rows += _shape(m, k, o, isas, options)
+    rows.sort(key=lambda found: [kind.name for kind in KINDS].index(found.work))
+    for m, k, o in SCALING if options.threads == 1 and not options.cold and (os.cpu_count() or 1) > 1 else ():
+        if _wanted(f"{m}x{k}x{o} 2 threads", m == 16, options):
+            options.say(f"kernels {m}x{k}x{o} 2 threads")
+            rows += _scaling(m, k, o, isas[0], options)
+    if options.peers and _wanted("larq", False, options):
+        rows += _larq(options)
+    return rows
+
+
+def _wanted(name: str, quick: bool, options: Options) -> bool:
+    return options.only in name and (quick or not options.quick or bool(options.only))
 
 
 def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> Iterator[Row]:
-    x = np.random.default_rng(1).standard_normal((m, k), np.float32)
-    weights = {bits: _lowbit.drawn(bits, k, o, groups=k // _lowbit.GROUP if bits == 4 else 1) for bits in (2, 4, 8)}
-    ours = {(kind, isa): _ours(kind, x, weights[kind.bits], isa, options.threads) for kind in KINDS for isa in isas}
+    x, weights = _drawn(m, k, o)
+    team = _team.pool(options.threads)
+    ours = {(kind, isa): _ours(kind, x, weights[kind.bits], isa, team) for kind in KINDS for isa in isas}
     peers = list(_beside(x, weights, options.threads)) if options.peers else []
     probes = _floors(isas, weights) if options.threads == 1 else []
     session = measure(
@@ -79,8 +96,42 @@ def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> I
     )
     present = [peer.name for peer in peers]
     for (kind, isa), engine in ours.items():
-        beside = [name for name in (*_EVERYWHERE, *kind.peers) if name in present]
+        beside = [name for name in dict.fromkeys((*_EVERYWHERE, *kind.peers)) if name in present]
         yield _row(session, kind, f"{m}x{k}x{o}", isa, engine, beside, 2 * m * k * o)
+
+
+def _drawn(m: int, k: int, o: int) -> tuple[F32, dict[int, _lowbit.Weights]]:
+    x = np.random.default_rng(1).standard_normal((m, k), np.float32)
+    return x, {bits: _lowbit.drawn(bits, k, o, groups=k // _lowbit.GROUP if bits == 4 else 1) for bits in (2, 4, 8)}
+
+
+def _scaling(m: int, k: int, o: int, isa: str, options: Options) -> Iterator[Row]:
+    """Two threads beside one, by turns."""
+    x, weights = _drawn(m, k, o)
+    for kind in KINDS:
+        pair = [_ours(kind, x, weights[kind.bits], isa, _team.pool(threads)) for threads in (2, 1)]
+        two, one = (replace(engine, name=f"{n} thread{'s'[: n - 1]}") for engine, n in zip(pair, (2, 1), strict=True))
+        session = measure([two, one], rounds=options.count(5, 21), threads=2)
+        yield row(
+            session,
+            work=f"{kind.name} 2 threads",
+            shape=f"{m}x{k}x{o}",
+            isa=isa,
+            ours=two.name,
+            peers=[one.name],
+            conditions=_conditions.conditions(),
+        )
+
+
+def _larq(options: Options) -> list[Row]:
+    """What `python -m benchmarks litert` measures beside Larq."""
+    from . import litert
+
+    try:
+        return litert.run(replace(options, only="larq"))
+    except (EdgeQError, subprocess.SubprocessError) as error:
+        options.say(f"Larq is left out: {error}")
+        return []
 
 
 def _row(session: Session, kind: Kind, shape: str, isa: str, engine: Engine, beside: list[str], ops: int) -> Row:
@@ -115,7 +166,10 @@ def _beside(x: F32, weights: dict[int, _lowbit.Weights], threads: int) -> Iterat
         yield from _lowbit.stock_litert(x, same, threads)
     yield from _lowbit.xnnpack(x, weights[4])
     yield from _lowbit.ggml(x, weights[2], ("TQ1_0", "TQ2_0"), threads)
-    yield from _lowbit.ggml(x, weights[4], ("Q4_0",), threads)
+    yield from _lowbit.ggml(x, weights[4], ("Q4_0", "Q4_K"), threads)
+    for bits in (4, 8):
+        yield from _wheels.openvino(x, weights[bits], threads)
+    yield from _wheels.ncnn(x, weights[8], threads)
     if threads == 1 and (planar := _i2s(x, weights[2])):
         yield planar
 
@@ -141,7 +195,7 @@ def _i2s(x: F32, weights: _lowbit.Weights) -> Engine | None:
     return Engine(engine.name, call)
 
 
-def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int) -> Engine:
+def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int | CThreads) -> Engine:
     _native.select_isa(isa)
     (m, k), o = x.shape, len(weights.codes)
     codes, out = np.empty((m, k), np.int8), np.empty((m, o), np.float32)
@@ -170,7 +224,7 @@ def _product(
     codes: npt.NDArray[np.int8],
     steps: F32,
     e: object,
-    threads: int,
+    threads: int | CThreads,
 ) -> Callable[[], None]:
     (m, k), o = codes.shape, len(weights.codes)
     op = _core.linear(m, k, o)

@@ -17,7 +17,7 @@ from edgeq._errors import UsageError
 
 from ._library import library
 from ._operator import team
-from ._structures import CCodes, CConv2d, CEpilogue, CLinear, CQuant, CResidual
+from ._structures import CCodes, CConv2d, CEpilogue, CLinear, CQuant, CResidual, CThreads
 from .integer import CODES_KINDS
 
 Array = npt.NDArray[Any]
@@ -67,10 +67,10 @@ def quant(kind: int, top: float, scale: Array, step: Array) -> ct.Structure:
 
 
 def operator(
-    name: str, op: ct.Structure, inputs: Sequence[Array | ct.Structure], e: ct.Structure, *, threads: int = 1
+    name: str, op: ct.Structure, inputs: Sequence[Array | ct.Structure], e: ct.Structure, *, threads: int | CThreads = 1
 ) -> Call:
     """A ready call of `eq_NAME`. The scratch is that of the instruction set and choices of now: select them first."""
-    workers = team(threads)
+    workers = _workers(threads)
     shared = ct.byref(workers) if workers else None
     size = getattr(library(), f"eq_{name}_scratch")(ct.byref(op), ct.byref(e), shared)
     scratch = _aligned(size)
@@ -93,10 +93,16 @@ def tiles(name: str, o: int, k: int, weights: Array | ct.Structure) -> Array:
 
 
 def tiled_linear(
-    name: str, op: ct.Structure, inputs: Sequence[Array | None], made: Array, e: ct.Structure, *, threads: int = 1
+    name: str,
+    op: ct.Structure,
+    inputs: Sequence[Array | None],
+    made: Array,
+    e: ct.Structure,
+    *,
+    threads: int | CThreads = 1,
 ) -> Call:
     """A ready call of `eq_linear_NAME_tiled`. inputs: those in front of the tiles."""
-    workers = team(threads)
+    workers = _workers(threads)
     shared = ct.byref(workers) if workers else None
     run = getattr(library(), f"eq_linear_{name}_tiled")
     run.argtypes = [*[ct.c_void_p] * (len(inputs) + 5), ct.c_size_t]
@@ -112,9 +118,9 @@ def tiled_linear(
     return _ready(f"linear_{name}_tiled", arguments, (scratch, tuple(inputs), made, workers, op, e))
 
 
-def i4i8(op: ct.Structure, x: Array, weights: ct.Structure, e: ct.Structure, *, threads: int = 1) -> Call:
+def i4i8(op: ct.Structure, x: Array, weights: ct.Structure, e: ct.Structure, *, threads: int | CThreads = 1) -> Call:
     """A ready call of `eq_linear_i4i8` over codes by row."""
-    workers = team(threads)
+    workers = _workers(threads)
     shared = ct.byref(workers) if workers else None
     size = library().eq_linear_i4i8_scratch(ct.byref(op), ct.byref(weights), ct.byref(e), shared)
     scratch = _aligned(size)
@@ -144,6 +150,10 @@ def mean_hw(x: Array, out: Array) -> Call:
     size = library().eq_mean_hw_scratch(*x.shape)
     scratch = _aligned(size)
     return _ready("mean_hw", (x.ctypes.data, *x.shape, out.ctypes.data, scratch.ctypes.data, size), (x, out, scratch))
+
+
+def _workers(threads: int | CThreads) -> CThreads | None:
+    return threads if isinstance(threads, CThreads) else team(threads)
 
 
 def _aligned(size: int) -> Array:
