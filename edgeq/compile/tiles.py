@@ -15,6 +15,7 @@ WEIGHTS = {  # operator: which arguments must be constants
     "edgeq::linear_b1t2": (1,),
     "edgeq::linear_b1u1": (1,),
     "edgeq::linear_i4i8": (1, 2, 3),
+    "edgeq::linear_i8i8": (1,),
     "edgeq::linear_t2i8": (1,),
 }
 

@@ -53,6 +53,24 @@ typedef struct {
 static const int8_product int8_products[] = {PRODUCT(b1, 1), PRODUCT(t2, 2), PRODUCT(s2, 2),
                                              PRODUCT(s3, 3), PRODUCT(s4, 4), PRODUCT(i8, 0)};
 
+/* Linear layers over weights that were tiled once. */
+typedef struct {
+  size_t (*bytes)(uint32_t, uint32_t);
+  eq_status (*make)(uint32_t, uint32_t, const void *, void *);
+  size_t (*scratch)(const eq_linear *, const void *, const eq_epilogue *, const eq_threads *);
+  eq_status (*run)(const eq_linear *, const int8_t *, const void *, const eq_epilogue *, const eq_threads *, void *,
+                   size_t);
+} int8_tiles;
+
+static const int8_tiles *int8_tiles_of(size_t type) {
+  static const int8_tiles ternary = {eq_tiles_t2_bytes, eq_tiles_t2, eq_linear_t2i8_tiled_scratch,
+                                     eq_linear_t2i8_tiled},
+                          whole = {eq_tiles_i8_bytes, eq_tiles_i8, eq_linear_i8i8_tiled_scratch, eq_linear_i8i8_tiled};
+  return int8_products[type].linear == eq_linear_t2i8   ? &ternary
+         : int8_products[type].linear == eq_linear_i8i8 ? &whole
+                                                        : (const int8_tiles *)0;
+}
+
 static eq_residual random_residual(const problem *p) {
   eq_residual r = {.h = p->h, .w = p->w, .mode = chance(50) ? EQ_RES_TILE : EQ_RES_PAD};
   if (chance(15)) {
@@ -184,7 +202,7 @@ static void random_int8(problem *p) {
     if (chance(10))
       memset((void *)p->x, chance(50) ? 0x80 : 0x7f, (size_t)p->linear.m * p->linear.k); /* largest sums */
     if (chance(10) && int8_products[p->type].planes) ones((uint8_t *)p->weights, p->linear.o, p->linear.k, p->type);
-    p->tiled = int8_products[p->type].linear == eq_linear_t2i8 && chance(70);
+    p->tiled = int8_tiles_of(p->type) && chance(70);
     p->n = p->linear.m, p->h = 1, p->w = 1, p->o = p->linear.o;
   }
   random_epilogue(p, true);
@@ -317,11 +335,12 @@ static eq_status solve(const problem *p, const eq_threads *t) {
     const int8_product *product = &int8_products[p->type];
     if (p->tiled) {
       const eq_linear *l = &p->linear;
-      void *tiles = take(eq_tiles_t2_bytes(l->o, l->k));
-      const eq_status status = eq_tiles_t2(l->o, l->k, p->weights, tiles);
+      const int8_tiles *kept = int8_tiles_of(p->type);
+      void *tiles = take(kept->bytes(l->o, l->k));
+      const eq_status status = kept->make(l->o, l->k, p->weights, tiles);
       if (status != EQ_OK) return status;
-      const size_t size = eq_linear_t2i8_tiled_scratch(l, tiles, &p->e, t);
-      return eq_linear_t2i8_tiled(l, p->x, tiles, &p->e, t, take(size), size);
+      const size_t size = kept->scratch(l, tiles, &p->e, t);
+      return kept->run(l, p->x, tiles, &p->e, t, take(size), size);
     }
     const size_t size = product->linear_scratch(&p->linear, &p->e, t);
     return product->linear(&p->linear, p->x, p->weights, &p->e, t, take(size), size);

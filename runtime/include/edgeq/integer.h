@@ -67,6 +67,14 @@ size_t eq_linear_t2i8_tiled_scratch(const eq_linear *op, const void *tiles, cons
 eq_status eq_linear_t2i8_tiled(const eq_linear *op, const int8_t *x, const void *tiles, const eq_epilogue *e,
                                const eq_threads *threads, void *scratch, size_t scratch_bytes);
 
+/* The same of linear_i8i8: eq_tiles_i8_bytes(o, k) bytes (0: refused; k below 2^17) of w [o][k]. */
+size_t eq_tiles_i8_bytes(uint32_t o, uint32_t k);
+eq_status eq_tiles_i8(uint32_t o, uint32_t k, const void *w, void *tiles);
+size_t eq_linear_i8i8_tiled_scratch(const eq_linear *op, const void *tiles, const eq_epilogue *e,
+                                    const eq_threads *threads);
+eq_status eq_linear_i8i8_tiled(const eq_linear *op, const int8_t *x, const void *tiles, const eq_epilogue *e,
+                               const eq_threads *threads, void *scratch, size_t scratch_bytes);
+
 /* 4-bit codes in groups along k: w = (code - zero) * scale. Row o of `codes` holds k codes, even k in the low nibble,
  * row = eq_row_bytes(4 * k) bytes; G = ceil(k / group) groups. */
 typedef enum { EQ_ZERO_EIGHT = 0, EQ_ZERO_U4, EQ_ZERO_F16 } eq_zero_kind;

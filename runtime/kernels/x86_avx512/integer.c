@@ -89,9 +89,22 @@ INLINE __m512i broadcast(const uint8_t *p) {
   return _mm512_set1_epi32(word);
 }
 
+/* Four inputs of `pixels` pixels, `pixel` bytes apart. */
+INLINE void step(const uint8_t *x, size_t pixel, int pixels, int panels, const int8_t *w, size_t panel,
+                 __m512i sum[][PANELS]) {
+  __m512i weights[PANELS];
+  for (int j = 0; j < panels; j++) weights[j] = _mm512_load_si512(w + (size_t)j * panel);
+  for (int i = 0; i < pixels; i++) {
+    const __m512i a = broadcast(x + (size_t)i * pixel);
+    for (int j = 0; j < panels; j++) sum[i][j] = _mm512_dpbusd_epi32(sum[i][j], a, weights[j]);
+  }
+}
+
+/* One pixel has two sums of each output, lest each product waits for the one before. */
 INLINE void block(const eq_byte_patches *p, const uint8_t *x, int pixels, int panels, const int8_t *w, size_t panel,
                   const int32_t *start, bool more, int32_t *acc, size_t pitch) {
-  __m512i sum[12][PANELS];
+  __m512i sum[12][PANELS], other[1][PANELS];
+  for (int j = 0; j < panels; j++) other[0][j] = _mm512_setzero_si512();
   for (int i = 0; i < pixels; i++)
     for (int j = 0; j < panels; j++) {
       sum[i][j] = _mm512_load_si512(start + j * EQ_LANES);
@@ -100,15 +113,14 @@ INLINE void block(const eq_byte_patches *p, const uint8_t *x, int pixels, int pa
   for (uint32_t row = 0; row < p->rows; row++)
     for (uint32_t tap = 0; tap < p->taps; tap++) {
       const uint8_t *from = x + row * p->row + tap * p->tap;
-      for (uint32_t s = 0; s < p->steps; s++, from += EQ_STEP, w += PANEL_STEP) {
-        __m512i weights[PANELS];
-        for (int j = 0; j < panels; j++) weights[j] = _mm512_load_si512(w + (size_t)j * panel);
-        for (int i = 0; i < pixels; i++) {
-          const __m512i a = broadcast(from + (size_t)i * p->pixel);
-          for (int j = 0; j < panels; j++) sum[i][j] = _mm512_dpbusd_epi32(sum[i][j], a, weights[j]);
-        }
+      uint32_t s = 0;
+      for (; pixels == 1 && s + 2 <= p->steps; s += 2, from += 2 * EQ_STEP, w += 2 * PANEL_STEP) {
+        step(from, 0, 1, panels, w, panel, sum);
+        step(from + EQ_STEP, 0, 1, panels, w + PANEL_STEP, panel, other);
       }
+      for (; s < p->steps; s++, from += EQ_STEP, w += PANEL_STEP) step(from, p->pixel, pixels, panels, w, panel, sum);
     }
+  for (int j = 0; j < panels && pixels == 1; j++) sum[0][j] = _mm512_add_epi32(sum[0][j], other[0][j]);
   for (int i = 0; i < pixels; i++)
     for (int j = 0; j < panels; j++) _mm512_storeu_si512(acc + (size_t)i * pitch + (size_t)j * EQ_LANES, sum[i][j]);
 }

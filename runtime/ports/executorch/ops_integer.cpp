@@ -1,4 +1,5 @@
 // Quantisers to signed 8 bits, and products of such and of float activations with weights of every type.
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -78,7 +79,19 @@ constexpr Product<eq_linear> kLinear[] = {
     EQ_OVER_I8(linear, b1, Byte, 1),  EQ_OVER_I8(linear, t2, Byte, 2),  EQ_OVER_I8(linear, s2, Byte, 2),
     EQ_OVER_I8(linear, s3, Byte, 3),  EQ_OVER_I8(linear, s4, Byte, 4),  EQ_OVER_I8(linear, i8, Char, 0),
     EQ_OVER_F32(linear, b1, Byte, 1), EQ_OVER_F32(linear, t2, Byte, 2), EQ_OVER_F32(linear, f32, Float, 0)};
-constexpr size_t kTernary = 1; // linear_t2i8, whose weights can be tiled ahead
+
+// A product whose weights can be tiled ahead.
+struct TiledLinear {
+  size_t (*tile_bytes)(uint32_t o, uint32_t k);
+  eq_status (*make)(uint32_t o, uint32_t k, const void *w, void *tiles);
+  size_t (*scratch)(const eq_linear *op, const void *tiles, const eq_epilogue *e, const eq_threads *threads);
+  eq_status (*run)(const eq_linear *op, const int8_t *x, const void *tiles, const eq_epilogue *e,
+                   const eq_threads *threads, void *scratch, size_t bytes);
+};
+constexpr TiledLinear kTernary{eq_tiles_t2_bytes, eq_tiles_t2, eq_linear_t2i8_tiled_scratch, eq_linear_t2i8_tiled},
+    kBytes{eq_tiles_i8_bytes, eq_tiles_i8, eq_linear_i8i8_tiled_scratch, eq_linear_i8i8_tiled};
+constexpr const TiledLinear *kTiledLinear[std::size(kLinear)] = {nullptr, &kTernary, nullptr,
+                                                                 nullptr, nullptr,   &kBytes};
 
 enum { MAP = 1, BITS = 2, MEAN = 4, CODES = 8, T2 = 16, ALL = 31, MOMENTS = Tuned::kMoments };
 
@@ -215,14 +228,14 @@ void linear(KernelRuntimeContext &context, Span<EValue *> stack) {
   take_linear(call, *x, op.o, &e);
   if (!call.good()) return;
   const eq_threads *threads = threads_for(uint64_t{op.m} * op.o * op.k);
+  const TiledLinear *tiled = kTiledLinear[index];
   const void *weights = w->const_data_ptr(), *tiles = nullptr;
-  if (index == kTernary)
-    tiles = call.tiles(eq_tiles_t2_bytes(op.o, op.k), [&](void *to) { return eq_tiles_t2(op.o, op.k, weights, to); });
-  const size_t bytes =
-      tiles ? eq_linear_t2i8_tiled_scratch(&op, tiles, &e, threads) : product.scratch(&op, &e, threads);
+  if (tiled)
+    tiles = call.tiles(tiled->tile_bytes(op.o, op.k), [&](void *to) { return tiled->make(op.o, op.k, weights, to); });
+  const size_t bytes = tiles ? tiled->scratch(&op, tiles, &e, threads) : product.scratch(&op, &e, threads);
   void *scratch = call.scratch(bytes);
   if (!call.good()) return;
-  call.finish(tiles ? eq_linear_t2i8_tiled(&op, data<int8_t>(x), tiles, &e, threads, scratch, bytes)
+  call.finish(tiles ? tiled->run(&op, data<int8_t>(x), tiles, &e, threads, scratch, bytes)
                     : product.run(&op, x->const_data_ptr(), weights, &e, threads, scratch, bytes));
 }
 

@@ -26,18 +26,33 @@ static void quantise_rows_i8(eql_call *c) {
     eql_finish(c, eq_quantise_i8(&q, eql_floats(x), m, k, out, steps, asymmetric ? steps + m : NULL));
 }
 
-/* An operator of one weight and one activation type; planes 0: weights are int8 or float; tiled: constant ones are. */
+/* An operator of one weight and one activation type; planes 0: weights are int8 or float; tiled: how constant ones
+ * are, or NULL. */
+struct eql_tiled;
 #define EQL_PRODUCT(operation, geometry)                                                                               \
   typedef struct {                                                                                                     \
     int x_type, w_type;                                                                                                \
     uint32_t planes;                                                                                                   \
-    bool tiled;                                                                                                        \
+    const struct eql_tiled *tiled;                                                                                     \
     size_t (*scratch)(const geometry *, const eq_epilogue *, const eq_threads *);                                      \
     eq_status (*run)(const geometry *, const void *, const void *, const eq_epilogue *, const eq_threads *, void *,    \
                      size_t);                                                                                          \
   } operation##_product;
 EQL_PRODUCT(conv2d, eq_conv2d)
 EQL_PRODUCT(linear, eq_linear)
+
+/* Products whose constant weights are tiled ahead. */
+struct eql_tiled {
+  size_t (*tile_bytes)(uint32_t, uint32_t);
+  eq_status (*make)(uint32_t, uint32_t, const void *, void *);
+  size_t (*scratch)(const eq_linear *, const void *, const eq_epilogue *, const eq_threads *);
+  eq_status (*run)(const eq_linear *, const int8_t *, const void *, const eq_epilogue *, const eq_threads *, void *,
+                   size_t);
+};
+static const struct eql_tiled ternary = {eq_tiles_t2_bytes, eq_tiles_t2, eq_linear_t2i8_tiled_scratch,
+                                         eq_linear_t2i8_tiled},
+                              bytes_tiled = {eq_tiles_i8_bytes, eq_tiles_i8, eq_linear_i8i8_tiled_scratch,
+                                             eq_linear_i8i8_tiled};
 
 /* The core's functions take their own type of activations; one that takes void * for each. */
 #define EQL_RUN(operation, geometry, types, element)                                                                   \
@@ -48,7 +63,7 @@ EQL_PRODUCT(linear, eq_linear)
 #define EQL_CONV2D(types, element, x_type, w_type, planes)                                                             \
   EQL_RUN(conv2d, eq_conv2d, types, element)                                                                           \
   static const conv2d_product types##_product = {                                                                      \
-      x_type, w_type, planes, false, eq_conv2d_##types##_scratch, conv2d_##types##_any};                               \
+      x_type, w_type, planes, NULL, eq_conv2d_##types##_scratch, conv2d_##types##_any};                                \
   static void conv2d_##types(eql_call *c) { conv2d(c, &types##_product, NULL); }
 #define EQL_CONV2D_TUNED(types)                                                                                        \
   static void conv2d_##types##_tuned(eql_call *c) {                                                                    \
@@ -127,14 +142,12 @@ static void linear(eql_call *c, const linear_product *p) {
   eql_take_row_outs(c, x, 0, op.o, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
   if (c->fault) return;
   const eq_threads *threads = eql_threads(c, (uint64_t)op.m * op.o * op.k);
-  void *made = p->tiled ? eql_tiles_to_make(c, w, eq_tiles_t2_bytes(op.o, op.k)) : NULL;
-  if (made) eql_finish(c, eq_tiles_t2(op.o, op.k, eql_data(w), made));
+  void *made = p->tiled ? eql_tiles_to_make(c, w, p->tiled->tile_bytes(op.o, op.k)) : NULL;
+  if (made) eql_finish(c, p->tiled->make(op.o, op.k, eql_data(w), made));
   const void *tiles = !p->tiled ? NULL : c->compute ? c->tiles : made;
-  const size_t bytes = c->fault ? 0
-                       : tiles  ? eq_linear_t2i8_tiled_scratch(&op, tiles, &e, threads)
-                                : p->scratch(&op, &e, threads);
+  const size_t bytes = c->fault ? 0 : tiles ? p->tiled->scratch(&op, tiles, &e, threads) : p->scratch(&op, &e, threads);
   if (!eql_ready(c, bytes)) return;
-  eql_finish(c, tiles ? eq_linear_t2i8_tiled(&op, eql_data(x), tiles, &e, threads, c->scratch, bytes)
+  eql_finish(c, tiles ? p->tiled->run(&op, eql_data(x), tiles, &e, threads, c->scratch, bytes)
                       : p->run(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));
 }
 
@@ -156,15 +169,15 @@ EQL_CONV2D_TUNED(s2f32)
 EQL_CONV2D_TUNED(s3f32)
 EQL_CONV2D_TUNED(s4f32)
 EQL_CONV2D_TUNED(f32f32)
-EQL_LINEAR(b1i8, int8_t, EQL_I8, EQL_U8, 1, false)
-EQL_LINEAR(t2i8, int8_t, EQL_I8, EQL_U8, 2, true)
-EQL_LINEAR(s2i8, int8_t, EQL_I8, EQL_U8, 2, false)
-EQL_LINEAR(s3i8, int8_t, EQL_I8, EQL_U8, 3, false)
-EQL_LINEAR(s4i8, int8_t, EQL_I8, EQL_U8, 4, false)
-EQL_LINEAR(i8i8, int8_t, EQL_I8, EQL_I8, 0, false)
-EQL_LINEAR(b1f32, float, EQL_F32, EQL_U8, 1, false)
-EQL_LINEAR(t2f32, float, EQL_F32, EQL_U8, 2, false)
-EQL_LINEAR(f32f32, float, EQL_F32, EQL_F32, 0, false)
+EQL_LINEAR(b1i8, int8_t, EQL_I8, EQL_U8, 1, NULL)
+EQL_LINEAR(t2i8, int8_t, EQL_I8, EQL_U8, 2, &ternary)
+EQL_LINEAR(s2i8, int8_t, EQL_I8, EQL_U8, 2, NULL)
+EQL_LINEAR(s3i8, int8_t, EQL_I8, EQL_U8, 3, NULL)
+EQL_LINEAR(s4i8, int8_t, EQL_I8, EQL_U8, 4, NULL)
+EQL_LINEAR(i8i8, int8_t, EQL_I8, EQL_I8, 0, &bytes_tiled)
+EQL_LINEAR(b1f32, float, EQL_F32, EQL_U8, 1, NULL)
+EQL_LINEAR(t2f32, float, EQL_F32, EQL_U8, 2, NULL)
+EQL_LINEAR(f32f32, float, EQL_F32, EQL_F32, 0, NULL)
 
 /* linear_i4i8(Tensor x, Tensor w, Tensor scale, Tensor? zero, int group, Tensor? block_step, then as linear)
  *   w u8 [o][row_bytes(4 k)], scale half [o][G], zero u8 [o][(G + 1) / 2] or half [o][G], block_step float [m][k / 32]
