@@ -59,7 +59,8 @@ void eq_tune_defaults(eq_tune_settings *set, eq_tune_method method) {
     set->steps = 0;
     set->lr_bias = 0.01f;
     break;
-  case EQ_TUNE_HEAD: set->lr_bias = 0.01f; break;
+  case EQ_TUNE_HEAD:
+  case EQ_TUNE_T1: set->lr_bias = 0.01f; break;
   case EQ_TUNE_T0:
     set->optimiser = EQ_TUNE_SCALAR;
     set->lr_ac = 0.01f;
@@ -74,7 +75,6 @@ void eq_tune_defaults(eq_tune_settings *set, eq_tune_method method) {
     break;
   case EQ_TUNE_STATS:
   case EQ_TUNE_SOLVE:
-  case EQ_TUNE_T1:
   case EQ_TUNE_METHODS: break;
   }
 }
@@ -188,7 +188,7 @@ static void legs_of(eq_tune_shape *s, const eq_tune_plan *plan) {
   s->stats = (automatic || method == EQ_TUNE_STATS || method == EQ_TUNE_SOLVE) && !(flags & EQ_TUNE_NO_STATS);
   if (automatic) s->stats = s->stats && m->moments && m->layer_count;
   s->solve = method == EQ_TUNE_SOLVE || (automatic && s->taps && !(flags & EQ_TUNE_PREFER_HEAD));
-  s->head = method == EQ_TUNE_HEAD || (automatic && !s->solve);
+  s->head = method == EQ_TUNE_HEAD || (automatic && !s->solve) || (method == EQ_TUNE_T1 && !(flags & EQ_TUNE_NO_CACHE));
   s->noise = method >= EQ_TUNE_T0 || (automatic && set->steps && s->channels);
   if (automatic && s->samples < EQ_TUNE_FEW && !(flags & EQ_TUNE_FEW_SAMPLES)) s->noise = false;
   s->cached = !(flags & EQ_TUNE_NO_CACHE) && (s->solve || s->head);

@@ -142,10 +142,10 @@ static void next_fold(eq_tune *t) {
   t->saved->rate_halvings = t->saved->restores = t->saved->dropped_in_row = 0;
 }
 
-/* Never at a higher loss than the base's. Right more often is better, then less loss; but what follows a solve has to
- * lower the loss, and may cost no hit. */
+/* Never at a higher loss than the base's. Right more often is better, then less loss; but what follows a solve or a
+ * head has to lower the loss, and may cost no hit. */
 static bool improves(const eq_tune *t, eq_tune_score now, eq_tune_score best) {
-  if (t->set.method == EQ_TUNE_AUTO && t->saved->leg == EQ_LEG_NOISE)
+  if (t->saved->leg == EQ_LEG_NOISE && (t->set.method == EQ_TUNE_AUTO || t->shape.head))
     return now.loss < best.loss && now.metric >= t->saved->first_metric;
   if (!(now.loss <= eq_tune_score_of(&t->saved->base_held).loss)) return false;
   return now.metric > best.metric || (now.metric == best.metric && now.loss < best.loss);

@@ -75,7 +75,8 @@ def test_few_samples_teach_a_head_in_folds(toy):
         ("auto", 100, {}),
         ("head", 25, {"head_steps": 100}),
         ("head", 100, {"head_steps": 200}),
-        ("t1", 50, {"steps": 8, "evaluate_every": 4, "batch": 16}),
+        ("t1", 50, {"steps": 50, "batch": 16}),
+        ("t1", 100, {"steps": 50, "batch": 16}),
     ],
 )
 def test_shuffled_labels_are_rejected(toy, method, count, changes):

@@ -110,7 +110,7 @@ typedef enum {
   EQ_TUNE_SOLVE,    /* statistics, then one ridge solve for a head over all taps */
   EQ_TUNE_HEAD,     /* exact gradient of the last layer */
   EQ_TUNE_T0,       /* scales and biases, shared noise: replayable from two bytes a step */
-  EQ_TUNE_T1,       /* T0 with noise per sample, and the exact gradient of the head */
+  EQ_TUNE_T1,       /* HEAD (unless EQ_TUNE_NO_CACHE), then T0 with noise per sample and the head's exact gradient */
   EQ_TUNE_T2,       /* T1, and codes that flip */
   EQ_TUNE_T3,       /* T1, and latents of the chosen layers */
   EQ_TUNE_ZEROQAT,  /* latents through fake quantisation, shared Gaussian noise */
