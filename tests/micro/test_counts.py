@@ -122,6 +122,15 @@ def test_binary_kernels_keep_their_promises(counted):
     assert now["wide_i8i8"] >= 3 * now["wide_b1b1"]
 
 
+def test_helium(tmp_path):
+    """What inner products of 2, 4 and 8 bits cost on a Cortex-M55; docs/kernels.md says what follows from it."""
+    core = CORES["cortex-m55"]
+    said = boot(core, tmp_path, "-O2", HERE / "board/bench_helium.c")
+    now = {name: round(core.per_tick * int(ticks) / int(rounds)) for name, (ticks, rounds) in said.items()}
+    print("\n" + ", ".join(f"{name} {count}" for name, count in now.items()))
+    compare("cortex-m55", now, core.gcc)
+
+
 @pytest.fixture(scope="module")
 def fashion(tmp_path_factory) -> tuple[Path, Path]:
     """zoo/pokebnn-fashion for microcontrollers, and a picture."""

@@ -15,6 +15,9 @@
 #ifdef __wasm_simd128__
 #include "kernels/wasm_simd128/dots.h"
 #endif
+#ifdef __ARM_FEATURE_MVE
+#include "helium.h"
+#endif
 
 /* Stops the compiler from taking x for a constant: as a register operand it goes into an instruction with a shift. */
 #define EQ_OPAQUE(x) __asm__("" : "+r"(x))
@@ -93,6 +96,11 @@ static inline EQ_INLINE uint32_t eq_count_differing(uint32_t count, const uint32
 #endif
   for (; words; words--, x++, w += 4) count += (uint32_t)__builtin_popcount(EQ_DIFFERENCE(0));
 #else
+#ifdef __ARM_FEATURE_MVE
+  const uint32_t wide = words & ~3u;
+  count = eq_count_helium(count, (const uint8_t *)x, w, 4 * wide);
+  words -= wide, x += wide, w += 4 * wide;
+#endif
   for (; words >= 8; words -= 8, x += 8, w += 32) { /* 7 words become a sum of 1 + 2 + 4 */
     uint32_t two0, two1, two2, four;
     uint32_t one = eq_carry_save(&two0, EQ_DIFFERENCE(0), EQ_DIFFERENCE(1), EQ_DIFFERENCE(2));
