@@ -27,7 +27,8 @@ def command(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Zoo name, Hub id or package folder.")] = None,
     device: Device = DEFAULT_DEVICE,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Samples: .npz with x and, for most methods, y.")
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Samples: .npz with x and, for most methods, y; texts: .csv."),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", help="auto, stats, solve, head, t0, t1, t2, t3, zeroqat or mezo.")

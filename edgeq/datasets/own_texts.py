@@ -114,7 +114,7 @@ def _arrays(raw: bytes, names: Sequence[str], path: Path) -> OwnTexts:
         raise FormatError(f"{path}: for texts it must hold x, an array of strings (n,)")
     if y is not None and (y.shape != x.shape or y.dtype.kind not in "iuU"):
         raise FormatError(f"{path}: y is {y.dtype} {y.shape}, expected a label for each of {len(x)} texts")
-    labels = [None] * len(x) if y is None else map(str, y.tolist())
+    labels: Iterable[str | None] = [None] * len(x) if y is None else map(str, y.tolist())
     return _of(zip(range(1, len(x) + 1), x.tolist(), labels, strict=True), names, path)
 
 
