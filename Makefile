@@ -101,6 +101,9 @@ fuzz-proto:
 	mkdir -p build
 	$(FUZZ_CC) runtime/proto/*.c -o build/fuzz_agent
 	build/fuzz_agent $(FUZZ) 7
+	$(FUZZ_CC) -DEQ_WITH_TUNE $(filter-out %/fuzz_agent.c %/mlperf.c,$(wildcard runtime/proto/*.c)) runtime/proto/tune/*.c \
+	  runtime/tune/*.c tests/tune/fuzz_tune.c -o build/fuzz_tune
+	build/fuzz_tune $$(($(FUZZ) / 100)) 7
 
 android: $(VENV)/.dependencies
 	command -v javac >/dev/null || sh tools/system_packages.sh openjdk-17-jdk-headless

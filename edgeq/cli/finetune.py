@@ -48,6 +48,9 @@ def command(
         typer.Option("--flag", help="no_stats, no_cache, unguarded, exact_head, few_samples, fresh; repeatable."),
     ] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", help="Stop after so long; again goes on.")] = None,
+    on_device: Annotated[
+        bool, typer.Option("--on-device", help="Learn on the device itself; a microcontroller does so anyway.")
+    ] = False,
     no_apply: Annotated[bool, typer.Option("--no-apply", help="Keep the delta, but go on using the base.")] = False,
     rollback: Annotated[
         int | None, typer.Option("--rollback", metavar="RUN", help="Undo this run of the results store; nothing else.")
@@ -77,6 +80,7 @@ def command(
         classes=classes,
         seconds=seconds,
         apply=not no_apply,
+        on_device=on_device,
     )
     signer = keys.load_named(key)
     with _output.Follow() if follow else Progress() as progress:

@@ -42,10 +42,11 @@ _SMALL = (
     *("-fno-move-loop-invariants", "-fno-if-conversion"),
 )
 _FAST = ("-O2",)
-FEATURES = {  # what firmware has by choice: -DEQ_WITH_MLPERF and so on, and these files
+FEATURES: dict[str, tuple[str, ...]] = {  # what firmware has by choice: -DEQ_WITH_MLPERF and so on, and these files
     "mlperf": ("proto/mlperf.c",),
     "marker": (),
     "mlperf-energy": ("proto/mlperf.c",),
+    "tune": ("proto/tune/*.c", "tune/*.c", "ports/mcu/tune/*.c", "micro/tuned/*.c", "core/quarters.c"),
 }
 _OF_THE_PIN = {"marker", "mlperf-energy"}
 
@@ -161,6 +162,8 @@ def build(board: Board, *, operators: tuple[str, ...] = (), features: tuple[str,
         if len(pinned) > 1:
             raise UsageError(f"{' and '.join(pinned)} both want the pin {board.marker['pin']}; choose one")
     made_for = core(board.core)
+    if "tune" in features:  # a program with forward_tune calls more than `forward` says
+        operators = (*(operators or optable.functions()), *optable.tuned())
     table = optable.source(operators) if operators else None
     files = sources(board, features)
     compile_one = [*command(board), *definitions(board, features)]
@@ -189,6 +192,8 @@ def build(board: Board, *, operators: tuple[str, ...] = (), features: tuple[str,
 def definitions(board: Board, features: tuple[str, ...]) -> list[str]:
     """What the compiler is told of the chosen features."""
     found = [f"-DEQ_WITH_{feature.upper().replace('-', '_')}" for feature in features]
+    if "tune" in features:
+        found.append("-DEQ_MOMENTS")  # kernels/mcu: what forward_tune asks of them
     if _OF_THE_PIN & set(features):
         found += [f"-DMARKER_{key.upper()}={board.marker[key]}" for key in ("setup", "high", "low")]
     return found
@@ -196,7 +201,7 @@ def definitions(board: Board, features: tuple[str, ...]) -> list[str]:
 
 def extra(source: Path) -> tuple[str, ...]:
     """Flags of one source file besides those of `command`: kernels fast, the rest small."""
-    if source.parent.parent.name == "kernels":
+    if source.parent.parent.name == "kernels" or source.parent == _paths.runtime() / "tune":
         return _FAST
     return _SMALL if source.parent.name in ("proto", "micro", "mcu") and source.name != "memory.c" else ()
 
@@ -234,11 +239,16 @@ def sources(board: Board, features: tuple[str, ...] = ()) -> list[Path]:
         *(file for name in ("start.[cS]", "clock.c") for file in (_ports() / board.port).glob(name)),
         *sorted(_family(board).glob("*.[cS]")),
         *(runtime / "proto" / f"{name}.c" for name in _PROTO),
-        *(runtime / name for name in dict.fromkeys(name for feature in features for name in FEATURES[feature])),
+        *_of_features(features),
         *sorted(file for file in (runtime / "micro").glob("*.c") if not file.name.startswith("fuzz")),
         *(runtime / "core" / f"{name}.c" for name in ("check", "shape")),
         *sorted((runtime / "kernels/mcu").glob("*.c")),
     ]
+
+
+def _of_features(features: tuple[str, ...]) -> list[Path]:
+    patterns = dict.fromkeys(pattern for feature in features for pattern in FEATURES[feature])
+    return [file for pattern in patterns for file in sorted(_paths.runtime().glob(pattern))]
 
 
 def _headers() -> list[Path]:

@@ -157,12 +157,19 @@ def parse(text: str) -> Protocol:
         calls.setdefault(macro, {})[name.strip()] = list(ast.literal_eval(f"({rest},)"))
     return Protocol(
         constants={name: values[0] for name, values in calls["CONST"].items()},
-        kinds={name: Kind(name, *values) for name, values in (calls["FRAME"] | calls["FRAME_MORE"]).items()},
+        kinds={name: Kind(name, *values) for name, values in _frames(calls).items()},
         structures={name: values[0] for name, values in calls["STRUCT"].items()},
         codes={name: values[0] for name, values in calls["CODE"].items()},
         meanings={name: values[1] for name, values in calls["CODE"].items()},
         dtypes={name: (values[0], values[1]) for name, values in calls["DTYPE"].items()},
     )
+
+
+def _frames(calls: dict[str, dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Of every agent, of those that are no microcontrollers, and of those that learn."""
+    return {
+        name: values for macro, found in calls.items() if macro.startswith("FRAME") for name, values in found.items()
+    }
 
 
 def seal(number: int, seq: int, payload: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """`sim:cortex-m4`: a microcontroller in QEMU that runs the real firmware, for as long as the connection.
 
 Without QEMU, a Cortex-M runs in unicorn (PyPI, extra `sim`), much slower; `?emulator=qemu` or `unicorn` asks for one.
-It counts instructions, not time. Its flash begins empty.
+It counts instructions, not time. Its flash begins empty. `?with=tune` builds the firmware with that feature.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def open_stream(url: str) -> FdStream:
 
     raises  UsageError for an unknown core or emulator, UnsupportedError when compiler or emulator are missing
     """
-    board, asked = _parse(url)
+    board, asked, features = _parse(url)
     command = _emulator(url, board, asked)
-    image = firmware.build(board)
+    image = firmware.build(board, features=features)
     ours, its = socket.socketpair()
     words = command(image, its.fileno())
     try:
@@ -62,17 +62,24 @@ def discover() -> list[Found]:
     return [_found(board) for board in firmware.boards().values() if board.qemu]
 
 
-def _parse(url: str) -> tuple[firmware.Board, str]:
-    """ "sim:cortex-m4?emulator=unicorn" -> its board, the emulator or "" """
+def with_feature(url: str, feature: str) -> str:
+    """The same simulator with a feature of the firmware; other addresses, and those that say so, as they are."""
+    if urlsplit(url).scheme != "sim" or "with=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}with={feature}"
+
+
+def _parse(url: str) -> tuple[firmware.Board, str, tuple[str, ...]]:
+    """ "sim:cortex-m4?emulator=unicorn" -> its board, the emulator or "", features of the firmware"""
     parts = urlsplit(url)
     options = parse_qs(parts.query)
-    emulator = options.pop("emulator", [""])[-1]
+    emulator, features = options.pop("emulator", [""])[-1], tuple(options.pop("with", ()))
     if options or emulator not in ("", "qemu", "unicorn"):
-        raise UsageError(f"{url}: expected sim:CORE, with ?emulator=qemu or ?emulator=unicorn at most")
+        raise UsageError(f"{url}: expected sim:CORE, with ?emulator=qemu or unicorn and ?with=FEATURE")
     cores = [board.name for board in firmware.boards().values() if board.qemu]
     if parts.path not in cores:
         raise UsageError(f"{url}: no such simulator; there are: {', '.join(f'sim:{core}' for core in cores)}")
-    return firmware.find(parts.path), emulator
+    return firmware.find(parts.path), emulator, features
 
 
 def _emulator(url: str, board: firmware.Board, asked: str) -> Callable[[Path, int], list[str]]:

@@ -15,7 +15,7 @@ import numpy as np
 from edgeq import _paths, deltas, hub
 from edgeq._errors import UnsupportedError, UsageError
 from edgeq._native.tune import Forward, Outputs, Tuner, TuneSettings, converse, settings
-from edgeq._native.tune_types import METHODS, Method, TuneData, TuneReport
+from edgeq._native.tune_types import METHODS, Method, TuneData, TuneModel, TuneReport
 from edgeq.bench import tuned
 from edgeq.bench.record import BACKEND, Subject
 from edgeq.bench.session import target_for
@@ -25,6 +25,7 @@ from edgeq.results import RunRecord, Series, Store, Value
 
 from .forward import DeviceForward, program_method
 from .journal import Journal
+from .on_device import OnDevice
 from .samples import Samples, read_samples
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Wishes:
     classes   of the head, where some are new to the base
     seconds   stop after so many; the run can go on later
     apply     let deploy, bench and eval use what was learned
+    on_device the module runs on the device too, and the host only streams samples and keeps the journal; a
+              microcontroller does so anyway
     """
 
     method: Method = "auto"
@@ -67,6 +70,7 @@ class Wishes:
     classes: int | None = None
     seconds: float | None = None
     apply: bool = True
+    on_device: bool = False
 
     def settings(self) -> TuneSettings:
         if self.method not in METHODS:
@@ -150,16 +154,8 @@ class Learner:
         *,
         classes: int | None = None,
     ) -> None:
-        self.model = tuned.tune_model(tuning, classes)
-        data = TuneData(samples.id, len(samples), samples.labels)
-        changes = dict(wishes.changes)
-        flags = set(wishes.flags)
-        if classes is not None and classes > (known := tuning.layout.classes):
-            changes["base_classes"] = known
-            if samples.labels is not None and not set(range(known)) <= set(samples.labels.tolist()):
-                flags.add("no_stats")  # the statistics of new classes alone are not those of the device's world
-        chosen = replace(wishes, changes=changes, flags=tuple(sorted(flags)))
-        self.tuner = Tuner(self.model, data, chosen.settings())
+        self.model, data, chosen = plan_of(tuning, samples, wishes, classes)
+        self.tuner = Tuner(self.model, data, chosen)
         self.points: list[Point] = []
         self._forward, self._seconds = forward, wishes.seconds
 
@@ -172,17 +168,53 @@ class Learner:
                 self.stop()
             return self._forward(request)
 
+        return converse(self.tuner, forward, journal, self._watched(progress))
+
+    def _watched(self, progress: Callable[[TuneReport], None]) -> Callable[[TuneReport], None]:
+        """Keeps the points of the curves too."""
+
         def watch(report: TuneReport) -> None:
             now = report.now
             if now.samples:
                 self.points.append(Point(report.forwards, report.step, report.stage, now.loss, now.metric))
             progress(report)
 
-        return converse(self.tuner, forward, journal, watch)
+        return watch
 
     def stop(self) -> None:
         """End within one pass; the same call goes on from there."""
         self.tuner.stop()
+
+
+def plan_of(
+    tuning: Tuning, samples: Samples, wishes: Wishes, classes: int | None
+) -> tuple[TuneModel, TuneData, TuneSettings]:
+    """What the module is told of the network, the samples and the wishes."""
+    changes, flags = dict(wishes.changes), set(wishes.flags)
+    if classes is not None and classes > (known := tuning.layout.classes):
+        changes["base_classes"] = known
+        if samples.labels is not None and not set(range(known)) <= set(samples.labels.tolist()):
+            flags.add("no_stats")  # the statistics of new classes alone are not those of the device's world
+    chosen = replace(wishes, changes=changes, flags=tuple(sorted(flags))).settings()
+    return tuned.tune_model(tuning, classes), TuneData(samples.id, len(samples), samples.labels), chosen
+
+
+class RemoteLearner(Learner):
+    """The same with the module on the device, over a program that lies there."""
+
+    def __init__(
+        self, device: Device, program: str, method: str, tuning: Tuning, samples: Samples, wishes: Wishes
+    ) -> None:
+        self.model, data, chosen = plan_of(tuning, samples, wishes, wishes.classes)
+        self.remote = OnDevice(device, program, method, self.model, data, chosen, samples)
+        self.points = []
+        self._seconds = wishes.seconds
+
+    def run(self, journal: Journal, progress: Callable[[TuneReport], None] = lambda report: None) -> TuneReport:
+        return self.remote.converse(journal, self._watched(progress), seconds=self._seconds)
+
+    def stop(self) -> None:
+        self.remote.stop_soon()
 
 
 def finetune(
@@ -209,15 +241,19 @@ def finetune(
     wishes.settings()
 
     from edgeq.device import connect
+    from edgeq.device.sim import with_feature
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     samples = read_samples(path, package)
     tests = None if test is None else read_samples(test, package)
-    with connect(url) as device:
+    with connect(with_feature(url, "tune")) as device:
         target = target_for(device.info, url)
-        if target != "executorch":
-            raise UnsupportedError(f"{url}: takes {target}; fine-tuning runs on devices that take executorch so far")
-        artefact, tuning = build_tunable(package, wishes.parts, classes=wishes.classes, progress=progress)
+        if target.startswith("micro"):
+            wishes = replace(wishes, on_device=True, changes={**wishes.changes, "micro": 1})
+        elif target != "executorch":
+            raise UnsupportedError(f"{url}: takes {target}; fine-tuning runs on devices that take executorch or micro")
+        parts = wishes.parts
+        artefact, tuning = build_tunable(package, parts, target=target, classes=wishes.classes, progress=progress)
         known = wishes.classes or tuning.layout.classes
         samples.check(known)
         if tests is not None:
@@ -245,20 +281,28 @@ def _learn(
         warnings.append("the package holds no base statistics: no statistics tier, and nothing keeps old knowledge")
     progress(f"deploying {artefact.path.name} to {url}")
     there = artefact.manifest["tuning"]["methods"]
-    method = program_method(wishes.method, there, micro=int(wishes.changes.get("micro", 0)))
-    net = device.load(device.put(artefact.path, progress=progress).name, method)
-    forward = DeviceForward(net, samples, tuning.layout)
-    learner = Learner(tuning, samples, wishes, forward, classes=wishes.classes)
+    program = device.put(artefact.path, progress=progress).name
+    learner: Learner
+    passing: DeviceForward | OnDevice
+    if wishes.on_device:
+        learner = remote = RemoteLearner(device, program, program_method(wishes.method), tuning, samples, wishes)
+        passing, net, module_bytes = remote.remote, remote.remote.net, remote.remote.bytes
+    else:
+        method = program_method(wishes.method, there, micro=int(wishes.changes.get("micro", 0)))
+        net = device.load(program, method)
+        passing = DeviceForward(net, samples, tuning.layout)
+        learner = Learner(tuning, samples, wishes, passing, classes=wishes.classes)
+        module_bytes = learner.tuner.bytes
     started(learner)
     journal = Journal.of(journal_key(tuning, samples, wishes, url))
-    memory = learner.tuner.bytes + net.loaded.planned_bytes
+    memory = module_bytes + net.loaded.planned_bytes
     point = getattr(progress, "point", None)
     if point is not None:
         point("memory", 0, memory, unit="B", x_unit="passes")
     began = time.monotonic()
 
     def tell(report: TuneReport) -> None:
-        score, rate = report.now, forward.passes / max(time.monotonic() - began, 1e-9)
+        score, rate = report.now, passing.passes / max(time.monotonic() - began, 1e-9)
         text = f"learning: {report.stage}"
         if score.samples:
             text += f", loss {score.loss:.3f}, right {100 * score.metric:.1f} %"
@@ -282,17 +326,20 @@ def _learn(
         verdict=VERDICTS[report.outcome],
         report=report,
         delta=delta,
-        passes=forward.passes,
+        passes=passing.passes,
         seconds=seconds,
         arena_bytes=net.loaded.planned_bytes,
-        module_bytes=learner.tuner.bytes,
+        module_bytes=module_bytes,
         points=tuple(learner.points),
         judged_by="leave-one-out" if report.leave_one_out else f"{report.best.samples} held-out samples",
         model=package.manifest.name,
         device=url,
         warnings=tuple(warnings),
     )
-    net.unload()
+    if isinstance(passing, OnDevice):
+        passing.close()
+    else:
+        net.unload()
     if tests is not None and tests.labels is not None:
         progress(f"testing on {len(tests)} samples")
         before = _top1(device.load(artefact.path.name, "forward").evaluate(tests.inputs).outputs[0], tests)

@@ -101,6 +101,9 @@ bool eq_on_RESET(eq_agent *agent, eq_reader *r, eq_writer *w) {
 }
 
 static bool handle(eq_agent *agent, uint8_t type, eq_reader *r, eq_writer *w) {
+#ifdef EQ_WITH_TUNE
+  if (eq_ends_tune(type)) eq_close_tune(agent);
+#endif
   switch (type) {
 #define EQ_FRAME(name, number, request, answer)                                                                        \
   case (number): return eq_on_##name(agent, r, w);
@@ -155,6 +158,9 @@ bool eq_agent_init(eq_agent *agent, const eq_store *store, const eq_engine *engi
   agent->max_payload = max_payload;
   agent->answered = 0;
   agent->fresh = agent->putting = false;
+#ifdef EQ_WITH_TUNE
+  agent->run = (eq_tune_run){0};
+#endif
   return true;
 }
 
@@ -184,6 +190,9 @@ void eq_agent_idle(eq_agent *agent) {
 
 void eq_agent_hangup(eq_agent *agent) {
   eq_parser_drop(&agent->parser);
+#ifdef EQ_WITH_TUNE
+  eq_close_tune(agent);
+#endif
   eq_close_put(agent, false);
   agent->engine->reset(agent->engine->context);
   agent->answered = 0;

@@ -101,6 +101,10 @@ typedef struct {
   void (*reset)(void *context); /* unloads everything */
 } eq_engine;
 
+#ifdef EQ_WITH_TUNE
+#include "proto/tune/agent_tune.h"
+#endif
+
 enum { EQ_DEVICE_TEXTS = 6 };
 
 typedef struct {
@@ -129,6 +133,9 @@ typedef struct {
   eq_entry put;
   size_t put_have;
   eq_failure failure;
+#ifdef EQ_WITH_TUNE
+  eq_tune_run run; /* run.port is set after eq_agent_init by a port that learns */
+#endif
 } eq_agent;
 
 enum { EQ_AGENT_MIN_PAYLOAD = 512 };

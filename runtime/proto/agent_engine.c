@@ -67,6 +67,9 @@ bool eq_on_UNLOAD(eq_agent *agent, eq_reader *r, eq_writer *w) {
 static uint8_t *piece(eq_agent *agent, uint16_t net, bool output, unsigned index, size_t offset, size_t count) {
   eq_subject s;
   if (!eq_describe(agent, net, &s)) return NULL;
+#ifdef EQ_WITH_TUNE
+  if (agent->run.tune && !output && index >= agent->run.own) index = UINT16_MAX; /* the module's */
+#endif
   if (index >= s.net.tensors[output]) {
     eq_fail_with(&agent->failure, EQ_CODE_BAD_REQUEST, "tensors of this net: ", s.net.tensors[output]);
     return NULL;

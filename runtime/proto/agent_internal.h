@@ -17,4 +17,11 @@ bool eq_read_name(eq_agent *agent, eq_reader *r, char name[EQ_NAME_BYTES]);
 
 void eq_close_put(eq_agent *agent, bool drop);
 
+#ifdef EQ_WITH_TUNE
+/* Ends the run of the tuning module, if there is one. */
+void eq_close_tune(eq_agent *agent);
+/* Would this request take away or overwrite what a run uses? */
+bool eq_ends_tune(uint8_t type);
+#endif
+
 #endif

@@ -18,6 +18,7 @@
 #include "runtime_log.h"
 #include "store.h"
 #include "system.h"
+#include "tuner.h"
 
 namespace {
 
@@ -118,6 +119,8 @@ void run(const Options &options, int in, int out) {
   if (!eq_agent_init(&agent, store.table(), engine.table(), &device, edgeq::Link::send, &link, request.data(),
                      answer.data(), kPayload))
     throw std::logic_error("frame buffers are too small");
+  const edgeq::Tuner tuner(store.table(), options.memory_limit);
+  agent.run.port = tuner.table();
   if (options.listen.empty())
     link.serve(agent, in, out);
   else

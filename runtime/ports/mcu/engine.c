@@ -20,6 +20,24 @@ static void *take(engine *e, size_t bytes) {
   return memory;
 }
 
+#ifdef EQ_WITH_TUNE
+void *engine_take(engine *e, size_t bytes) { return take(e, bytes); }
+
+/* Those that can be lent from the end of the free memory. */
+static void *take_arena(engine *e, int i, size_t bytes) {
+  uint8_t *const at = e->free_at;
+  void *const first = take(e, bytes);
+  if (i == 0 || !first) return first;
+  e->free_end -= e->free_at - at;
+  e->free_end -= (uintptr_t)e->free_end % EQM_ALIGNMENT;
+  e->free_at = at;
+  e->lent = true;
+  return e->free_end >= at ? e->free_end : NULL;
+}
+#else
+#define take_arena(e, i, bytes) take(e, bytes)
+#endif
+
 static eqm_status start(engine *e, const uint8_t *slot, const char *name) {
   eqm_method *m = &e->method;
   eqm_status status =
@@ -28,7 +46,7 @@ static eqm_status start(engine *e, const uint8_t *slot, const char *name) {
   if (status != EQM_OK) return status;
   void *arenas[EQM_ARENAS] = {NULL};
   for (int i = 0; i < EQM_ARENAS; i++)
-    if (m->arena_bytes[i]) arenas[i] = take(e, m->arena_bytes[i]);
+    if (m->arena_bytes[i]) arenas[i] = take_arena(e, i, m->arena_bytes[i]);
   status = eqm_prepare(m, arenas, take(e, m->workspace_bytes), m->workspace_bytes);
   if (status != EQM_OK) return status;
   e->scratch = take(e, m->scratch_bytes);
@@ -66,6 +84,11 @@ void engine_reset(void *context) {
   engine *e = context;
   e->slot = NULL;
   e->free_at = e->free_start;
+#ifdef EQ_WITH_TUNE
+  e->free_end = e->memory_end;
+  e->run_at = NULL;
+  e->lent = false;
+#endif
 }
 
 static const eqm_value *value_of(const engine *e, bool output, unsigned index) {
@@ -112,5 +135,9 @@ bool engine_run(void *context, uint16_t net, bool fresh, uint64_t *ticks, eq_fai
 
 size_t engine_peak_bytes(void *context) {
   const engine *e = context;
+#ifdef EQ_WITH_TUNE
+  return memory_in_use() + (size_t)(e->free_at - e->free_start) + (size_t)(e->memory_end - e->free_end);
+#else
   return memory_in_use() + (size_t)(e->free_at - e->free_start);
+#endif
 }

@@ -15,7 +15,19 @@ typedef struct {
   eqm_program program;
   eqm_method method;
   void *scratch;
+#ifdef EQ_WITH_TUNE
+  uint8_t *memory_end; /* of all of it; from free_end on lie arenas that can be lent to a run of the tuning module */
+  uint8_t *run_at;     /* where its memory begins, NULL: none is open */
+  bool lent;           /* there are such arenas */
+  uint64_t cycles;     /* of the board's counter, and its last value */
+  uint32_t last_cycles;
+#endif
 } engine;
+
+#ifdef EQ_WITH_TUNE
+/* Memory of the program; NULL: there is not so much. */
+void *engine_take(engine *e, size_t bytes);
+#endif
 
 /* The functions of eq_engine; context is an engine. */
 bool engine_load(void *context, const char *name, const char *method, uint16_t *net, eq_failure *failure);

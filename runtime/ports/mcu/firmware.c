@@ -10,6 +10,9 @@
 #ifdef EQ_WITH_MLPERF
 #include "proto/mlperf.h"
 #endif
+#ifdef EQ_WITH_TUNE
+#include "tune/tuner.h"
+#endif
 
 enum { PAYLOAD = 4096, QUIET = 2 /* waits in the middle of a frame until it is given up */ };
 
@@ -43,6 +46,10 @@ static const eq_engine machine = {
     .peak_bytes = engine_peak_bytes,
     .reset = engine_reset,
 };
+
+#ifdef EQ_WITH_TUNE
+static const eq_tuner tuner = {&runner, tuner_plan, tuner_take, tuner_borrow, tuner_close, tuner_ticks};
+#endif
 
 static void send(void *context, const uint8_t *bytes, size_t count) {
   (void)context;
@@ -92,11 +99,17 @@ int main(void) {
   slots_start(&programs);
   runner.free_start = free_start;
   runner.free_end = stack_limit;
+#ifdef EQ_WITH_TUNE
+  runner.memory_end = stack_limit;
+#endif
   engine_reset(&runner);
   eq_device device = board.device;
   device.memory_bytes = (size_t)(stack_limit - free_start);
   device.code_bytes = (size_t)(flash_end - flash_start);
   eq_agent_init(&agent, &store, &machine, &device, send, NULL, request, answer, PAYLOAD);
+#ifdef EQ_WITH_TUNE
+  agent.run.port = &tuner;
+#endif
 #ifdef EQ_WITH_MLPERF
   eq_mlperf_init(&dialect, &dialect_port);
 #endif

@@ -1,0 +1,200 @@
+"""The tuning module on the device itself: delta and state of a run on the host, byte for byte, in the memory told."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgeq._errors import DeviceError, UnsupportedError
+from edgeq._native.tune import Forward, Outputs, Tuner, converse, settings
+from edgeq._native.tune_types import TuneData
+from edgeq.bench.tuned import tune_model
+from edgeq.compile import executorch, micro, tunable
+from edgeq.compile.layout import METHOD, STEP
+from edgeq.device import connect, firmware
+from edgeq.tune import Samples
+from edgeq.tune.forward import output_names, wanted
+from edgeq.tune.on_device import OnDevice
+
+sys.path.append(str(Path(__file__).parents[2] / "tests/unit"))
+from tiny_tunable import SHAPE, shift_network, task, tuning_of
+
+SHORT = {"steps": 4, "batch": 8, "evaluate_every": 2}
+RUNS = {"t1": SHORT, "t0": SHORT, "mezo": SHORT, "head": {"head_steps": 10}, "auto": SHORT, "stats": {}}
+GRADIENT_ONLY = ("t1", "t0", "mezo", "head")
+
+
+class Areas:
+    """Storage in memory."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytearray] = {}
+
+    def read(self, area: str, offset: int, size: int) -> bytes:
+        return bytes(self.held.get(area, b"")[offset : offset + size])
+
+    def write(self, area: str, offset: int, data: bytes) -> None:
+        held = self.held.setdefault(area, bytearray())
+        held.extend(bytes(max(0, offset + len(data) - len(held))))
+        held[offset : offset + len(data)] = data
+
+    def erase(self, area: str) -> None:
+        self.held.pop(area, None)
+
+    def flush(self, area: str) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A network, what a run must know of it, and samples."""
+    network = shift_network()
+    tuning = tuning_of(network)
+    x, y = task(60, 5, gain=0.7, offset=0.4)
+    example = (torch.zeros(1, *SHAPE),)
+    sigma = tuning.base.sigma
+    further = {
+        key: tunable.tunable_method(network, example, tuning.layout, sigma, lean=key == STEP) for key in (METHOD, STEP)
+    }
+    return {"forward": (network, example)}, further, tuning, Samples((x,), y, "tiny")
+
+
+@pytest.fixture(scope="module")
+def program(world, tmp_path_factory):
+    """The program of a target, made once."""
+    methods, further, *_ = world
+    folder, theta = tmp_path_factory.mktemp("tunable"), dict.fromkeys(further, 3)
+
+    def made(target: str) -> Path:
+        file = folder / f"{target}.pte"
+        if not file.exists():
+            both = {**methods, **further}
+            lowered = (
+                micro.lower_tunable(both, theta)
+                if target == "micro"
+                else executorch.lower_methods(both, plain=set(further), borrowed=theta)
+            )
+            file.write_bytes(lowered)
+        return file
+
+    return made
+
+
+@torch.no_grad()
+def on_host(world, method):
+    """Outcome, delta and state of the module beside the network in eager."""
+    _, further, tuning, samples = world
+    module, _ = further[METHOD]
+    model, names = tune_model(tuning), output_names(tuning.layout)
+    data = TuneData(samples.id, len(samples), samples.labels)
+    tuner, areas = Tuner(model, data, settings(method, seed=3, micro=5, **RUNS[method])), Areas()
+
+    def forward(request: Forward) -> Outputs:
+        x = torch.from_numpy(samples.inputs[0][request.samples])
+        ac = np.ascontiguousarray(request.ac_rows)
+        found = module(x, *(torch.from_numpy(a) for a in (ac, request.head_weight, request.head_bias)))
+        return wanted(request, {name: array.numpy() for name, array in zip(names, found, strict=True)})
+
+    report = converse(tuner, forward, areas)
+    return report, bytes(areas.held.get("delta", b"")), tuner.state_hash()
+
+
+def opened(device, world, program, method, target, **changes):
+    _, _, tuning, samples = world
+    data = TuneData(samples.id, len(samples), samples.labels)
+    chosen = settings(method, seed=3, micro=1 if target == "micro" else 3, **{**RUNS[method], **changes})
+    name = device.put(program(target)).name
+    called = STEP if method in GRADIENT_ONLY else METHOD
+    return OnDevice(device, name, called, tune_model(tuning), data, chosen, samples)
+
+
+def same_as_on_host(url, target, world, program, methods):
+    for method in methods:
+        with connect(url) as device:
+            run, areas = opened(device, world, program, method, target), Areas()
+            report = run.converse(areas)
+            found = report, bytes(areas.held.get("delta", b"")), run.state_hash()
+            run.close()
+        assert found == on_host(world, method), method
+
+
+def test_the_local_agent_learns_what_the_host_does(world, program):
+    same_as_on_host("local", "executorch", world, program, RUNS)
+
+
+def needs_simulator():
+    missing = [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(tool)]
+    if missing:
+        pytest.skip(f"learning on a microcontroller is not tested here: no {', '.join(missing)}")
+
+
+def test_a_microcontroller_learns_what_the_host_does_in_exactly_the_memory_told(world, program):
+    needs_simulator()
+    same_as_on_host("sim:cortex-m4?with=tune", "micro", world, program, ["t1"])
+    with connect("sim:cortex-m4?with=tune") as device:
+        device.load(device.put(program("micro")).name, STEP)
+        before = device.info.peak_bytes
+        run = opened(device, world, program, "t1", "micro")
+        need = micro.report(program("micro").read_bytes(), STEP)
+        run.converse(Areas())
+        planned = need.arena_bytes[0], need.workspace_bytes, need.scratch_bytes, run.bytes
+        told = sum(-(-size // 16) * 16 for size in planned) + run.other_bytes
+        stack = run.peak_bytes() - before - told
+        print(f"\n{told} bytes planned, {stack} of stack and rounding past the agent's own")
+        assert 0 <= stack <= 2048
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("core", ["cortex-m3", "cortex-m4", "rv32"])
+def test_every_method_on_cores_with_and_without_floats(world, program, core):
+    needs_simulator()
+    if shutil.which(firmware.core(firmware.find(core).core).compiler) is None:
+        pytest.skip(f"{core}: no compiler")
+    same_as_on_host(f"sim:{core}?with=tune", "micro", world, program, RUNS)
+
+
+def test_a_run_that_was_cut_goes_on_elsewhere_with_the_same_bytes(world, program):
+    areas = Areas()
+    with connect("local") as device:
+        run = opened(device, world, program, "t1", "executorch")
+        seen = []
+
+        def watch(report):
+            seen.append(report.step)
+            if report.step >= 2:
+                run.stop_soon()
+
+        assert run.converse(areas, watch).outcome == "stopped"
+    with connect("local") as device:
+        run = opened(device, world, program, "t1", "executorch")
+        report = run.converse(areas)
+        assert (report.outcome, bytes(areas.held.get("delta", b""))) == (
+            on_host(world, "t1")[0].outcome,
+            on_host(world, "t1")[1],
+        )
+
+
+def test_refusals_say_what_is_wrong(world, program):
+    with connect("local") as device:
+        with pytest.raises(DeviceError, match="does not deliver"):
+            _plan_of_t3(device, world, program)
+        run = opened(device, world, program, "t1", "executorch")
+        device.reset()
+        with pytest.raises(DeviceError, match="no run of the tuning module"):
+            run.report()
+
+
+def _plan_of_t3(device, world, program):
+    _, _, tuning, samples = world
+    data = TuneData(samples.id, len(samples), samples.labels)
+    name = device.put(program("executorch")).name
+    OnDevice(device, name, METHOD, tune_model(tuning), data, settings("t3", seed=3), samples)
+
+
+def test_firmware_without_the_feature_says_so(world, program):
+    needs_simulator()
+    with connect("sim:cortex-m4") as device, pytest.raises(UnsupportedError, match="--with tune"):
+        opened(device, world, program, "t1", "micro")
