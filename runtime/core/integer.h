@@ -30,22 +30,23 @@ typedef struct {
   uint32_t steps, pieces, piece_steps;
 } eq_tile_i4;
 
-/* The same outputs as they are kept between calls (core/tiles_i4.c): two steps of an eq_tile_i4 in a byte, the first in
- * the low nibble, so that they take the room of the codes. Zeros are bytes; of kind F16 they are floats, and the bytes
- * are 0. */
+/* The same outputs as they are kept between calls (core/tiles_i4.c): two panels of an eq_tile_i4 in a byte, the first
+ * in the low nibble, so that they take the room of the codes. Zeros are bytes; of kind F16 they are floats, and the
+ * bytes are 0. */
 typedef struct {
-  const uint8_t *codes;    /* [EQ_BLOCK / EQ_LANES][steps / 2][EQ_LANES][4] */
+  const uint8_t *codes;    /* [EQ_BLOCK / EQ_LANES / 2][steps][EQ_LANES][4] */
   const uint8_t *zero;     /* [groups][EQ_BLOCK] */
   const float *scale;      /* [groups][EQ_BLOCK] */
   const float *float_zero; /* [groups][EQ_BLOCK], F16 only */
   uint32_t steps, groups, group_steps;
+  bool eights;  /* all zeros are 8 */
   size_t bytes; /* of all of it, from codes on */
 } eq_packed_i4;
-enum { EQ_MOST_PIECE_STEPS = 1 << 14 }; /* of dot_packed_i4: 15 * 16 * 128 * inputs stays below 2^31 */
+enum { EQ_MOST_PIECE_STEPS = 1 << 14 }; /* of dot_packed_i4: 16 * 15 * 128 * inputs stays below 2^31 */
 
 /* Ternary weights of EQ_BLOCK outputs as they are kept between calls (core/tiles_t2.h). */
 typedef struct {
-  const uint8_t *codes; /* [words][EQ_BLOCK][4] of two bits, w + 1 */
+  const uint8_t *codes; /* [4 words][EQ_LANES][4], in a byte two bits of each of EQ_BLOCK / EQ_LANES panels: w + 1 */
   const int32_t *sums;  /* [EQ_BLOCK] of an output's weights */
   uint32_t words;       /* sixteen inputs, four steps each */
 } eq_packed_t2;
@@ -112,8 +113,8 @@ typedef struct {
 
   /* -> a tile, of 4 * words steps */
   void (*expand_t2)(const eq_packed_t2 *from, int8_t *tile);
-  /* At most EQ_FEW_ROWS rows of plain activations x [rows][x_pitch], whole words, against packed weights; sums [rows]
-   * of x; acc [rows][pitch], EQ_BLOCK each. NULL: the set has no such product. */
+  /* At most EQ_FEW_ROWS rows of plain activations x [rows][x_pitch], whole words, at most EQ_T2_MOST_DOTS inputs,
+   * against packed weights; sums [rows] of x; acc [rows][pitch], EQ_BLOCK each. NULL: the set has no such product. */
   void (*dot_packed_t2)(const uint8_t *x, size_t x_pitch, const int32_t *sums, uint32_t rows, const eq_packed_t2 *w,
                         int32_t *acc, size_t pitch);
 

@@ -34,7 +34,7 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
                  const eq_epilogue *e, const eq_threads *threads) {
   const unsigned workers = eq_workers(threads);
   *l = (linear){.kernels = kernels, .op = *op, .pitch = (size_t)eq_round_up(op->k, EQ_T2_WORD)};
-  l->dots = op->m <= eq_choice(EQ_CHOICE_T2_ROWS) && kernels && kernels->dot_packed_t2;
+  l->dots = op->m <= eq_choice(EQ_CHOICE_T2_ROWS) && op->k <= EQ_T2_MOST_DOTS && kernels && kernels->dot_packed_t2;
   eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, l->dots ? EQ_CHANNELS : EQ_BLOCK, 0,
                 threads);
   l->tiled.lines_first = true;

@@ -4,7 +4,7 @@
 #include "half.h"
 #include "isa.h"
 
-enum { CODES_PER_WORD = 8 };
+enum { CODES_PER_WORD = 8, STEP_BYTES = EQ_LANES * EQ_STEP };
 
 /* The parts of a block, or of the reference's copy, and their offsets in it. */
 typedef struct {
@@ -63,6 +63,7 @@ eq_packed_i4 eq_tiles_i4_block(const void *tiles, uint32_t block) {
                         .steps = steps,
                         .groups = groups,
                         .group_steps = groups == 1 ? steps : h->group / EQ_STEP,
+                        .eights = h->zero_kind == EQ_ZERO_EIGHT,
                         .bytes = l.bytes};
 }
 
@@ -76,15 +77,18 @@ static uint8_t zero_of(const eq_weights_i4 *w, uint32_t groups, size_t row, uint
 static void pack_block(const eq_tiles_i4_header *h, const layout *l, const eq_weights_i4 *w, uint32_t first,
                        uint8_t *to) {
   const uint32_t words = words_of(h->k), groups = groups_of(h), outputs = h->o - first;
-  const size_t row_bytes = eq_row_bytes(4 * h->k);
+  const size_t row_bytes = eq_row_bytes(4 * h->k), used = row_bytes < 4 * (size_t)words ? row_bytes : 4 * (size_t)words;
   float *scale = (float *)(void *)(to + l->scale), *float_zero = (float *)(void *)(to + l->float_zero);
   __builtin_memset(to, 0, l->bytes);
   for (uint32_t i = 0; i < EQ_BLOCK && i < outputs; i++) {
     const size_t row = (size_t)first + i;
-    uint8_t *lane = to + ((size_t)(i / EQ_LANES) * words * EQ_LANES + i % EQ_LANES) * 4;
-    for (uint32_t j = 0; j < words; j++, lane += EQ_LANES * 4) {
-      const size_t left = row_bytes - 4 * (size_t)j;
-      __builtin_memcpy(lane, w->codes + row * row_bytes + 4 * (size_t)j, left < 4 ? left : 4);
+    const uint32_t panel = i / EQ_LANES, nibble = panel % 2 * 4;
+    uint8_t *lane = to + ((size_t)(panel / 2) * 2 * words * EQ_LANES + i % EQ_LANES) * EQ_STEP;
+    for (size_t j = 0; j < used; j++) { /* inputs 2 j and 2 j + 1, which belong to two steps */
+      uint8_t *even = lane + j / EQ_STEP * 2 * STEP_BYTES + j % EQ_STEP, *odd = even + STEP_BYTES;
+      const uint8_t both = w->codes[row * row_bytes + j];
+      *even = (uint8_t)(*even | (both & 15) << nibble);
+      *odd = (uint8_t)(*odd | (both >> 4) << nibble);
     }
     for (uint32_t g = 0; g < groups; g++) {
       const size_t at = (size_t)g * EQ_BLOCK + i;

@@ -3,7 +3,7 @@
 #include "check.h"
 #include "isa.h"
 
-enum { MOST_INPUTS = (1 << 19) - 1 }; /* 64 * code * x, where the highest code lies in its byte, sums up below 2^31 */
+enum { MOST_INPUTS = (1 << 19) - 1, STEP_BYTES = EQ_LANES * EQ_STEP };
 
 /* In front of the sums [blocks][EQ_BLOCK] of each output's weights, which are in front of the codes. */
 typedef struct {
@@ -42,13 +42,14 @@ size_t eq_tiles_t2_bytes(uint32_t o, uint32_t k) {
   return bytes > SIZE_MAX - EQ_ALIGN ? 0 : (size_t)bytes + EQ_ALIGN;
 }
 
-/* One output's words, EQ_BLOCK words apart; returns the sum of its weights. */
-static int32_t pack_row(const uint8_t *sign, const uint8_t *nonzero, uint32_t k, uint8_t *to) {
+/* Output `output` of a block; returns the sum of its weights. */
+static int32_t pack_row(const uint8_t *sign, const uint8_t *nonzero, uint32_t k, uint32_t output, uint8_t *block) {
+  const uint32_t at = output / EQ_LANES * 2;
   int32_t sum = 0;
   for (uint32_t i = 0; i < k; i++) {
     const uint32_t set = nonzero[i / 8] >> i % 8 & 1, up = set & (uint32_t)(sign[i / 8] >> i % 8);
-    uint8_t *byte = to + (size_t)(i / EQ_T2_WORD) * EQ_BLOCK * 4 + i % 4;
-    const uint32_t at = i % EQ_T2_WORD / 4 * 2, code = 1 - set + 2 * up;
+    uint8_t *byte = block + (size_t)(i / EQ_STEP) * STEP_BYTES + output % EQ_LANES * EQ_STEP + i % EQ_STEP;
+    const uint32_t code = 1 - set + 2 * up;
     *byte = (uint8_t)((*byte & ~(3u << at)) | code << at);
     sum += (int32_t)code - 1;
   }
@@ -72,7 +73,7 @@ eq_status eq_tiles_t2(uint32_t o, uint32_t k, const void *w, void *tiles) {
   __builtin_memset(sums, 0, blocks_of(o) * EQ_BLOCK * sizeof *sums);
   __builtin_memset(codes, ZEROS, blocks_of(o) * block_bytes(k));
   for (size_t i = 0; i < o; i++)
-    sums[i] = pack_row((const uint8_t *)w + i * row, (const uint8_t *)w + plane + i * row, k,
-                       codes + i / EQ_BLOCK * block_bytes(k) + i % EQ_BLOCK * 4);
+    sums[i] = pack_row((const uint8_t *)w + i * row, (const uint8_t *)w + plane + i * row, k, i % EQ_BLOCK,
+                       codes + i / EQ_BLOCK * block_bytes(k));
   return EQ_OK;
 }

@@ -1,13 +1,14 @@
 /* Ternary weights made ready once for all calls: two bits a weight, w + 1.
  *
- * A word of an output is sixteen inputs: byte b holds inputs b, 4 + b, 8 + b and 12 + b from its lowest bits on, so
- * that two bits of all four bytes are a step. Inputs and outputs past the last one are zeros. */
+ * A step is laid out like that of an int8 tile, sixteen outputs of four inputs in 64 bytes; a byte holds one weight of
+ * each of a block's four panels, the first in its lowest bits. Inputs and outputs past the last one are zeros. */
 #ifndef EQ_CORE_TILES_T2_H
 #define EQ_CORE_TILES_T2_H
 
 #include "integer.h"
 
-enum { EQ_T2_WORD_STEPS = 4, EQ_T2_WORD = EQ_T2_WORD_STEPS * EQ_STEP };
+enum { EQ_T2_WORD_STEPS = 4, EQ_T2_WORD = EQ_T2_WORD_STEPS * EQ_STEP }; /* rows are padded to whole words */
+enum { EQ_T2_MOST_DOTS = (1 << 17) - 1 }; /* inputs of dot_packed_t2: 64 * code * x sums up below 2^31 */
 
 /* Are these tiles for the instruction set in use and this shape? */
 bool eq_tiles_t2_fit(const void *tiles, const eq_linear *op);

@@ -184,23 +184,38 @@ static void expand_t2(const eq_packed_t2 *from, int8_t *to) {
   pair_up(to, from->words * 4);
 }
 
+/* Four bytes of each of sixteen zeros. */
+INLINE void zero_bytes(const uint8_t *each, uint8x16_t zero[QUADS]) {
+  const uint8x16_t bytes = vld1q_u8(each);
+  const uint8x16x2_t twice = vzipq_u8(bytes, bytes);
+  for (int q = 0; q < QUADS; q++) zero[q] = vzipq_u8(twice.val[q / 2], twice.val[q / 2]).val[q % 2];
+}
+
+INLINE void nibbles(const uint8_t *codes, const uint8x16_t zero[2][QUADS], int8x16_t low[QUADS],
+                    int8x16_t high[QUADS]) {
+  for (int q = 0; q < QUADS; q++) {
+    const uint8x16_t both = vld1q_u8(codes + 16 * q);
+    low[q] = vreinterpretq_s8_u8(vsubq_u8(vandq_u8(both, vdupq_n_u8(15)), zero[0][q]));
+    high[q] = vreinterpretq_s8_u8(vsubq_u8(vshrq_n_u8(both, 4), zero[1][q]));
+  }
+}
+
 static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
   const uint8_t *codes = from->codes;
-  int8_t *w = to->tile;
+  const size_t panel = (size_t)to->steps * PANEL_STEP;
   __builtin_memset(to->start, 0, (size_t)to->pieces * EQ_BLOCK * sizeof *to->start);
-  for (uint32_t o = 0; o < EQ_BLOCK; o += EQ_LANES)
-    for (uint32_t s = 0; s < to->steps; s += 2, codes += PANEL_STEP, w += 2 * PANEL_STEP) {
-      const uint8x16_t each = vld1q_u8(from->zero + (size_t)(s / from->group_steps) * EQ_BLOCK + o);
-      const uint8x16x2_t twice = vzipq_u8(each, each);
-      int8x16_t even[QUADS], odd[QUADS];
-      for (int q = 0; q < QUADS; q++) {
-        const uint8x16x2_t fours = vzipq_u8(twice.val[q / 2], twice.val[q / 2]);
-        const uint8x16_t both = vld1q_u8(codes + 16 * q), zero = fours.val[q % 2];
-        even[q] = vreinterpretq_s8_u8(vsubq_u8(vandq_u8(both, vdupq_n_u8(15)), zero));
-        odd[q] = vreinterpretq_s8_u8(vsubq_u8(vshrq_n_u8(both, 4), zero));
-      }
-      pair_step(even, odd, w);
+  for (uint32_t o = 0; o < EQ_BLOCK; o += 2 * EQ_LANES) {
+    int8_t *w = to->tile + (size_t)o * to->steps * EQ_STEP;
+    for (uint32_t s = 0; s < to->steps; s += 2, codes += 2 * PANEL_STEP, w += 2 * PANEL_STEP) {
+      const uint8_t *each = from->zero + (size_t)(s / from->group_steps) * EQ_BLOCK + o;
+      uint8x16_t zero[2][QUADS];
+      for (int p = 0; p < 2; p++) zero_bytes(each + p * EQ_LANES, zero[p]);
+      int8x16_t low[2][QUADS], high[2][QUADS];
+      for (int i = 0; i < 2; i++) nibbles(codes + i * PANEL_STEP, (const uint8x16_t(*)[QUADS])zero, low[i], high[i]);
+      pair_step(low[0], low[1], w);
+      pair_step(high[0], high[1], w + panel);
     }
+  }
 }
 
 const eq_integer_kernels eq_integer_neon_i8mm = EQ_INTEGER_TABLE(false, );

@@ -127,18 +127,16 @@ static void depthwise(const eq_byte_patches *p, uint32_t pixels, const int8_t *w
 /* ---- ternary weights ---- */
 
 __attribute__((unused)) static void expand_t2_plain(const eq_packed_t2 *from, int8_t *tile) {
-  enum { PANEL = EQ_LANES * EQ_STEP, PANELS = EQ_BLOCK / EQ_LANES };
-  const size_t panel_bytes = (size_t)from->words * 4 * PANEL;
+  enum { PANEL = EQ_LANES * EQ_STEP, STEPS = 4 };
+  const size_t steps = (size_t)from->words * STEPS, panel_bytes = steps * PANEL;
   const uint8_t *restrict codes = from->codes;
-  for (uint32_t word = 0; word < from->words; word++)
-    for (uint32_t panel = 0; panel < PANELS; panel++, codes += PANEL) {
-      int8_t *restrict to = tile + panel * panel_bytes + (size_t)word * 4 * PANEL;
-      for (int i = 0; i < PANEL; i++) {
-        to[i] = (int8_t)((codes[i] & 3) - 1);
-        to[PANEL + i] = (int8_t)((codes[i] >> 2 & 3) - 1);
-        to[2 * PANEL + i] = (int8_t)((codes[i] >> 4 & 3) - 1);
-        to[3 * PANEL + i] = (int8_t)((codes[i] >> 6) - 1);
-      }
+  int8_t *restrict to = tile;
+  for (size_t step = 0; step < steps; step++, codes += PANEL, to += PANEL)
+    for (size_t i = 0; i < PANEL; i++) {
+      to[i] = (int8_t)((codes[i] & 3) - 1);
+      to[panel_bytes + i] = (int8_t)((codes[i] >> 2 & 3) - 1);
+      to[2 * panel_bytes + i] = (int8_t)((codes[i] >> 4 & 3) - 1);
+      to[3 * panel_bytes + i] = (int8_t)((codes[i] >> 6) - 1);
     }
 }
 
@@ -200,6 +198,13 @@ __attribute__((unused)) INLINE v16 add_group(v16 y, int32_t total[EQ_LANES], con
 
 /* ---- quantisers ---- */
 
+INLINE void fold(float *restrict lows, float *restrict highs, int half) {
+  for (int j = 0; j < half; j++) {
+    lows[j] = lows[j] < lows[j + half] ? lows[j] : lows[j + half];
+    highs[j] = highs[j] > highs[j + half] ? highs[j] : highs[j + half];
+  }
+}
+
 /* NaN is passed over. */
 /* Several chains of minima and maxima, lest each waits for the one before. a < b ? a : b: NaN in a gives b. */
 static void range(const float *x, size_t count, float clip, float *least, float *most) {
@@ -225,11 +230,10 @@ static void range(const float *x, size_t count, float clip, float *least, float 
     lows[j] = x[i] < lows[j] ? x[i] : lows[j];
     highs[j] = x[i] > highs[j] ? x[i] : highs[j];
   }
-  for (int half = EQ_LANES / 2; half; half /= 2)
-    for (int j = 0; j < half; j++) {
-      lows[j] = lows[j] < lows[j + half] ? lows[j] : lows[j + half];
-      highs[j] = highs[j] > highs[j + half] ? highs[j] : highs[j + half];
-    }
+  fold(lows, highs, 8);
+  fold(lows, highs, 4);
+  fold(lows, highs, 2);
+  fold(lows, highs, 1);
   *least = lows[0];
   *most = highs[0];
   if (!(clip > 0.0f) || *least > *most) return; /* clipping keeps the order; without numbers there is no range */

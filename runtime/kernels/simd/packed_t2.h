@@ -1,11 +1,12 @@
 /* Few rows against packed ternary weights where VPDPBUSD is: codes of two bits times signed activations.
  *
- * Codes are multiplied where they lie in their bytes, 1, 4, 16 and 64 times too large, and their sums divided at the
- * end. The including file gives: bytes (a register), VECTOR_OUTPUTS, and bytes_load, bytes_all, words_all, bytes_and,
- * words_dot, words_add, words_shift, words_store. */
+ * A byte holds codes of four panels, c0 + 4 c1 + 16 c2 + 64 c3, that meet the same activation. Products of the byte as
+ * it is, of its lower six, four and two bits need three masks for four products; differences of their sums are the
+ * sums of c3, c2 and c1, 64, 16 and 4 times too large. The including file gives: bytes (a register), VECTOR_OUTPUTS,
+ * and bytes_load, bytes_all, words_all, bytes_and, words_dot, words_add, words_sub, words_shift, words_store. */
 #include "core/tiles_t2.h"
 
-enum { VECTORS = EQ_BLOCK / VECTOR_OUTPUTS, FIELDS = EQ_T2_WORD_STEPS };
+enum { FIELDS = EQ_BLOCK / EQ_LANES, STEP_BYTES = EQ_LANES * EQ_STEP, MOST_CHAINS = 4 };
 
 INLINE bytes four_inputs(const uint8_t *x) {
   int32_t word;
@@ -13,32 +14,39 @@ INLINE bytes four_inputs(const uint8_t *x) {
   return words_all(word);
 }
 
+/* Outputs from `first` on of each panel; steps take turns with `chains` sums, lest one waits for the one before. */
 INLINE void dots(const uint8_t *x, size_t x_pitch, const int32_t *sums, int rows, const eq_packed_t2 *w, int first,
-                 int vectors, int32_t *acc, size_t pitch) {
-  const bytes field[FIELDS] = {bytes_all(0x03), bytes_all(0x0c), bytes_all(0x30), bytes_all((char)0xc0)};
-  const uint8_t *codes = w->codes + (size_t)first * VECTOR_OUTPUTS * 4;
-  bytes sum[EQ_FEW_ROWS][VECTORS][FIELDS];
+                 int chains, int32_t *acc, size_t pitch) {
+  const bytes mask[FIELDS - 1] = {bytes_all(0x03), bytes_all(0x0f), bytes_all(0x3f)};
+  const uint8_t *codes = w->codes + (size_t)first * EQ_STEP;
+  bytes sum[EQ_FEW_ROWS][MOST_CHAINS][FIELDS];
   for (int r = 0; r < rows; r++)
-    for (int v = 0; v < vectors; v++)
-      for (int g = 0; g < FIELDS; g++) sum[r][v][g] = words_all(0);
-  for (uint32_t word = 0; word < w->words; word++, codes += EQ_BLOCK * 4, x += EQ_T2_WORD)
-    for (int v = 0; v < vectors; v++) {
-      const bytes all = bytes_load(codes + v * VECTOR_OUTPUTS * 4);
-      for (int g = 0; g < FIELDS; g++) {
-        const bytes code = bytes_and(all, field[g]);
-        for (int r = 0; r < rows; r++)
-          sum[r][v][g] = words_dot(sum[r][v][g], code, four_inputs(x + (size_t)r * x_pitch + g * EQ_STEP));
+    for (int c = 0; c < chains; c++)
+      for (int f = 0; f < FIELDS; f++) sum[r][c][f] = words_all(0);
+  for (uint32_t word = 0; word < w->words; word++, x += EQ_T2_WORD)
+    for (int s = 0; s < EQ_T2_WORD_STEPS; s++, codes += STEP_BYTES) {
+      const bytes all = bytes_load(codes);
+      const bytes part[FIELDS] = {bytes_and(all, mask[0]), bytes_and(all, mask[1]), bytes_and(all, mask[2]), all};
+      for (int r = 0; r < rows; r++) {
+        const bytes a = four_inputs(x + (size_t)r * x_pitch + s * EQ_STEP);
+        for (int f = 0; f < FIELDS; f++) sum[r][s % chains][f] = words_dot(sum[r][s % chains][f], part[f], a);
       }
     }
-  for (int r = 0; r < rows; r++)
-    for (int v = 0; v < vectors; v++) {
-      bytes total = words_add(sum[r][v][0], words_all(-sums[r])); /* codes are w + 1 */
-      for (int g = 1; g < FIELDS; g++) total = words_add(total, words_shift(sum[r][v][g], 2 * g));
-      words_store(acc + (size_t)r * pitch + (first + v) * VECTOR_OUTPUTS, total);
+  for (int r = 0; r < rows; r++) {
+    bytes below = words_all(0);
+    for (int f = 0; f < FIELDS; f++) {
+      bytes total = sum[r][0][f];
+      for (int c = 1; c < chains; c++) total = words_add(total, sum[r][c][f]);
+      const bytes own = words_shift(words_sub(total, below), 2 * f);
+      words_store(acc + (size_t)r * pitch + f * EQ_LANES + first,
+                  words_sub(own, words_all(sums[r]))); /* codes: w + 1 */
+      below = total;
     }
+  }
 }
 
-INLINE void all_dots(const uint8_t *x, size_t x_pitch, const int32_t *sums, int rows, const eq_packed_t2 *w,
-                     int vectors, int32_t *acc, size_t pitch) {
-  for (int v = 0; v < VECTORS; v += vectors) dots(x, x_pitch, sums, rows, w, v, vectors, acc, pitch);
+INLINE void all_dots(const uint8_t *x, size_t x_pitch, const int32_t *sums, int rows, const eq_packed_t2 *w, int chains,
+                     int32_t *acc, size_t pitch) {
+  for (int first = 0; first < EQ_LANES; first += VECTOR_OUTPUTS)
+    dots(x, x_pitch, sums, rows, w, first, chains, acc, pitch);
 }

@@ -80,30 +80,40 @@ static void tile_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t
 
 static void expand_t2(const eq_packed_t2 *from, int8_t *tile) { expand_t2_plain(from, tile); }
 
-/* Packed codes -> a tile and its starts. */
-static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
+/* Packed codes -> two panels of a tile and their starts. */
+INLINE void expand_pair(const eq_packed_i4 *from, const eq_tile_i4 *to, uint32_t o) {
   static const uint8_t offsets[EQ_STEP] = {OFFSET, OFFSET, OFFSET, OFFSET};
-  const uint8_t *codes = from->codes;
-  int8_t *w = to->tile;
-  for (uint32_t o = 0; o < EQ_BLOCK; o += EQ_LANES)
-    for (uint32_t piece = 0, left = to->steps; piece < to->pieces; piece++) {
-      const uint32_t steps = left < to->piece_steps ? left : to->piece_steps;
-      const uint8_t *each = from->zero + (size_t)(piece * to->piece_steps / from->group_steps) * EQ_BLOCK + o;
-      uint8_t zero[PANEL_STEP];
-      for (int i = 0; i < PANEL_STEP; i++) zero[i] = each[i / EQ_STEP];
-      sum16 sum;
-      sum16_begin(&sum);
-      for (uint32_t s = 0; s < steps; s += 2, codes += PANEL_STEP, w += 2 * PANEL_STEP) {
-        for (int i = 0; i < PANEL_STEP; i++) {
-          w[i] = (int8_t)((codes[i] & 15) - zero[i]);
-          w[PANEL_STEP + i] = (int8_t)((codes[i] >> 4) - zero[i]);
-        }
-        sum16_add(&sum, offsets, w);
-        sum16_add(&sum, offsets, w + PANEL_STEP);
-      }
-      int32_t total[EQ_LANES];
-      sum16_store(&sum, total);
-      for (uint32_t i = 0; i < EQ_LANES; i++) to->start[(size_t)piece * EQ_BLOCK + o + i] = -total[i];
-      left -= steps;
+  const uint8_t *codes = from->codes + (size_t)o / 2 * to->steps * EQ_STEP;
+  int8_t *w[2] = {to->tile + (size_t)o * to->steps * EQ_STEP, to->tile + (size_t)(o + EQ_LANES) * to->steps * EQ_STEP};
+  for (uint32_t piece = 0, left = to->steps; piece < to->pieces; piece++) {
+    const uint32_t steps = left < to->piece_steps ? left : to->piece_steps;
+    const uint8_t *each = from->zero + (size_t)(piece * to->piece_steps / from->group_steps) * EQ_BLOCK + o;
+    uint8_t zero[2][PANEL_STEP];
+    for (int i = 0; i < PANEL_STEP; i++) {
+      zero[0][i] = each[i / EQ_STEP];
+      zero[1][i] = each[EQ_LANES + i / EQ_STEP];
     }
+    sum16 sum[2];
+    for (int p = 0; p < 2; p++) sum16_begin(&sum[p]);
+    for (uint32_t s = 0; s < steps; s++, codes += PANEL_STEP) {
+      for (int i = 0; i < PANEL_STEP; i++) {
+        w[0][i] = (int8_t)((codes[i] & 15) - zero[0][i]);
+        w[1][i] = (int8_t)((codes[i] >> 4) - zero[1][i]);
+      }
+      for (int p = 0; p < 2; p++) {
+        sum16_add(&sum[p], offsets, w[p]);
+        w[p] += PANEL_STEP;
+      }
+    }
+    for (uint32_t p = 0; p < 2; p++) {
+      int32_t total[EQ_LANES];
+      sum16_store(&sum[p], total);
+      for (uint32_t i = 0; i < EQ_LANES; i++) to->start[(size_t)piece * EQ_BLOCK + o + p * EQ_LANES + i] = -total[i];
+    }
+    left -= steps;
+  }
+}
+
+static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
+  for (uint32_t o = 0; o < EQ_BLOCK; o += 2 * EQ_LANES) expand_pair(from, to, o);
 }

@@ -3,7 +3,7 @@
 #include "packed_i4.h"
 #include "v16.h"
 
-enum { VECTORS = 4, LANES = 8, SAFE_PAIRS = 4, PANEL_STEP = EQ_LANES * EQ_STEP };
+enum { LANES = 8, SAFE_STEPS = 8, STEP_BYTES = EQ_LANES * EQ_STEP, PANELS = 2, VECTORS = 4 };
 
 INLINE __m256i four_inputs(const uint8_t *x) {
   int32_t word;
@@ -11,19 +11,18 @@ INLINE __m256i four_inputs(const uint8_t *x) {
   return _mm256_set1_epi32(word);
 }
 
-/* Steps are taken two at a time: a byte holds one weight of each. */
-INLINE void add_pairs(const uint8_t *x, const uint8_t *codes, size_t panel_bytes, uint32_t pairs,
-                      __m256i total[VECTORS]) {
+/* Two panels, whose codes share bytes; a vector is half a panel. */
+INLINE void add_steps(const uint8_t *x, const uint8_t *codes, uint32_t steps, __m256i total[VECTORS]) {
   const __m256i low = _mm256_set1_epi8(15);
   __m256i sum[VECTORS];
   for (int v = 0; v < VECTORS; v++) sum[v] = _mm256_setzero_si256();
-  for (uint32_t i = 0; i < pairs; i++, codes += PANEL_STEP, x += 2 * EQ_STEP) {
-    const __m256i a = four_inputs(x), b = four_inputs(x + EQ_STEP);
-    for (int v = 0; v < VECTORS; v++) {
-      const __m256i both = _mm256_load_si256((const void *)(codes + (size_t)(v / 2) * panel_bytes + v % 2 * 32));
-      const __m256i odd = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-      sum[v] = _mm256_add_epi16(sum[v], _mm256_maddubs_epi16(_mm256_and_si256(both, low), a));
-      sum[v] = _mm256_add_epi16(sum[v], _mm256_maddubs_epi16(odd, b));
+  for (uint32_t s = 0; s < steps; s++, codes += STEP_BYTES, x += EQ_STEP) {
+    const __m256i a = four_inputs(x);
+    for (int half = 0; half < 2; half++) {
+      const __m256i both = _mm256_load_si256((const void *)(codes + half * LANES * EQ_STEP));
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+      sum[half] = _mm256_add_epi16(sum[half], _mm256_maddubs_epi16(_mm256_and_si256(both, low), a));
+      sum[2 + half] = _mm256_add_epi16(sum[2 + half], _mm256_maddubs_epi16(high, a));
     }
   }
   for (int v = 0; v < VECTORS; v++)
@@ -42,9 +41,8 @@ INLINE __m256 add_piece(__m256 y, __m256i total, const eq_packed_i4 *w, size_t a
 
 void eq_dot_packed_i4_avx2(const uint8_t *x, const float *step, const int32_t *sums, const eq_packed_i4 *w,
                            uint32_t pieces, uint32_t piece_steps, float *acc) {
-  const size_t panel_bytes = (size_t)w->steps / 2 * PANEL_STEP;
-  for (uint32_t first = 0; first < EQ_BLOCK; first += VECTORS * LANES) {
-    const uint8_t *codes = w->codes + first / EQ_LANES * panel_bytes, *from = x;
+  for (uint32_t first = 0; first < EQ_BLOCK; first += PANELS * EQ_LANES) {
+    const uint8_t *codes = w->codes + (size_t)first / PANELS * w->steps * EQ_STEP, *from = x;
     __m256 y[VECTORS];
     for (int v = 0; v < VECTORS; v++) y[v] = _mm256_setzero_ps();
     for (uint32_t piece = 0, left = w->steps; piece < pieces; piece++) {
@@ -52,11 +50,14 @@ void eq_dot_packed_i4_avx2(const uint8_t *x, const float *step, const int32_t *s
       const size_t at = (size_t)(piece * piece_steps / w->group_steps) * EQ_BLOCK + first;
       __m256i total[VECTORS];
       for (int v = 0; v < VECTORS; v++) total[v] = _mm256_setzero_si256();
-      for (uint32_t pair = 0; pair < steps / 2; pair += SAFE_PAIRS) {
-        const uint32_t pairs = steps / 2 - pair < SAFE_PAIRS ? steps / 2 - pair : SAFE_PAIRS;
-        add_pairs(from, codes, panel_bytes, pairs, total);
-        codes += (size_t)pairs * PANEL_STEP;
-        from += (size_t)pairs * 2 * EQ_STEP;
+      for (uint32_t s = 0, count; s < steps; s += count) {
+        count = steps - s < SAFE_STEPS ? steps - s : SAFE_STEPS;
+        if (count == SAFE_STEPS)
+          add_steps(from, codes, SAFE_STEPS, total);
+        else
+          add_steps(from, codes, count, total);
+        codes += (size_t)count * STEP_BYTES;
+        from += (size_t)count * EQ_STEP;
       }
       left -= steps;
       for (int v = 0; v < VECTORS; v++)

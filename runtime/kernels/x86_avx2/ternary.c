@@ -73,38 +73,45 @@ void eq_accumulate_ones_avx2(const eq_byte_patches *p, uint32_t pixels, const in
  * Fields of a byte are multiplied where they lie in its halves, the higher one 4 times too large: a pair is then
  * 2 * 128 * 8 at most, and sixteen of them fill 16 bits. */
 
-enum { PART = 4, WORDS = 8, BLOCK_BYTES = EQ_BLOCK * 4 };
+enum { FIELDS = EQ_BLOCK / EQ_LANES, SAFE_WORDS = 16 / EQ_T2_WORD_STEPS };
 
-INLINE void words8(const uint8_t *x, const uint8_t *codes, uint32_t words, int32_t *acc) {
+INLINE void add_words(const uint8_t *x, const uint8_t *codes, uint32_t words, __m256i total[FIELDS]) {
   const __m256i low = _mm256_set1_epi8(0x03), high = _mm256_set1_epi8(0x0c);
-  __m256i once[PART], fourfold[PART];
-  for (int v = 0; v < PART; v++) once[v] = fourfold[v] = _mm256_setzero_si256();
-  for (uint32_t word = 0; word < words; word++, codes += BLOCK_BYTES, x += EQ_T2_WORD) {
-    __m256i a[EQ_T2_WORD_STEPS];
-    for (int g = 0; g < EQ_T2_WORD_STEPS; g++) a[g] = four_inputs(x + g * EQ_STEP);
-    for (int v = 0; v < PART; v++) {
-      const __m256i first = load(codes + 32 * v), second = _mm256_srli_epi16(first, 4);
-      once[v] = _mm256_add_epi16(once[v], _mm256_maddubs_epi16(_mm256_and_si256(first, low), a[0]));
-      fourfold[v] = _mm256_add_epi16(fourfold[v], _mm256_maddubs_epi16(_mm256_and_si256(first, high), a[1]));
-      once[v] = _mm256_add_epi16(once[v], _mm256_maddubs_epi16(_mm256_and_si256(second, low), a[2]));
-      fourfold[v] = _mm256_add_epi16(fourfold[v], _mm256_maddubs_epi16(_mm256_and_si256(second, high), a[3]));
+  __m256i sum[FIELDS];
+  for (int f = 0; f < FIELDS; f++) sum[f] = _mm256_setzero_si256();
+  for (uint32_t i = 0; i < words; i++)
+    for (int s = 0; s < EQ_T2_WORD_STEPS; s++, codes += PANEL_STEP, x += EQ_STEP) {
+      const __m256i a = four_inputs(x), first = load(codes), second = _mm256_srli_epi16(first, 4);
+      sum[0] = _mm256_add_epi16(sum[0], _mm256_maddubs_epi16(_mm256_and_si256(first, low), a));
+      sum[1] = _mm256_add_epi16(sum[1], _mm256_maddubs_epi16(_mm256_and_si256(first, high), a));
+      sum[2] = _mm256_add_epi16(sum[2], _mm256_maddubs_epi16(_mm256_and_si256(second, low), a));
+      sum[3] = _mm256_add_epi16(sum[3], _mm256_maddubs_epi16(_mm256_and_si256(second, high), a));
     }
+  for (int f = 0; f < FIELDS; f++) total[f] = _mm256_add_epi32(total[f], pairs(sum[f]));
+}
+
+/* Eight outputs from `first` on of each panel. */
+INLINE void dots(const uint8_t *x, int32_t sum, const eq_packed_t2 *w, int first, int32_t *acc) {
+  const uint8_t *codes = w->codes + (size_t)first * EQ_STEP;
+  __m256i total[FIELDS];
+  for (int f = 0; f < FIELDS; f++) total[f] = _mm256_setzero_si256();
+  for (uint32_t left = w->words, words; left; left -= words) {
+    words = left < SAFE_WORDS ? left : SAFE_WORDS;
+    if (words == SAFE_WORDS)
+      add_words(x, codes, SAFE_WORDS, total);
+    else
+      add_words(x, codes, words, total);
+    x += (size_t)words * EQ_T2_WORD;
+    codes += (size_t)words * EQ_T2_WORD_STEPS * PANEL_STEP;
   }
-  for (int v = 0; v < PART; v++) {
-    const __m256i sum = pairs(_mm256_add_epi16(once[v], _mm256_srai_epi16(fourfold[v], 2)));
-    __m256i *to = (__m256i *)(void *)(acc + 8 * v);
-    _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), sum));
+  for (int f = 0; f < FIELDS; f++) {
+    const __m256i own = f % 2 ? _mm256_srai_epi32(total[f], 2) : total[f]; /* codes are w + 1 */
+    _mm256_storeu_si256((void *)(acc + f * EQ_LANES + first), _mm256_sub_epi32(own, _mm256_set1_epi32(sum)));
   }
 }
 
 void eq_dot_packed_t2_avx2(const uint8_t *x, size_t x_pitch, const int32_t *sums, uint32_t rows, const eq_packed_t2 *w,
                            int32_t *acc, size_t pitch) {
-  for (uint32_t r = 0; r < rows; r++, x += x_pitch, acc += pitch) {
-    for (uint32_t i = 0; i < EQ_BLOCK; i++) acc[i] = -sums[r]; /* codes are w + 1 */
-    for (uint32_t word = 0; word < w->words; word += WORDS) {
-      const uint32_t words = w->words - word < WORDS ? w->words - word : WORDS;
-      for (int v = 0; v < EQ_BLOCK / 8; v += PART)
-        words8(x + (size_t)word * EQ_T2_WORD, w->codes + (size_t)word * BLOCK_BYTES + 32 * v, words, acc + 8 * v);
-    }
-  }
+  for (uint32_t r = 0; r < rows; r++, x += x_pitch, acc += pitch)
+    for (int first = 0; first < EQ_LANES; first += 8) dots(x, sums[r], w, first, acc);
 }

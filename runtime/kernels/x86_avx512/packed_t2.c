@@ -11,6 +11,7 @@ INLINE bytes words_all(int32_t value) { return _mm512_set1_epi32(value); }
 INLINE bytes bytes_and(bytes a, bytes b) { return _mm512_and_si512(a, b); }
 INLINE bytes words_dot(bytes sum, bytes codes, bytes x) { return _mm512_dpbusd_epi32(sum, codes, x); }
 INLINE bytes words_add(bytes a, bytes b) { return _mm512_add_epi32(a, b); }
+INLINE bytes words_sub(bytes a, bytes b) { return _mm512_sub_epi32(a, b); }
 INLINE bytes words_shift(bytes a, int by) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(by)); }
 INLINE void words_store(int32_t *to, bytes a) { _mm512_storeu_si512(to, a); }
 

@@ -49,6 +49,9 @@ INLINE void step(const uint8_t *x, size_t pitch, int rows, const int8_t *w, size
   }
 }
 
+/* How the sum of a group becomes a float: in one operation, with the step of a block, or as the activations ask. */
+typedef enum { FUSED, STEPS, SEPARATE } finish;
+
 /* part of a group, whose sums are those of row `row` and sixteen outputs from `at` on */
 INLINE __m512 separate(const eq_rows_i4 *x, size_t row, const eq_tile_i4 *t, size_t at, __m512i sum) {
   __m512 total = _mm512_cvtepi32_ps(sum);
@@ -59,7 +62,7 @@ INLINE __m512 separate(const eq_rows_i4 *x, size_t row, const eq_tile_i4 *t, siz
 
 /* acc [rows][panels * EQ_LANES] of the rows from `first` on */
 INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i4 *t, uint32_t panel0, int panels,
-                  bool fused, float *acc, size_t pitch, ahead *next) {
+                  finish how, float *acc, size_t pitch, ahead *next) {
   const size_t panel = (size_t)t->steps * PANEL_STEP;
   const uint8_t *from = x->x + first * x->pitch;
   const int8_t *w = t->tile + panel0 * panel;
@@ -73,7 +76,8 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i
     __m512i sum[ROWS][PAIR];
     for (int j = 0; j < panels; j++) {
       const __m512i start = _mm512_load_si512(t->start + at + j * EQ_LANES);
-      for (int i = 0; i < rows; i++) sum[i][j] = fused ? _mm512_add_epi32(start, _mm512_set1_epi32(MAGIC_BITS)) : start;
+      for (int i = 0; i < rows; i++)
+        sum[i][j] = how == FUSED ? _mm512_add_epi32(start, _mm512_set1_epi32(MAGIC_BITS)) : start;
     }
     fetch(next);
     uint32_t s = 0;
@@ -85,31 +89,38 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i
     for (int j = 0; j < panels; j++) {
       const __m512 scale = _mm512_load_ps(t->scale + at + j * EQ_LANES);
       const __m512 magic = _mm512_mul_ps(scale, _mm512_set1_ps(-MAGIC));
+      const size_t row = (size_t)first * t->pieces + piece;
+      const float *own_step = how == STEPS ? x->step + row : (const float *)0;
       for (int i = 0; i < rows; i++) {
         float *to = acc + (size_t)i * pitch + j * EQ_LANES;
-        const size_t row = (first + (size_t)i) * t->pieces + piece;
-        const __m512 part = fused ? _mm512_fmadd_ps(_mm512_castsi512_ps(sum[i][j]), scale, magic)
-                                  : separate(x, row, t, at + (size_t)j * EQ_LANES, sum[i][j]);
+        __m512 part;
+        if (how == FUSED)
+          part = _mm512_fmadd_ps(_mm512_castsi512_ps(sum[i][j]), scale, magic);
+        else if (how == STEPS)
+          part = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i][j]),
+                               _mm512_mul_ps(scale, _mm512_set1_ps(own_step[(size_t)i * t->pieces])));
+        else
+          part = separate(x, row + (size_t)i * t->pieces, t, at + (size_t)j * EQ_LANES, sum[i][j]);
         _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), part));
       }
     }
   }
 }
 
-INLINE void all_rows(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t panel0, int panels, bool fused,
+INLINE void all_rows(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t panel0, int panels, finish how,
                      float *acc, size_t pitch, ahead *next) {
   uint32_t i = 0;
-  for (; i + ROWS <= rows; i += ROWS) block(x, i, ROWS, t, panel0, panels, fused, acc, pitch, next);
-  for (; i + 4 <= rows; i += 4) block(x, i, 4, t, panel0, panels, fused, acc, pitch, next);
-  for (; i + 2 <= rows; i += 2) block(x, i, 2, t, panel0, panels, fused, acc, pitch, next);
-  for (; i < rows; i++) block(x, i, 1, t, panel0, panels, fused, acc, pitch, next);
+  for (; i + ROWS <= rows; i += ROWS) block(x, i, ROWS, t, panel0, panels, how, acc, pitch, next);
+  for (; i + 4 <= rows; i += 4) block(x, i, 4, t, panel0, panels, how, acc, pitch, next);
+  for (; i + 2 <= rows; i += 2) block(x, i, 2, t, panel0, panels, how, acc, pitch, next);
+  for (; i < rows; i++) block(x, i, 1, t, panel0, panels, how, acc, pitch, next);
 }
 
-INLINE void all_panels(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t panels, bool fused, float *acc,
+INLINE void all_panels(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t panels, finish how, float *acc,
                        size_t pitch, ahead *next) {
   uint32_t panel0 = 0;
-  for (; panel0 + PAIR <= panels; panel0 += PAIR) all_rows(x, rows, t, panel0, PAIR, fused, acc, pitch, next);
-  if (panel0 < panels) all_rows(x, rows, t, panel0, 1, fused, acc, pitch, next);
+  for (; panel0 + PAIR <= panels; panel0 += PAIR) all_rows(x, rows, t, panel0, PAIR, how, acc, pitch, next);
+  if (panel0 < panels) all_rows(x, rows, t, panel0, 1, how, acc, pitch, next);
 }
 
 /* Is MAGIC + sum exact, and MAGIC * scale finite, in all of them? */
@@ -132,7 +143,9 @@ void eq_accumulate_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i
   const size_t lines = x->ahead_bytes / EQ_CACHE_LINE / groups + 1;
   ahead next = {x->ahead, x->ahead + x->ahead_bytes, (uint32_t)(lines < MOST_LINES ? lines : MOST_LINES)};
   if (can_fuse(x, t, panels))
-    all_panels(x, rows, t, panels, true, acc, pitch, &next);
+    all_panels(x, rows, t, panels, FUSED, acc, pitch, &next);
+  else if (x->step && !x->ones)
+    all_panels(x, rows, t, panels, STEPS, acc, pitch, &next);
   else
-    all_panels(x, rows, t, panels, false, acc, pitch, &next);
+    all_panels(x, rows, t, panels, SEPARATE, acc, pitch, &next);
 }
