@@ -35,7 +35,7 @@ def command(
         typer.Option(
             "--with",
             metavar="NAME",
-            help="mlperf, mlperf-energy: answer the MLPerf Tiny runner too; marker: a pin is high during inferences.",
+            help="mlperf, mlperf-energy: answer the MLPerf Tiny runner too; marker: a pin is high during inferences; tune: finetune on the board.",
         ),
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="Erase the whole flash first, models too.")] = False,
@@ -47,6 +47,7 @@ def command(
 
     chosen = firmware.find(board)
     remark(f"{chosen.title}: {chosen.state}")
+    remark("building the firmware; a minute, the first time")
     run = None if dry_run else flash.execute
     commands = flash.flash(
         chosen, runner, port=port, operators=_called(models or []), features=tuple(features or ()), erase=erase, run=run
