@@ -35,7 +35,8 @@ def command(
         typer.Option(
             "--with",
             metavar="NAME",
-            help="mlperf, mlperf-energy: answer the MLPerf Tiny runner too; marker: a pin is high during inferences; tune: finetune on the board.",
+            help="mlperf, mlperf-energy: answer the MLPerf Tiny runner too; marker: a pin is high during inferences; "
+            "tune: finetune on the board.",
         ),
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="Erase the whole flash first, models too.")] = False,
