@@ -11,14 +11,19 @@ import hashlib
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeq import _paths
+from edgeq._errors import UsageError
 
+from . import _core
 from .harness import Engine, Session
 
 _SOURCE = Path(__file__).parent / "native" / "probe.c"
@@ -52,8 +57,49 @@ def library() -> ct.CDLL | None:
             _loop(lib, kind, isa).argtypes = [ct.c_uint64]
     lib.probe_read.argtypes, lib.probe_read.restype = [ct.c_void_p, ct.c_size_t], ct.c_uint64
     lib.scalar_4x2.argtypes = [*[ct.c_void_p] * 3, *[ct.c_uint32] * 3, ct.c_void_p]
+    lib.probe_sequence.argtypes = [ct.c_void_p, ct.c_size_t]
     lib.i2s_avx2.argtypes = [*[ct.c_void_p] * 5, *[ct.c_uint32] * 3, ct.c_void_p]
     return lib
+
+
+class _Prepared(ct.Structure):
+    _fields_ = (("function", ct.c_void_p), ("arguments", ct.c_size_t * 10))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A C function that returns 0, its arguments as they are passed, and what these point to."""
+
+    function: Any
+    arguments: Sequence[int]
+    kept: object
+
+    def words(self) -> Sequence[int]:
+        return self.arguments
+
+
+def sequence(*steps: Step | _core.Call) -> Callable[[], None]:
+    """All steps in one foreign call, where there is a compiler; else one by one."""
+    lib = library()
+    if lib is None:
+
+        def each() -> None:
+            for step in steps:
+                step()
+
+        return each
+    calls = (_Prepared * len(steps))()
+    for made, step in zip(calls, steps, strict=True):
+        made.function = ct.cast(step.function, ct.c_void_p).value
+        for i, word in enumerate(step.words()):
+            made.arguments[i] = word
+    run, start, count = lib.probe_sequence, ct.addressof(calls), len(calls)
+
+    def call(_kept: object = (calls, steps)) -> None:
+        if status := run(start, count):
+            raise UsageError(f"the core refused the arguments of a prepared call (status {status})")
+
+    return call
 
 
 def engines(
@@ -93,8 +139,8 @@ def ceiling_gops(session: Session, isa: str, kind: str = "popcount") -> float | 
 
 def scalar_4x2(
     bits: npt.NDArray[np.uint8], weights: npt.NDArray[np.uint8], alpha: npt.NDArray[np.float32], k: int
-) -> tuple[Engine, npt.NDArray[np.float32]] | None:
-    """The portable loop over packed rows, as a peer, and where it leaves its result (m, o).
+) -> tuple[Step, npt.NDArray[np.float32]] | None:
+    """The portable loop over packed rows, and where it leaves its result (m, o).
 
     bits (m, k / 8), weights (o, k / 8); k a multiple of 64, o of 4
     """
@@ -105,20 +151,18 @@ def scalar_4x2(
     panels = np.ascontiguousarray(weights.view(np.uint64).reshape(o // 4, 4, -1).transpose(0, 2, 1))
     out = np.empty((m, o), np.float32)
     arguments = (bits.ctypes.data, panels.ctypes.data, alpha.ctypes.data, m, k, o, out.ctypes.data)
-    kept = (bits, panels, alpha, out)
-    return Engine("scalar 4x2", lambda: (lib.scalar_4x2(*arguments), kept)), out
+    return Step(lib.scalar_4x2, arguments, (bits, panels, alpha, out)), out
 
 
 def i2s(
     codes: npt.NDArray[np.int8],
-    sums: npt.NDArray[np.int32],
     steps: npt.NDArray[np.float32],
     weights: npt.NDArray[np.int8],
     scale: npt.NDArray[np.float32],
-) -> tuple[Engine, npt.NDArray[np.float32]] | None:
-    """Ternary weights as BitNet's I2_S computes them with AVX2, as a peer, and where it leaves its result (m, o).
+) -> tuple[tuple[Step, Step], npt.NDArray[np.float32]] | None:
+    """Ternary weights as BitNet's I2_S computes them with AVX2, and where it leaves its result (m, o).
 
-    codes (m, k), their sums and steps (m,); weights (o, k) of -1, 0 and 1, scale (o,); k a multiple of 128
+    codes (m, k), their steps (m,); weights (o, k) of -1, 0 and 1, scale (o,); k a multiple of 128
     """  # fmt: skip
     lib = library()
     (m, k), o = codes.shape, len(weights)
@@ -126,10 +170,11 @@ def i2s(
         return None
     quarters = (weights + 1).astype(np.uint8).reshape(o, k // 128, 4, 32)
     packed = np.ascontiguousarray((quarters << np.array([6, 4, 2, 0], np.uint8)[:, None]).sum(2, dtype=np.uint8))
-    out = np.empty((m, o), np.float32)
+    out, sums = np.empty((m, o), np.float32), np.empty(m, np.int32)
     given = codes, sums, steps, packed, scale
     arguments = (*(array.ctypes.data for array in given), m, k, o, out.ctypes.data)
-    return Engine("i2s avx2", lambda: (lib.i2s_avx2(*arguments), given, out)), out
+    summed = Step(lib.probe_row_sums, (codes.ctypes.data, m, k, sums.ctypes.data), (codes, sums))
+    return (summed, Step(lib.i2s_avx2, arguments, (given, out))), out
 
 
 def _steps(lib: ct.CDLL, kind: str, isa: str):  # -> the engine's call

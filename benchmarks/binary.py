@@ -155,10 +155,7 @@ class LinearWork:
             threads=_team.pool(threads),
         )
 
-        def call() -> None:
-            pack_x()
-            product()
-
+        call = _probe.sequence(pack_x, product)
         call()
         _same(f"linear_b1b1 {shape} {isa}", out, self.expected)
         return Engine(f"edgeq {isa}", call, lambda: _native.select_isa(isa))
@@ -169,16 +166,11 @@ class LinearWork:
         loop = _probe.scalar_4x2(bits, self.w, self.alpha, self.shape.k)
         if loop is None:
             return None
-        engine, out = loop
-        pack_x = _core.pack_b1(self.x, bits)
-
-        def call() -> None:
-            pack_x()
-            engine.run()
-
+        step, out = loop
+        call = _probe.sequence(_core.pack_b1(self.x, bits), step)
         call()
-        _same(f"{engine.name} {self.shape}", out, self.expected)
-        return Engine(engine.name, call)
+        _same(f"scalar 4x2 {self.shape}", out, self.expected)
+        return Engine("scalar 4x2", call)
 
 
 class ConvWork:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -177,22 +177,14 @@ def _beside(x: F32, weights: dict[int, _lowbit.Weights], threads: int) -> Iterat
 def _i2s(x: F32, weights: _lowbit.Weights) -> Engine | None:
     """The AVX2 loop behind EdgeQ's quantiser."""
     codes, steps = np.empty(x.shape, np.int8), np.empty(len(x), np.float32)
-    quantise = _core.quantise_i8(x, codes, steps)
-    quantise()
-    sums = codes.sum(1, dtype=np.int32)
-    loop = _probe.i2s(codes, sums, steps, weights.codes, weights.scale[:, 0].copy())
+    loop = _probe.i2s(codes, steps, weights.codes, weights.scale[:, 0].copy())
     if loop is None:
         return None
-    engine, out = loop
-
-    def call() -> None:
-        quantise()
-        codes.sum(1, dtype=np.int32, out=sums)
-        engine.run()
-
+    products, out = loop
+    call = _probe.sequence(_core.quantise_i8(x, codes, steps), *products)
     call()
-    _same(engine.name, out, _expected(x, codes, steps, weights))
-    return Engine(engine.name, call)
+    _same("i2s avx2", out, _expected(x, codes, steps, weights))
+    return Engine("i2s avx2", call)
 
 
 def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int | CThreads) -> Engine:
@@ -206,12 +198,7 @@ def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int |
         given["row_scale"] = steps
     if kind.bits != 4:
         given["scale"] = weights.scale[:, 0].copy()
-    product = _product(kind, weights, codes, steps, _core.epilogue(given), threads)
-
-    def call() -> None:
-        quantise()
-        product()
-
+    call = _probe.sequence(quantise, _product(kind, weights, codes, steps, _core.epilogue(given), threads))
     call()
     name = f"edgeq {kind.name} {isa}"
     _same(f"{name} {m}x{k}x{o}", out, _expected(x, codes, steps, weights))
@@ -225,7 +212,7 @@ def _product(
     steps: F32,
     e: object,
     threads: int | CThreads,
-) -> Callable[[], None]:
+) -> _core.Call:
     (m, k), o = codes.shape, len(weights.codes)
     op = _core.linear(m, k, o)
     if kind.bits == 8:

@@ -80,7 +80,7 @@ __attribute__((target("avx2"))) uint64_t probe_read(const void *data, size_t byt
 
 /* out[m][o] = alpha[o] * (k - 2 * popcount(x ^ w)), four output channels by two rows, one 64-bit word at a time: the
  * shape of the portable loop that Larq Compute Engine runs on x86 (own code). x [m][words], w [o / 4][words][4]. */
-__attribute__((target("popcnt"), optimize("no-tree-vectorize"))) void
+__attribute__((target("popcnt"), optimize("no-tree-vectorize"))) int
 scalar_4x2(const uint64_t *x, const uint64_t *w, const float *alpha, uint32_t m, uint32_t k, uint32_t o, float *out) {
   const size_t words = k / 64;
   for (size_t row = 0; row < m; row += 2) {
@@ -98,6 +98,7 @@ scalar_4x2(const uint64_t *x, const uint64_t *w, const float *alpha, uint32_t m,
           out[(row + r) * o + n + (size_t)j] = alpha[n + (size_t)j] * (float)((int64_t)k - 2 * count[r][j]);
     }
   }
+  return 0;
 }
 
 /* Sums of 16-bit lanes. */
@@ -111,9 +112,9 @@ __attribute__((target("avx2"))) static inline int32_t total(__m256i sums) {
 /* out[m][o] = row_scale[m] * scale[o] * sum of (code - 1) * x: ternary weights as BitNet's I2_S lays them out, 128
  * codes of two bits in 32 bytes, a quarter in each pair of bits, the first in the highest (own code). w [o][k / 4], k a
  * multiple of 128, sums [m] of x. Up to four rows share the unpacking. */
-__attribute__((target("avx2"))) void i2s_avx2(const int8_t *x, const int32_t *sums, const float *row_scale,
-                                              const uint8_t *w, const float *scale, uint32_t m, uint32_t k, uint32_t o,
-                                              float *out) {
+__attribute__((target("avx2"))) int i2s_avx2(const int8_t *x, const int32_t *sums, const float *row_scale,
+                                             const uint8_t *w, const float *scale, uint32_t m, uint32_t k, uint32_t o,
+                                             float *out) {
   enum { ROWS = 4, BLOCK = 128, QUARTER = 32, MOST = 16 /* blocks in 16 bits: 4 * 508 each */ };
   const __m256i low = _mm256_set1_epi8(3);
   for (size_t row = 0; row < m; row += ROWS) {
@@ -145,4 +146,31 @@ __attribute__((target("avx2"))) void i2s_avx2(const int8_t *x, const int32_t *su
         out[(row + r) * o + n] = (float)(sum[r] - sums[row + r]) * (row_scale[row + r] * scale[n]);
     }
   }
+  return 0;
+}
+
+/* Calls of the core one after the other, so that a timing holds one foreign call. All arguments are numbers and
+ * pointers. Returns the first status that is not 0. */
+typedef struct {
+  int (*function)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t,
+                  uintptr_t);
+  uintptr_t a[10];
+} prepared;
+
+int probe_sequence(const prepared *calls, size_t count) {
+  for (const prepared *c = calls; c < calls + count; c++) {
+    const int status =
+        c->function(c->a[0], c->a[1], c->a[2], c->a[3], c->a[4], c->a[5], c->a[6], c->a[7], c->a[8], c->a[9]);
+    if (status) return status;
+  }
+  return 0;
+}
+
+/* sums[m] of the rows of x [m][k] */
+int probe_row_sums(const int8_t *x, size_t m, size_t k, int32_t *sums) {
+  for (size_t row = 0; row < m; row++, x += k) {
+    sums[row] = 0;
+    for (size_t i = 0; i < k; i++) sums[row] += x[i];
+  }
+  return 0;
 }

@@ -7,7 +7,7 @@ C-contiguous and of the shapes that the core's headers state; nothing is checked
 from __future__ import annotations
 
 import ctypes as ct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,25 @@ from ._structures import CCodes, CConv2d, CEpilogue, CLinear, CQuant, CResidual,
 from .integer import CODES_KINDS
 
 Array = npt.NDArray[Any]
-Call = Callable[[], None]
 _VECTORS = ("scale", "bias", "pos", "neg", "shift", "gain", "scale2", "bias2", "row_scale")
 _RESULTS = ("out_acc", "out", "out_bits", "out_mean")
 _SIZED_BY_WEIGHTS = ("i4",)  # whose kind and group say how large their tiles are
+
+
+class Call:
+    """A function of the core and its arguments: pointers, numbers, structures by reference."""
+
+    def __init__(self, name: str, arguments: tuple[Any, ...], kept: object) -> None:
+        self.name, self.arguments, self.kept = name, arguments, kept  # kept: alive as long as the pointers
+        self.function = getattr(library(), f"eq_{name}")
+
+    def __call__(self) -> None:
+        if status := self.function(*self.arguments):
+            raise UsageError(f"{self.name}: the core refused its arguments (status {status})")
+
+    def words(self) -> list[int]:
+        """The arguments as they are passed: numbers and addresses."""
+        return [ct.addressof(a._obj) if hasattr(a, "_obj") else a or 0 for a in self.arguments]
 
 
 def epilogue(
@@ -76,7 +91,7 @@ def operator(
     scratch = _aligned(size)
     given = [ct.byref(x) if isinstance(x, ct.Structure) else x.ctypes.data for x in inputs]
     arguments = (ct.byref(op), *given, ct.byref(e), shared, scratch.ctypes.data, size)
-    return _ready(name, arguments, (scratch, tuple(inputs), workers))
+    return Call(name, arguments, (scratch, tuple(inputs), workers))
 
 
 def tiles(name: str, o: int, k: int, weights: Array | ct.Structure) -> Array:
@@ -115,7 +130,7 @@ def tiled_linear(
     scratch = _aligned(size)
     given = [None if x is None else x.ctypes.data for x in inputs]
     arguments = (ct.byref(op), *given, made.ctypes.data, ct.byref(e), shared, scratch.ctypes.data, size)
-    return _ready(f"linear_{name}_tiled", arguments, (scratch, tuple(inputs), made, workers, op, e))
+    return Call(f"linear_{name}_tiled", arguments, (scratch, tuple(inputs), made, workers, op, e))
 
 
 def i4i8(op: ct.Structure, x: Array, weights: ct.Structure, e: ct.Structure, *, threads: int | CThreads = 1) -> Call:
@@ -127,7 +142,7 @@ def i4i8(op: ct.Structure, x: Array, weights: ct.Structure, e: ct.Structure, *, 
     arguments = (
         ct.byref(op), x.ctypes.data, None, ct.byref(weights), ct.byref(e), shared, scratch.ctypes.data, size,
     )  # fmt: skip
-    return _ready("linear_i4i8", arguments, (scratch, x, weights, e, op, workers))
+    return Call("linear_i4i8", arguments, (scratch, x, weights, e, op, workers))
 
 
 def quantise_i8(x: Array, codes: Array, step: Array, *, blocks: bool = False) -> Call:
@@ -136,20 +151,20 @@ def quantise_i8(x: Array, codes: Array, step: Array, *, blocks: bool = False) ->
     q = CCodes(kind)
     rows, k = x.shape
     arguments = (ct.byref(q), x.ctypes.data, rows, k, codes.ctypes.data, step.ctypes.data, None)
-    return _ready("quantise_i8", arguments, (q, x, codes, step))
+    return Call("quantise_i8", arguments, (q, x, codes, step))
 
 
 def pack_b1(x: Array, out: Array) -> Call:
     """x (rows, k) float32 -> out (rows, row_bytes(k))."""
     rows, k = x.shape
-    return _ready("pack_b1", (x.ctypes.data, rows, k, None, out.ctypes.data), (x, out))
+    return Call("pack_b1", (x.ctypes.data, rows, k, None, out.ctypes.data), (x, out))
 
 
 def mean_hw(x: Array, out: Array) -> Call:
     """x (n, h, w, c) -> out (n, c)."""
     size = library().eq_mean_hw_scratch(*x.shape)
     scratch = _aligned(size)
-    return _ready("mean_hw", (x.ctypes.data, *x.shape, out.ctypes.data, scratch.ctypes.data, size), (x, out, scratch))
+    return Call("mean_hw", (x.ctypes.data, *x.shape, out.ctypes.data, scratch.ctypes.data, size), (x, out, scratch))
 
 
 def _workers(threads: int | CThreads) -> CThreads | None:
@@ -161,13 +176,3 @@ def _aligned(size: int) -> Array:
     memory = np.zeros(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size]
-
-
-def _ready(name: str, arguments: tuple[object, ...], kept: object) -> Call:
-    function = getattr(library(), f"eq_{name}")
-
-    def call(_kept: object = kept) -> None:
-        if status := function(*arguments):
-            raise UsageError(f"{name}: the core refused its arguments (status {status})")
-
-    return call
