@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeq import data
-from edgeq._errors import FormatError, NotFoundError, UsageError
+from edgeq._errors import FormatError, NotFoundError, UnsupportedError, UsageError
 from edgeq.bench import tasks
 from edgeq.bench.tasks.text_classification import TextClassification
 
@@ -75,10 +75,14 @@ def read_samples(path: Path, package: PulledPackage) -> Samples:
     path    .npz with x and, where there are labels, y: bytes (n, h, w[, c]) that the package's preprocessing reads,
             or float32 (n, ...) as the network takes them; texts as `edgeq.datasets.own_texts` reads them; or what
             `edgeq eval --data` takes for the package's task
-    raises  NotFoundError, FormatError, UsageError
+    raises  NotFoundError, FormatError, UsageError, UnsupportedError for a network that gives no scores of classes
     """
     config = package.config()
     task = tasks.of(config)
+    if not str(config["task"]).endswith("-classification"):
+        raise UnsupportedError(
+            f"{package.manifest.name}: gives no scores of classes ({config['task']}): no head to tune"
+        )
     if not path.exists():
         raise NotFoundError(f"{path}: no such file; give an .npz with x and y")
     if isinstance(task, TextClassification):

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgeq._errors import FormatError, NotFoundError, UsageError
+from edgeq._errors import FormatError, NotFoundError, UnsupportedError, UsageError
 from edgeq.bench import tasks
 from edgeq.datasets import own_texts
 from edgeq.text import format_vocabulary
+from edgeq.tune import read_samples
 
 CONFIG = {
     "task": "text-classification",
@@ -132,3 +133,26 @@ def test_tables_lines_and_arrays_of_texts_say_the_same(tmp_path):
 def test_files_that_are_no_texts_are_refused(tmp_path, name, raw, why):
     with pytest.raises(FormatError, match=why):
         read(tmp_path, name, raw)
+
+
+def package(config: dict) -> SimpleNamespace:
+    vocabulary = {"vocab.txt": format_vocabulary(PIECES)}
+    return SimpleNamespace(config=lambda: config, read=vocabulary.__getitem__, manifest=SimpleNamespace(name="mine"))
+
+
+def test_a_model_learns_from_texts_with_labels_or_without(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("text,label\ngood films,positive\nbad,0\n")
+    samples = read_samples(path, package(CONFIG))
+    assert [array.tolist() for array in samples.inputs] == [
+        [[2, 4, 6, 7, 3, 0], [2, 5, 3, 0, 0, 0]],
+        [[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]],
+    ]
+    assert samples.labels.tolist() == [1, 0] and samples.labels.dtype == np.int32 and samples.name == "mine.csv"
+    path.write_text("text\ngood\n")
+    assert read_samples(path, package(CONFIG)).labels is None
+
+
+def test_a_model_without_classes_has_nothing_to_learn(tmp_path):
+    with pytest.raises(UnsupportedError, match=r"mine: gives no scores of classes \(sentence-similarity\)"):
+        read_samples(tmp_path / "mine.csv", package({**CONFIG, "task": "sentence-similarity"}))
