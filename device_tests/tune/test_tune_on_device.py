@@ -131,6 +131,7 @@ def needs_simulator():
         pytest.skip(f"learning on a microcontroller is not tested here: no {', '.join(missing)}")
 
 
+@pytest.mark.long
 def test_a_microcontroller_learns_what_the_host_does_in_exactly_the_memory_told(world, program):
     needs_simulator()
     same_as_on_host("sim:cortex-m4?with=tune", "micro", world, program, ["t1"])
@@ -194,6 +195,7 @@ def _plan_of_t3(device, world, program):
     OnDevice(device, name, METHOD, tune_model(tuning), data, settings("t3", seed=3), samples)
 
 
+@pytest.mark.long
 def test_firmware_without_the_feature_says_so(world, program):
     needs_simulator()
     with connect("sim:cortex-m4") as device, pytest.raises(UnsupportedError, match="--with tune"):
