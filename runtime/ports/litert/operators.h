@@ -65,8 +65,35 @@ typedef struct {
 void eql_take_tuned(eql_call *c, eql_tuned *t);
 void eql_set_tuned(eql_call *c, eql_tuned *t, uint32_t want, uint32_t n, uint32_t o, eq_epilogue *e);
 
+/* Images [n][h][w] of so many channels under kernels [o][kh][kw]; padding and output are yet to come. */
+static inline eq_conv2d eql_geometry(const uint32_t *image, const uint32_t *kernel, uint32_t channels, uint32_t stride,
+                                     uint32_t groups) {
+  return (eq_conv2d){.n = image[0],
+                     .h = image[1],
+                     .w = image[2],
+                     .c = channels,
+                     .o = kernel[0],
+                     .kh = kernel[1],
+                     .kw = kernel[2],
+                     .stride_h = stride,
+                     .stride_w = stride,
+                     .groups = groups};
+}
 /* out_h, out_w with `padding` zeros on every side; false when the kernel is larger. */
 bool eql_padded(eql_call *c, eq_conv2d *op, uint32_t padding);
+/* Multiply-adds of a convolution for each channel that a kernel reads. */
+static inline uint64_t eql_taps(const eq_conv2d *op) {
+  return (uint64_t)op->n * op->out_h * op->out_w * op->o * op->kh * op->kw;
+}
+
+/* A convolution of bits. */
+typedef struct {
+  const eql_tensor *x, *w;
+  eq_conv2d op;
+} eql_bit_conv;
+/* Reads x u8 [n][h][w][row] or, of two planes, [2][n][h][w][row], w u8 [o][kh][kw][row], channels, stride, for two
+ * planes padding (one is padded to the same size), groups. False after a fault. */
+bool eql_take_bit_conv(eql_call *c, uint32_t planes, eql_bit_conv *v);
 
 static inline bool eql_one_row(const eql_tensor *t, uint32_t k) { return !t || t->count == k; }
 

@@ -11,44 +11,31 @@ static void pack_sign(eql_call *c) {
   if (eql_ready_plain(c)) eql_finish(c, eq_pack_b1(eql_floats(x), eql_rows(x), k, eql_floats(threshold), out));
 }
 
-/* What the convolutions have in common: x, w, channels, stride, groups. */
-typedef struct {
-  const eql_tensor *x, *w;
-  eq_conv2d op;
-} conv;
-
-static bool take_conv(eql_call *c, conv *v) {
+bool eql_take_bit_conv(eql_call *c, uint32_t planes, eql_bit_conv *v) {
+  const uint32_t front = planes == 2;
   v->x = eql_take(c, EQL_U8, "x must be u8");
   v->w = eql_take(c, EQL_U8, "w must be u8");
   const uint32_t channels = eql_integer(c, EQL_MOST, "channels must be positive"),
                  stride = eql_integer(c, EQL_MOST_STRIDE, "stride must be positive"),
+                 padding = front ? eql_integer(c, EQL_MOST_STRIDE, "padding must not be negative") : 0,
                  groups = eql_integer(c, EQL_MOST, "groups must be positive");
-  if (!eql_require(c, v->x->rank == 4 && v->w->rank == 4, "x must be [n][h][w][row], w [o][kh][kw][row]") ||
+  if (!eql_require(c, v->x->rank == 4 + front && v->w->rank == 4 && (!front || v->x->size[0] == 2),
+                   "x must be [n][h][w][row], of two planes [2][n][h][w][row], w [o][kh][kw][row]") ||
       !eql_require(c, channels > 0 && stride > 0 && groups > 0 && channels % groups == 0,
                    "groups must divide channels") ||
       !eql_require(c, eql_last(v->x) == eq_row_bytes(channels) && eql_last(v->w) == eq_row_bytes(channels / groups),
                    "rows of x or w do not have row_bytes(channels) bytes"))
     return false;
-  const uint32_t *x = v->x->size, *w = v->w->size;
-  v->op = (eq_conv2d){.n = x[0],
-                      .h = x[1],
-                      .w = x[2],
-                      .c = channels,
-                      .o = w[0],
-                      .kh = w[1],
-                      .kw = w[2],
-                      .stride_h = stride,
-                      .stride_w = stride,
-                      .groups = groups};
+  v->op = eql_geometry(v->x->size + front, v->w->size, channels, stride, groups);
+  if (front) return eql_padded(c, &v->op, padding);
   eq_conv2d_same(&v->op);
   return true;
 }
 
-static void run_conv(eql_call *c, const conv *v, const eq_epilogue *e) {
+static void run_conv(eql_call *c, const eql_bit_conv *v, const eq_epilogue *e) {
   const eq_conv2d *op = &v->op;
   if (c->fault) return;
-  const eq_threads *threads =
-      eql_threads(c, (uint64_t)op->n * op->out_h * op->out_w * op->o * op->kh * op->kw * op->c / 64);
+  const eq_threads *threads = eql_threads(c, eql_taps(op) * op->c / 64);
   const size_t bytes = eq_conv2d_b1b1_scratch(op, e, threads);
   if (eql_ready(c, bytes))
     eql_finish(c, eq_conv2d_b1b1(op, eql_data(v->x), eql_data(v->w), e, threads, c->scratch, bytes));
@@ -56,8 +43,8 @@ static void run_conv(eql_call *c, const conv *v, const eq_epilogue *e) {
 
 /* conv2d_b1b1(Tensor x, Tensor w, int channels, int stride, int groups): int32 accumulators */
 static void conv2d_b1b1(eql_call *c) {
-  conv v;
-  if (!take_conv(c, &v)) return;
+  eql_bit_conv v;
+  if (!eql_take_bit_conv(c, 1, &v)) return;
   const eq_epilogue e = {.out_acc = eql_out(c, EQL_I32, 4, (const uint32_t[]){v.op.n, v.op.out_h, v.op.out_w, v.op.o})};
   run_conv(c, &v, &e);
 }
@@ -65,9 +52,9 @@ static void conv2d_b1b1(eql_call *c) {
 /* conv2d_b1b1_fused(Tensor x, Tensor w, int channels, int stride, int groups, int act, Tensor params, Tensor? local,
  *   Tensor? block, Tensor? gain, int want): map, bits, mean; tuned: see eql_tuned, or NULL */
 static void fused(eql_call *c, eql_tuned *tuned) {
-  conv v;
+  eql_bit_conv v;
   eq_epilogue e = {0};
-  if (!take_conv(c, &v)) return;
+  if (!eql_take_bit_conv(c, 1, &v)) return;
   eql_take_activation(c, v.op.o, false, &e);
   eql_take_residuals(c, v.op.n, v.op.o, &e);
   const uint32_t most = EQL_MAP | EQL_BITS | EQL_MEAN | (tuned ? EQL_MOMENTS : 0u),

@@ -70,37 +70,17 @@ static void linear_t2b1(eql_call *c) {
 /* conv2d_b1t2(Tensor x, Tensor w, int channels, int stride, int padding, int groups, int act, Tensor params, Tensor?
  *   skip, Tensor? grid, int want): map, bits, mean, codes; x u8 [2][n][h][w][row], w u8 [o][kh][kw][row] */
 static void conv2d_b1t2(eql_call *c) {
-  const eql_tensor *x = eql_take(c, EQL_U8, "x must be u8"), *w = eql_take(c, EQL_U8, "w must be u8");
-  const uint32_t channels = eql_integer(c, EQL_MOST, "channels must be positive"),
-                 stride = eql_integer(c, EQL_MOST_STRIDE, "stride must be positive"),
-                 padding = eql_integer(c, EQL_MOST_STRIDE, "padding must not be negative"),
-                 groups = eql_integer(c, EQL_MOST, "groups must be positive");
-  if (!eql_require(c, x->rank == 5 && w->rank == 4 && x->size[0] == 2,
-                   "x must be [2][n][h][w][row], w [o][kh][kw][row]") ||
-      !eql_require(c, channels > 0 && stride > 0 && groups > 0 && channels % groups == 0,
-                   "groups must divide channels") ||
-      !eql_require(c, eql_last(x) == eq_row_bytes(channels) && eql_last(w) == eq_row_bytes(channels / groups),
-                   "rows of x or w do not have row_bytes(channels) bytes"))
-    return;
-  eq_conv2d op = {.n = x->size[1],
-                  .h = x->size[2],
-                  .w = x->size[3],
-                  .c = channels,
-                  .o = w->size[0],
-                  .kh = w->size[1],
-                  .kw = w->size[2],
-                  .stride_h = stride,
-                  .stride_w = stride,
-                  .groups = groups};
-  if (!eql_padded(c, &op, padding)) return;
+  eql_bit_conv v;
+  if (!eql_take_bit_conv(c, 2, &v)) return;
+  const eq_conv2d *op = &v.op;
   eq_epilogue e = {0};
-  take_epilogue(c, op.n, op.out_h, op.out_w, op.o, &e);
-  eql_take_image_outs(c, &op, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
+  take_epilogue(c, op->n, op->out_h, op->out_w, op->o, &e);
+  eql_take_image_outs(c, op, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
   if (c->fault) return;
-  const eq_threads *threads =
-      eql_threads(c, (uint64_t)op.n * op.out_h * op.out_w * op.o * op.kh * op.kw * channels / 64);
-  const size_t bytes = eq_conv2d_b1t2_scratch(&op, &e, threads);
-  if (eql_ready(c, bytes)) eql_finish(c, eq_conv2d_b1t2(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));
+  const eq_threads *threads = eql_threads(c, eql_taps(op) * op->c / 64);
+  const size_t bytes = eq_conv2d_b1t2_scratch(op, &e, threads);
+  if (eql_ready(c, bytes))
+    eql_finish(c, eq_conv2d_b1t2(op, eql_data(v.x), eql_data(v.w), &e, threads, c->scratch, bytes));
 }
 
 const eql_entry eql_plane_operators[] = {{"edgeq.pack_t2", pack_t2},         {"edgeq.linear_b1t2", linear_b1t2},

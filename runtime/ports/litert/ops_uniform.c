@@ -14,16 +14,7 @@ static void conv2d(eql_call *c, bool fused, eql_tuned *tuned) {
   if (!eql_require(c, stride > 0 && groups > 0 && channels % groups == 0 && w->size[3] == channels / groups,
                    "groups must divide the channels, and w have c / groups of them"))
     return;
-  eq_conv2d op = {.n = x->size[0],
-                  .h = x->size[1],
-                  .w = x->size[2],
-                  .c = channels,
-                  .o = w->size[0],
-                  .kh = w->size[1],
-                  .kw = w->size[2],
-                  .stride_h = stride,
-                  .stride_w = stride,
-                  .groups = groups};
+  eq_conv2d op = eql_geometry(x->size, w->size, channels, stride, groups);
   if (!eql_require(c, same || (op.kh <= op.h && op.kw <= op.w), "the kernel is larger than the image")) return;
   (same ? eq_conv2d_same : eq_conv2d_valid)(&op);
   eq_epilogue e = {0};
@@ -33,8 +24,7 @@ static void conv2d(eql_call *c, bool fused, eql_tuned *tuned) {
   eql_take_image_outs(c, &op, want, &e);
   if (tuned) eql_set_tuned(c, tuned, want, op.n, op.o, &e);
   if (c->fault) return;
-  const eq_threads *threads =
-      eql_threads(c, (uint64_t)op.n * op.out_h * op.out_w * op.o * op.kh * op.kw * (channels / groups));
+  const eq_threads *threads = eql_threads(c, eql_taps(&op) * (channels / groups));
   const size_t bytes = eq_conv2d_i8f32_scratch(&op, &e, threads);
   if (eql_ready(c, bytes))
     eql_finish(c, eq_conv2d_i8f32(&op, eql_floats(x), &quant, eql_data(w), &e, threads, c->scratch, bytes));
