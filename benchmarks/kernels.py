@@ -215,11 +215,9 @@ def _product(
 ) -> _core.Call:
     (m, k), o = codes.shape, len(weights.codes)
     op = _core.linear(m, k, o)
-    if kind.bits == 8:
-        return _core.operator("linear_i8i8", op, (codes, weights.codes), e, threads=threads)
-    if kind.bits == 2:
-        made = _core.tiles("t2", o, k, planes(weights.codes))
-        return _core.tiled_linear("t2i8", op, (codes,), made, e, threads=threads)
+    if kind.bits != 4:
+        name, canonical = ("t2", planes(weights.codes)) if kind.bits == 2 else ("i8", weights.codes)
+        return _core.tiled_linear(f"{name}i8", op, (codes,), _core.tiles(name, o, k, canonical), e, threads=threads)
     packed, scale = _lowbit.packed(weights.codes + 8, 4), weights.scale.astype(np.float16)
     made = _core.tiles("i4", o, k, CWeightsI4(packed.ctypes.data, scale.ctypes.data, 0, None, _lowbit.GROUP))
     return _core.tiled_linear("i4i8", op, (codes, steps if kind.blocks else None), made, e, threads=threads)

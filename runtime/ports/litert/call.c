@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-enum { WORTH_SHARING = 1 << 20 }; /* multiply-adds; waking a team costs some ten microseconds */
-
 static const eql_tensor nothing;
 /* What data points at while a model is prepared: operators look at pointers then, not behind them. */
 static _Alignas(64) uint8_t nowhere[64];
@@ -150,5 +148,8 @@ void *eql_tiles_to_make(eql_call *c, const eql_tensor *w, size_t bytes) {
 }
 
 const eq_threads *eql_threads(const eql_call *c, uint64_t multiply_adds) {
-  return c->threads && c->threads->workers > 1 && multiply_adds >= WORTH_SHARING ? c->threads : NULL;
+  if (!c->threads || c->threads->workers == 1) return NULL;
+  const uint64_t worth =
+      eq_choice_get(eq_isa_current(), EQ_CHOICE_SHARED); /* waking a team costs some ten microseconds */
+  return multiply_adds >> 10 >= worth ? c->threads : NULL;
 }
