@@ -336,6 +336,8 @@ def _as_folder(ref: str | Path) -> Path | None:
     for folder in (path, path / "package"):
         if (folder / MANIFEST).is_file():
             return folder
+    if path.is_file():
+        raise UsageError(f"{ref}: is a file; a model is a NAME of the zoo, OWNER/NAME, or the folder of a package")
     looks_like_one = isinstance(ref, Path) or path.is_absolute() or ref.startswith((".", "~"))
     return path if looks_like_one else None
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgeq import _paths
-from edgeq._errors import CompileError, UnsupportedError
+from edgeq._errors import CompileError, UnsupportedError, UsageError
 
 Array = np.ndarray[Any, Any]
 RUNTIMES = ("ai_edge_litert", "tflite_runtime", "tensorflow")
@@ -88,7 +88,14 @@ class Program:
         return [(tuple(int(extent) for extent in d["shape"]), np.dtype(d["dtype"])) for d in found]
 
     def run(self, method: str, inputs: Sequence[Array]) -> list[Array]:
+        """The outputs of a method. raises UsageError for inputs of another number, shape or element type."""
         runner = self._runner(method)
+        wanted = self.inputs(method)
+        if len(inputs) != len(wanted):
+            raise UsageError(f"{method} takes {len(wanted)} inputs, given {len(inputs)}")
+        for i, (value, (shape, dtype)) in enumerate(zip(inputs, wanted, strict=True)):
+            if value.shape != shape or value.dtype != dtype:
+                raise UsageError(f"input {i} of {method}: expected {dtype} {shape}, given {value.dtype} {value.shape}")
         details = runner.get_input_details()
         given = {f"input_{i}": value for i, value in enumerate(inputs)}
         for name, detail in details.items():

@@ -54,6 +54,8 @@ def _unread() -> int:
 def _explain(error: Exception) -> int:
     if os.environ.get("EDGEQ_DEBUG"):
         raise error
+    if _was_interrupted(error):
+        return _say("interrupted", INTERRUPTED)
     if isinstance(error, EdgeQError):
         return _say(str(error), error.exit_code)
     if type(error).__name__ == "Abort":
@@ -65,6 +67,13 @@ def _explain(error: Exception) -> int:
         return _say(f"{os.fsdecode(error.filename)}: {error.strerror}", EdgeQError.exit_code)
     text = f"internal error: {type(error).__name__}: {error} (EDGEQ_DEBUG=1 shows where; please report it)"
     return _say(text, INTERNAL)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Ctrl-C reaches agents and emulators too: what closing their line then raises is no news."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _say(text: str, code: int) -> int:

@@ -147,7 +147,10 @@ def _lowering(target: str, part: str) -> Callable[[Methods, Mapping[str, Any]], 
 
     def one_method(methods: Methods, _: Mapping[str, Any]) -> bytes:
         if list(methods) != ["forward"]:
-            raise UnsupportedError(f"target micro takes networks with one method, this one has: {', '.join(methods)}")
+            raise UnsupportedError(
+                f"target micro takes networks with one method, this one has: {', '.join(methods)}; "
+                "compile it for executorch or litert"
+            )
         return micro.lower(*methods["forward"])
 
     return one_method

@@ -6,6 +6,7 @@ RP2040, RP2350 and ESP32-C3 that of the usual module; nothing here has run on si
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 from edgeq._errors import UnsupportedError
@@ -51,7 +52,7 @@ _PARTS = (
     Part("stm32u575zi", "cortex-m33", 2048 * _KB, 768 * _KB),
     Part("nrf52840", "cortex-m4", 1024 * _KB, 256 * _KB),
     Part("nrf5340", "cortex-m33", 1024 * _KB, 512 * _KB),
-    Part("esp32-c3", "rv32", 4096 * _KB, 384 * _KB),
+    Part("esp32c3", "rv32", 4096 * _KB, 384 * _KB),
 )
 PARTS = {part.name: part for part in (*(Part(core, core) for core in CORES), *_PARTS)}
 
@@ -59,5 +60,7 @@ PARTS = {part.name: part for part in (*(Part(core, core) for core in CORES), *_P
 def find(name: str) -> Part:
     """The part or core of that name; UnsupportedError lists what there is."""
     if name not in PARTS:
-        raise UnsupportedError(f'micro target "{name}" is not known; use one of: {", ".join(PARTS)}')
+        close = difflib.get_close_matches(name, PARTS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UnsupportedError(f'micro target "{name}" is not known; {hint}there are: {", ".join(PARTS)}')
     return PARTS[name]

@@ -64,7 +64,7 @@ def resolve(text: str, schemes: Sequence[str], discover: Callable[[str], list[Fo
         return f"{scheme[1]}:"
     close = difflib.get_close_matches(text, [*schemes, *names], n=1)
     own = f"; of your own: {', '.join(names)}" if names else ""
-    own += f"; did you mean {close[0]}?" if close else ""
+    own += f"; did you mean {close[0]}?" if close else "; edgeq devices lists what is there"
     raise UsageError(f'no transport for device "{text}"; there are: {", ".join(schemes)}{own}')
 
 

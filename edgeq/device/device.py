@@ -59,15 +59,16 @@ class Device:
     def close(self) -> None:
         self._agent.close()
 
-    def deploy(self, path: Path, *, name: str | None = None, progress: Progress = _silent) -> Net:
+    def deploy(self, path: Path | str, *, name: str | None = None, progress: Progress = _silent) -> Net:
         """Put a program on the device, verify it there and load its method `forward`."""
         return self.load(self.put(path, name=name, progress=progress).name)
 
-    def put(self, path: Path, *, name: str | None = None, progress: Progress = _silent) -> Entry:
+    def put(self, path: Path | str, *, name: str | None = None, progress: Progress = _silent) -> Entry:
         """Send a file under a name (its own unless given); what the device already holds of it is not sent again.
 
         raises  IntegrityError when the device cannot store it unaltered, RefusedError when it will not store it
         """
+        path = Path(path)
         name = name or _stored_name(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
@@ -134,7 +135,8 @@ class SentOnce(Device):
         self._agent = device._agent
         self._held: dict[str, tuple[Path, Entry]] = {}
 
-    def put(self, path: Path, *, name: str | None = None, progress: Progress = _silent) -> Entry:
+    def put(self, path: Path | str, *, name: str | None = None, progress: Progress = _silent) -> Entry:
+        path = Path(path)
         name = name or _stored_name(path)
         if name not in self._held or self._held[name][0] != path:
             self._held[name] = (path, super().put(path, name=name, progress=progress))

@@ -86,6 +86,8 @@ def flash(
         raise UsageError(f'{board.name}: no runner "{runner}"; there are: {known}')
     how, kind = RUNNERS[runner]
     facts = board.runners[runner]
+    if run:
+        _need(how(facts, Path(), port, erase)[0])
     elf = firmware.build(board, operators=operators, features=features)
     commands = []
     image = elf
@@ -99,10 +101,15 @@ def flash(
     return commands
 
 
+def _need(program: str) -> None:
+    """Before minutes of building."""
+    if shutil.which(program) is None:
+        raise UnsupportedError(f"{program} is not installed: {firmware.how_to_install(program)}")
+
+
 def execute(command: Words) -> None:
     """Run a flashing program to its end; its last words are the error."""
-    if shutil.which(command[0]) is None:
-        raise UnsupportedError(f"{command[0]} is not installed: {firmware.how_to_install(command[0])}")
+    _need(command[0])
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired as error:

@@ -48,4 +48,5 @@ def open_stream(url: str) -> PortStream:
     try:
         return _RemoteStream(url, rfc2217.Serial(f"rfc2217://{host}:{port}", baudrate=baud, timeout=_SLICE_S))
     except (OSError, ValueError) as error:
-        raise DeviceError(f"{url}: cannot connect: {error}") from error
+        reason = getattr(error.__context__, "strerror", None) or error
+        raise DeviceError(f"{url}: cannot connect: {reason}; does a serial server listen there?") from error

@@ -24,6 +24,6 @@ def open_stream(url: str) -> FdStream:
     try:
         connection = socket.create_connection((host, port), _CONNECT_S)
     except OSError as error:
-        raise DeviceError(f"{url}: cannot connect: {error.strerror or error}") from error
+        raise DeviceError(f"{url}: cannot connect: {error.strerror or error}; is the agent running there?") from error
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return FdStream(url, connection.fileno(), connection.fileno(), connection.close)

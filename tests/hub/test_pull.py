@@ -346,6 +346,12 @@ def test_unsigned_package_is_used_only_on_demand_and_says_so_every_time(fake_hub
         pull("edgeq/demo", offline=True)
 
 
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "net.pte").touch()
+    with pytest.raises(UsageError, match="is a file; a model is a NAME of the zoo"):
+        pull(str(tmp_path / "net.pte"))
+
+
 @pytest.mark.parametrize(
     "ref", ["", "a/b/c", "edgeq/../demo", "-demo", "edgeq/demo@", "edgeq/de mo", "a--b", "demo@x y"]
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeq import litert, ops
-from edgeq._errors import CompileError, UnsupportedError
+from edgeq._errors import CompileError, UnsupportedError, UsageError
 from edgeq.compile import litert as compiler
 from edgeq.compile.tflite_file import Array, TfliteFile, misaligned, read_metadata, schema
 
@@ -253,3 +253,16 @@ def test_threads_change_nothing(threads):
     x = torch.randint(0, 256, (512, 64), dtype=torch.uint8)
     program = litert.Program(compiler.lower({"forward": (Wide(), (x,))}, {}), threads=threads)
     assert (program.run("forward", [x.numpy()])[0] == Wide()(x).numpy()).all()
+
+
+def test_inputs_of_another_shape_or_number_are_refused():
+    class Twice(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + x
+
+    program = litert.Program(compiler.lower({"forward": (Twice(), (torch.zeros(2, 4),))}, {}))
+    for value in (np.zeros((2, 5), np.float32), np.zeros((2, 4), np.float64), np.zeros(8, np.float32)):
+        with pytest.raises(UsageError, match=r"^input 0 of forward: expected float32 \(2, 4\), given "):
+            program.run("forward", [value])
+    with pytest.raises(UsageError, match="forward takes 1 inputs, given 0"):
+        program.run("forward", [])

@@ -78,3 +78,5 @@ def test_artefacts_tell_their_memory_and_refuse_parts(tmp_path):
     for unknown in ("micro:z80", "executorch:nrf52840", "zx"):
         with pytest.raises(UnsupportedError, match="is not known"):
             compile_module(Twice(), (x,), name="twice", target=unknown, folder=tmp_path)
+    with pytest.raises(UnsupportedError, match=r"did you mean esp32c3\?"):
+        parts.find("esp32-c3")

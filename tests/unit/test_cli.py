@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeq import cli, doctor
+from edgeq._errors import DeviceError
 from edgeq.bench import latency
 from edgeq.cli import _options
 
@@ -173,9 +174,16 @@ def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hub, "list_zoo", interrupt)
-    assert cli.run(["zoo", "list"]) == 130
-    assert capsys.readouterr() == ("", "edgeq: interrupted\n")
+    def then_lose_the_device(*args: object, **options: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise DeviceError("the emulator ended")  # Ctrl-C reached it too
+
+    for what in (interrupt, then_lose_the_device):
+        monkeypatch.setattr(hub, "list_zoo", what)
+        assert cli.run(["zoo", "list"]) == 130
+        assert capsys.readouterr() == ("", "edgeq: interrupted\n")
 
 
 @pytest.mark.parametrize("module", ["edgeq.cli._app", "edgeq.device"])
