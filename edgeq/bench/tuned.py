@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeq._native.tune import head_logits, read_delta
-from edgeq._native.tune_types import Delta, TuneLayer, TuneModel, TuneTap
+from edgeq._native.tune_types import Delta, TuneLatent, TuneLayer, TuneModel, TuneTap
 from edgeq.compile.layout import METHOD, STEP, Tuning
 from edgeq.compile.tunable_artefact import Package, build_tunable
 from edgeq.device.net import Net
@@ -55,6 +55,10 @@ def tune_model(tuning: Tuning, classes: int | None = None) -> TuneModel:
         head_scale=np.concatenate([scale, np.full(new, scale.mean(), np.float32)]).astype(np.float32),
         head_sigma=1.0 if base is None else base.head_sigma,
         taps=taps,
+        latents=[
+            TuneLatent(latent.layer, codes, scale, -latent.top, latent.top, binary=latent.signs)
+            for latent, (codes, scale) in zip(layout.latents, tuning.codes, strict=True)
+        ],
         moments=bool(layers),
         base_triangle=None if base is None else widened(base.triangle, layout.width + 1, layout.classes, new),
         base_samples=0 if base is None else base.n0,
@@ -115,7 +119,7 @@ class TunedNet(Net):
 
     def __init__(self, net: Net, tuning: Tuning, delta: Delta) -> None:
         self._net, self._delta = net, delta
-        own = 2 + ("scales" in tuning.layout.parts)  # head_w, head_b, and ac
+        own = 2 + ("scales" in tuning.layout.parts) + len(tuning.codes)  # head_w, head_b, ac and latents
         self._fixed = fixed_inputs(tuning, delta, net.inputs[-own:])
         self.loaded = replace(net.loaded, inputs=net.inputs[:-own], outputs=net.outputs[:1])
 
@@ -148,11 +152,13 @@ class TunedNet(Net):
 
 
 def fixed_inputs(tuning: Tuning, delta: Delta, specs: Sequence[TensorSpec]) -> tuple[Array, ...]:
-    """ac where there is one, and the head of a base or of a delta."""
-    weight, bias = np.zeros(specs[-2].shape, np.float32), np.zeros(specs[-1].shape, np.float32)
+    """ac where there is one, the head of a base or of a delta, and codes where they may have been learned."""
+    has_ac = "scales" in tuning.layout.parts
+    weight, bias = (np.zeros(spec.shape, np.float32) for spec in specs[has_ac : has_ac + 2])
     weight[: len(tuning.head_weight)], bias[: len(tuning.head_bias)] = tuning.head_weight, tuning.head_bias
-    ac = (np.ascontiguousarray(delta.ac[None]),) if len(specs) == 3 else ()
-    return (*ac, weight, bias)
+    ac = (np.ascontiguousarray(delta.ac[None]),) if has_ac else ()
+    codes = delta.codes or [codes for codes, _ in tuning.codes]
+    return (*ac, weight, bias, *(array.astype(np.float32) for array in codes))
 
 
 def repeated(fixed: Sequence[Array], count: int) -> list[Array]:

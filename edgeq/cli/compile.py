@@ -27,7 +27,7 @@ def command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the artefact there.")] = None,
     tunable: Annotated[
         str | None,
-        typer.Option("--tunable", metavar="PARTS", help="With a method forward_tune: of head,scales,taps; or all."),
+        typer.Option("--tunable", metavar="PARTS", help="With forward_tune: head,scales,taps,latents:LAYERS, or all."),
     ] = None,
     stock: Annotated[bool, typer.Option("--stock", help="For litert: no custom operators.")] = False,
     allow_unsigned: AllowUnsigned = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from edgeq._errors import FormatError, UsageError
 from edgeq._weights import read_tensors, write_tensors
 
 PARTS = ("head", "scales", "taps")
+LATENTS = "latents:"  # a part that names layers: latents:stem+blocks.1, or latents:all
 METHOD, STEP = "forward_tune", "forward_step"  # the second gives logits and hidden only: all that a step asks for
 PAIR = "forward_pair"  # the same for one sample with two rows of ac, the signs of a step
 BASE_FILE = "tuning.safetensors"  # in a package: a `Base`
@@ -40,6 +41,25 @@ class Tap:
 
 
 @dataclass(frozen=True)
+class LatentLayer:
+    """A layer, by its index among the tunable ones, whose codes (outputs, inputs) in -top..top may be learned.
+
+    kind  how codes follow from latents, `edgeq.ops.Latent`
+    """
+
+    layer: int
+    outputs: int
+    inputs: int
+    kind: int
+    top: int
+
+    @property
+    def signs(self) -> bool:
+        """-1 and 1 alone?"""
+        return self.kind == 1
+
+
+@dataclass(frozen=True)
 class Layout:
     """What a delta is made for. Two programs of one layout and one base take the same deltas."""
 
@@ -48,6 +68,12 @@ class Layout:
     taps: tuple[Tap, ...]
     classes: int
     hidden: int
+    latents: tuple[LatentLayer, ...] = ()
+
+    @property
+    def without_latents(self) -> Layout:
+        """What base statistics are measured for."""
+        return replace(self, parts=plain_parts(self.parts), latents=())
 
     @property
     def channels(self) -> int:
@@ -65,6 +91,7 @@ class Layout:
             "taps": [[tap.layer, tap.offset, tap.width] for tap in self.taps],
             "classes": self.classes,
             "hidden": self.hidden,
+            **({"latents": [list(astuple(latent)) for latent in self.latents]} if self.latents else {}),
         }
 
     @property
@@ -81,6 +108,7 @@ class Layout:
                 tuple(Tap(str(n), int(o), int(w)) for n, o, w in found["taps"]),
                 int(found["classes"]),
                 int(found["hidden"]),
+                tuple(LatentLayer(*(int(i) for i in latent)) for latent in found.get("latents", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"tuning manifest: layout cannot be read: {error!r}") from None
@@ -88,11 +116,25 @@ class Layout:
 
 
 def parse_parts(text: str) -> tuple[str, ...]:
-    """ "head,scales" -> ("head", "scales"); "" is all. The head is always there."""
-    wanted = {part.strip() for part in text.split(",") if part.strip()} or set(PARTS)
+    """ "head,scales" -> ("head", "scales"); "" is all but latents. The head is always there."""
+    given = [part.strip() for part in text.split(",") if part.strip()]
+    names = sorted({name for part in given if part.startswith(LATENTS) for name in part[len(LATENTS) :].split("+")})
+    wanted = {part for part in given if not part.startswith(LATENTS)} or set(PARTS)
     if unknown := sorted(wanted - set(PARTS)):
-        raise UsageError(f'tunable: part "{unknown[0]}" is not known; there are: {", ".join(PARTS)}')
-    return tuple(part for part in PARTS if part in wanted | {"head"})
+        raise UsageError(f'tunable: part "{unknown[0]}" is not known; there are: {", ".join(PARTS)}, latents:LAYERS')
+    if names and "scales" not in wanted:
+        raise UsageError("tunable: latents need scales beside them")
+    return (*(part for part in PARTS if part in wanted | {"head"}), *([LATENTS + "+".join(names)] if names else []))
+
+
+def plain_parts(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Without latents."""
+    return tuple(part for part in parts if not part.startswith(LATENTS))
+
+
+def latent_names(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Layers, or names that theirs begin with, whose codes are to be learned."""
+    return tuple(name for part in parts if part.startswith(LATENTS) for name in part[len(LATENTS) :].split("+"))
 
 
 @dataclass(frozen=True)
@@ -118,7 +160,7 @@ class Base:
         """The file `tuning.safetensors` of a package."""
         return write_tensors(
             {
-                "layout": np.frombuffer(bytes.fromhex(layout.sha256), np.uint8),
+                "layout": np.frombuffer(bytes.fromhex(layout.without_latents.sha256), np.uint8),
                 "n0": np.array([self.n0], np.int32),
                 "head_sigma": np.array([self.head_sigma], np.float32),
                 **{name: getattr(self, name) for name in ("sigma", "m0", "s0", "rms", "triangle")},
@@ -144,7 +186,7 @@ class Base:
             if name not in found or name not in shapes or found[name].shape != shapes[name]:
                 shape = found[name].shape if name in found else "missing"
                 raise FormatError(f'{where}: tensor "{name}" is {shape}, expected {shapes.get(name, "nothing")}')
-        if found["layout"].tobytes().hex() != layout.sha256:
+        if found["layout"].tobytes().hex() != layout.without_latents.sha256:
             raise FormatError(f"{where}: was measured on another network, or by another version of EdgeQ")
         floats = {name: found[name].astype(np.float32) for name in ("sigma", "m0", "s0", "rms", "triangle")}
         n0, head_sigma = int(found["n0"][0]), float(found["head_sigma"][0])
@@ -160,6 +202,7 @@ class Tuning:
     base_sha256  of the package's `model.safetensors`
     head_weight  (C, H), head_bias (C,), bias (n,): real units
     base         None: the package was made without training data
+    codes        (outputs, inputs) int8 of every layer with latents, and its channels' scales (outputs,)
     """
 
     base_sha256: str
@@ -168,6 +211,7 @@ class Tuning:
     head_bias: Array
     bias: Array
     base: Base | None
+    codes: tuple[tuple[Array, Array], ...] = ()
 
     @property
     def identity(self) -> bytes:
@@ -179,9 +223,12 @@ class Tuning:
         return digest.digest()
 
     def numbers(self) -> bytes:
-        """The head and the biases as safetensors; the base has a file of its own."""
+        """The head, the biases and codes that may be learned as safetensors; the base has a file of its own."""
         names = ("head_weight", "head_bias", "bias")
-        return write_tensors({name: np.asarray(getattr(self, name), np.float32) for name in names})
+        found = {name: np.asarray(getattr(self, name), np.float32) for name in names}
+        for i, (codes, scale) in enumerate(self.codes):
+            found |= {f"codes{i}": codes, f"scale{i}": scale}
+        return write_tensors(found)
 
     @classmethod
     def of(cls, base_sha256: str, layout: Layout, numbers: bytes, base: bytes | None, where: str) -> Tuning:
@@ -192,9 +239,14 @@ class Tuning:
             "head_bias": (layout.classes,),
             "bias": (layout.channels,),
         }
-        if {name: (array.shape, array.dtype) for name, array in found.items()} != {
+        expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
             name: (shape, np.dtype(np.float32)) for name, shape in shapes.items()
-        }:
+        }
+        for i, latent in enumerate(layout.latents):
+            expected[f"codes{i}"] = ((latent.outputs, latent.inputs), np.dtype(np.int8))
+            expected[f"scale{i}"] = ((latent.outputs,), np.dtype(np.float32))
+        if {name: (array.shape, array.dtype) for name, array in found.items()} != expected:
             raise FormatError(f"{where}: does not fit the layout beside it; compile again")
         known = None if base is None else Base.from_bytes(base, layout)
-        return cls(base_sha256, layout, found["head_weight"], found["head_bias"], found["bias"], known)
+        codes = tuple((found[f"codes{i}"], found[f"scale{i}"]) for i in range(len(layout.latents)))
+        return cls(base_sha256, layout, found["head_weight"], found["head_bias"], found["bias"], known, codes)

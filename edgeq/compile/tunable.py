@@ -6,7 +6,8 @@
   forward_pair(x.., ac (2, n), head_w, head_b) -> logits (2, C), hidden (2, H)  both signs of a step: weights are loaded
                                                                                 once, what comes before ac runs once
 
-Which inputs and outputs there are follows from the parts that were asked for.
+Which inputs and outputs there are follows from the parts that were asked for. With latents the first two take one more
+input for each layer whose codes may be learned, lat (O, K) in codes, and forward_tune gives what it read, (B, K).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from edgeq import ops
-from edgeq._errors import UnsupportedError
+from edgeq._errors import UnsupportedError, UsageError
 from edgeq.nn.tuning import TuningPass
 from edgeq.ops import Act, Want
 
-from .layout import Layer, Layout, Tap
+from .layout import LatentLayer, Layer, Layout, Tap, latent_names
 
 Array = np.ndarray[Any, Any]
 
@@ -61,16 +62,28 @@ class TunableNet(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, sigma: Tensor, parts: tuple[str, ...], *, lean: bool = False, pair: bool = False
+        self,
+        model: nn.Module,
+        sigma: Tensor,
+        parts: tuple[str, ...],
+        *,
+        lean: bool = False,
+        pair: bool = False,
+        latents: tuple[int, ...] = (),
     ) -> None:
+        """latents: layers, by their index among the tunable ones, that take theirs behind all other inputs."""
         super().__init__()
+        self.latents = latents
         self.model, self.parts, self.lean, self.pair = model, parts, lean, pair
         self.sigma = tuple(float(s) for s in sigma)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        *x, w, b = inputs
+        first = len(inputs) - len(self.latents)
+        *x, w, b = inputs[:first]
+        latents = dict(zip(self.latents, inputs[first:], strict=True))
         scales = "scales" in self.parts
-        tuning = TuningPass(x.pop() if scales else None, self.sigma, lean=self.lean, pair=self.pair)
+        ac = x.pop() if scales else None
+        tuning = TuningPass(ac, self.sigma, lean=self.lean, pair=self.pair, latents=latents)
         model = cast(Tunable, self.model)
         hidden = model.head.seen(model.features(*x, tuning=tuning))
         params = torch.stack([torch.ones_like(b), b])
@@ -82,7 +95,7 @@ class TunableNet(nn.Module):
             outputs.append(torch.cat([h for _, h in tuning.taps], 1))
         if scales:
             outputs.append(torch.cat(tuning.moments, 2))
-        return tuple(outputs)
+        return (*outputs, *tuning.reads)
 
 
 def layout_of(model: nn.Module, example: tuple[Tensor, ...], parts: tuple[str, ...]) -> Layout:
@@ -105,7 +118,47 @@ def layout_of(model: nn.Module, example: tuple[Tensor, ...], parts: tuple[str, .
         taps.append(Tap(names[id(layer)], at, h.shape[1]))
         at += h.shape[1]
     weight, _ = base_head(model)
-    return Layout(parts, tuple(layers), tuple(taps), weight.shape[0], hidden.shape[1])
+    latents = _latents(tuning, [layer.name for layer in layers], latent_names(parts))
+    return Layout(parts, tuple(layers), tuple(taps), weight.shape[0], hidden.shape[1], latents)
+
+
+def _latents(tuning: TuningPass, layers: list[str], wanted: tuple[str, ...]) -> tuple[LatentLayer, ...]:
+    """Those of the tunable layers that are named: by themselves, by what their names begin with, or "all"."""
+    found = []
+    for name in wanted:
+        chosen = [i for i, layer in enumerate(layers) if name == "all" or f"{layer}.".startswith(f"{name}.")]
+        if not chosen:
+            raise UsageError(f'latents: no tunable layer "{name}"; there are: {", ".join(layers)}')
+        for i in chosen:
+            codes = codes_of(tuning.sites[i][0])
+            if codes is not None:
+                outputs, inputs = codes[0].shape
+                found.append(LatentLayer(i, outputs, inputs, int(codes[1]), codes[2]))
+            elif name == layers[i]:
+                raise UnsupportedError(f"latents: the codes of {name} cannot be learned")
+    if wanted and not found:
+        raise UnsupportedError("latents: no layer of this network has codes that can be learned yet")
+    return tuple(sorted(set(found), key=lambda latent: latent.layer))
+
+
+def codes_of(layer: object) -> tuple[Tensor, ops.Latent, int] | None:
+    """(O, K) int8 codes of a packed layer, how they follow from latents, the largest; None: they cannot be learned."""
+    find = getattr(layer, "latent_codes", None)
+    found: tuple[Tensor, ops.Latent, int] | None = None if find is None else find()
+    return found
+
+
+def base_codes(model: nn.Module, layout: Layout) -> tuple[tuple[Array, Array], ...]:
+    """Of every layer with latents the codes (O, K) int8 and the scales (O,) float32."""
+    layers = dict(model.named_modules())
+    found = []
+    for latent in layout.latents:
+        layer = layers[layout.layers[latent.layer].name]
+        codes = codes_of(layer)
+        assert codes is not None
+        scale = cast(Tensor, layer.params)[0]
+        found.append((codes[0].contiguous().numpy(), np.array(scale.numpy(), np.float32)))
+    return tuple(found)
 
 
 def base_head(model: nn.Module) -> tuple[Tensor, Tensor]:
@@ -145,4 +198,8 @@ def tunable_method(
     if "scales" in layout.parts:
         inputs.append(torch.zeros(2 if pair else rows, 2 * layout.channels))
     head = torch.zeros(classes or layout.classes, layout.hidden)
-    return TunableNet(model, found, layout.parts, lean=lean, pair=pair).eval(), (*inputs, head, torch.zeros(len(head)))
+    latents = () if pair else layout.latents
+    indices = tuple(latent.layer for latent in latents)
+    net = TunableNet(model, found, layout.parts, lean=lean, pair=pair, latents=indices).eval()
+    own = (torch.zeros(latent.outputs, latent.inputs) for latent in latents)
+    return net, (*inputs, head, torch.zeros(len(head)), *own)

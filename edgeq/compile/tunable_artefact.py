@@ -19,7 +19,7 @@ from edgeq._errors import FormatError, UnsupportedError
 
 from . import artefact as artefacts
 from .artefact import Artefact
-from .layout import BASE_FILE, METHOD, PAIR, PARTS, STEP, Base, Layout, Tuning, parse_parts
+from .layout import BASE_FILE, METHOD, PAIR, PARTS, STEP, Base, Layout, Tuning, parse_parts, plain_parts
 
 WEIGHTS = "model.safetensors"
 HEAD_SUFFIX = ".head"
@@ -58,7 +58,7 @@ def build_tunable(
 ) -> tuple[Artefact, Tuning]:
     """Compile a package with its second method, or take the result from the cache.
 
-    parts    of "head,scales,taps"; "" is all
+    parts    of "head,scales,taps"; "" is all; and "latents:LAYERS", names joined by +, or latents:all
     classes  of the head where there are to be more than the base knows
     raises   UnsupportedError for a network or target without a tunable form, UsageError for unknown parts, and what
              `artefact.build` raises
@@ -72,7 +72,7 @@ def build_tunable(
     name, origin = package.manifest.name, package.manifest.sha256
     key = f"{origin} {target} {METHOD} {','.join(chosen)} {classes} {artefacts.fingerprint()}"
     file = artefacts._cached_file(key, target, name)
-    base = package.read(BASE_FILE) if BASE_FILE in package.manifest.files and chosen == PARTS else None
+    base = package.read(BASE_FILE) if BASE_FILE in package.manifest.files and plain_parts(chosen) == PARTS else None
     weights = package.manifest.files[WEIGHTS].sha256
     known = artefacts._read_cached(file, target)
     if known is not None:
@@ -100,7 +100,10 @@ def build_tunable(
     weight, bias = tunable.base_head(model)
     channels = tunable.base_bias(model, example).numpy() if layout.layers else weight.new_zeros(0).numpy()
     measured = None if base is None else Base.from_bytes(base, layout)
-    tuning = Tuning(weights, layout, weight.numpy(), bias.numpy(), channels, measured)
+    if layout.latents and target != "executorch":
+        raise UnsupportedError(f"latents are for executorch so far, not {target}")
+    codes = tunable.base_codes(model, layout)
+    tuning = Tuning(weights, layout, weight.numpy(), bias.numpy(), channels, measured, codes)
     sigma = None if measured is None else measured.sigma
     second = {
         METHOD: tunable.tunable_method(model, example, layout, sigma, classes=classes),
@@ -159,6 +162,7 @@ def describe(tuning: Tuning) -> str:
     base = "without base statistics" if tuning.base is None else f"base statistics of {tuning.base.n0} samples"
     return (
         f"tunable: {', '.join(layout.parts)}; {len(layout.layers)} layers, {2 * layout.channels} scales and biases, "
-        f"{layout.width} taps, head {layout.classes} x {layout.hidden}; {base}; "
+        f"{layout.width} taps, {sum(codes.size for codes, _ in tuning.codes)} latents, "
+        f"head {layout.classes} x {layout.hidden}; {base}; "
         f"layout {layout.sha256[:16]}"
     )

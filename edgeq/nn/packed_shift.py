@@ -16,7 +16,7 @@ from edgeq.nn.batch_norm import EPS, BatchNorm
 from edgeq.nn.float_conv import Conv2d
 from edgeq.nn.shift_conv import Form, ShiftConv2d
 from edgeq.nn.tuning import Correction, TuningPass, fused
-from edgeq.ops import Act, Quant, Want
+from edgeq.ops import Act, Latent, Quant, Want
 from edgeq.schemes import int8, shift, uniform
 
 Activations = Literal["f32", "i8"]
@@ -51,7 +51,7 @@ class PackedConv(nn.Module):
     ) -> None:
         super().__init__()
         self.weights, self.act = weights, act
-        self.stride, self.padding, self.groups = stride, padding, groups
+        self.stride, self.padding, self.groups, self.in_channels = stride, padding, groups, in_channels
         shape: tuple[int, ...] = (out_channels, kernel, kernel, in_channels // groups)
         dtype = {"i8": torch.int8, "f32": torch.float32}.get(weights, torch.uint8)
         if dtype == torch.uint8:
@@ -124,10 +124,17 @@ class PackedConv(nn.Module):
         if self.weights == "i8" and self.act == "f32":
             return self._conv_i8f32(x, residual, act, want, correction)
         coded = self.act == "i8"
+        weights: str = self.weights
+        weight = self.weight
+        if correction is not None and correction.latents is not None:
+            weights, weight = "i8", self._codes_of(correction.latents)
+            if correction.reads is not None:
+                kernel = weight.shape[1:3]
+                correction.reads.append(ops.mean_patches(x, *kernel, self.stride, self.padding))
         out, _, mean, codes = fused(
-            f"conv2d_{self.weights}{self.act}",
+            f"conv2d_{weights}{self.act}",
             x,
-            self.weight,
+            weight,
             self.stride,
             self.padding,
             self.groups,
@@ -142,6 +149,35 @@ class PackedConv(nn.Module):
         )
         found: dict[Want, Tensor] = {Want.MAP: out, Want.MEAN: mean, Want.CODES: codes}
         return found[want]
+
+    def latent_codes(self) -> tuple[Tensor, Latent, int] | None:
+        """(O, kh * kw * I) int8 codes that can be learned, how they follow from latents, the largest; None: it cannot.
+
+        As int8 weights they give the same sums as packed ones.
+        """
+        form = self._latent_form
+        if form is None:
+            return None
+        if self.weights == "i8":
+            return self.weight.flatten(1), *form
+        codes = shift.values(*shift.unpack(self.weight, self.in_channels))
+        return codes.flatten(1).to(torch.int8), *form
+
+    @property
+    def _latent_form(self) -> tuple[Latent, int] | None:
+        """Floats are no codes, and powers up to 128 do not fit into eight bits."""
+        if self.act != "i8" or self.groups != 1 or self.weights in ("s4", "f32"):
+            return None
+        if self.weights == "i8":
+            return Latent.INTEGERS, 127
+        return Latent.POWERS, 1 << (shift.references(int(self.weights[1])) - 1)
+
+    def _codes_of(self, latents: Tensor) -> Tensor:
+        """(O, kh * kw * I) float32 -> (O, kh, kw, I) int8"""
+        form = self._latent_form
+        assert form is not None
+        codes: Tensor = ops.latent_codes(latents, *form)
+        return codes.view(len(latents), *self.weight.shape[-3:-1], self.in_channels)
 
     @property
     def codes_grid(self) -> Tensor | None:

@@ -10,6 +10,7 @@ the epilogue's parameters change, never a product. Why these: Li et al., AdaBN, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,7 +25,9 @@ from edgeq.ops import Want
 class Correction:
     """Of one layer: its columns of ac begin at `start`; `moments` takes what the layer gives back, None: nothing.
 
-    parts  the layer's input, up to here the same for both, goes in twice: once for each row of ac
+    parts    the layer's input, up to here the same for both, goes in twice: once for each row of ac
+    latents  (channels, K) float32: what the layer's codes are to be made of, None: they are as packed
+    reads    takes (N, K) float32, the codes that the layer read, None: nothing
     """
 
     ac: Tensor
@@ -32,6 +35,8 @@ class Correction:
     sigma: float
     moments: list[Tensor] | None
     parts: bool = False
+    latents: Tensor | None = None
+    reads: list[Tensor] | None = None
 
 
 class TuningPass:
@@ -41,6 +46,7 @@ class TuningPass:
     sigma  of the layers in the same order; None: all 1
     lean   collect neither moments nor taps
     pair   one sample with two rows of ac: the ways part at the first tunable layer, of which there is one
+    latents  by the index of a layer among the tunable ones
     """
 
     def __init__(
@@ -50,11 +56,13 @@ class TuningPass:
         *,
         lean: bool = False,
         pair: bool = False,
+        latents: Mapping[int, Tensor] | None = None,
     ) -> None:
         self._ac, self._sigma, self.lean, self._start, self._depth = ac, sigma, lean, 0, 0
-        self._pair = pair
+        self._pair, self._latents = pair, latents or {}
         self.sites: list[tuple[object, Tensor, int]] = []  # layer, its parameters, how many layers come before it
         self.moments: list[Tensor] = []  # (N, 2, channels)
+        self.reads: list[Tensor] = []  # (N, K) of the layers with latents
         self.taps: list[tuple[object, Tensor]] = []  # layer, (N, width)
 
     def site(self, layer: object, params: Tensor, *, beside: bool = False) -> Correction | None:
@@ -69,7 +77,16 @@ class TuningPass:
         if self._ac is None:
             return None
         sigma = 1.0 if self._sigma is None else self._sigma[index]
-        return Correction(self._ac, start, sigma, None if self.lean else self.moments, self._pair and not index)
+        latents = self._latents.get(index)
+        return Correction(
+            self._ac,
+            start,
+            sigma,
+            None if self.lean else self.moments,
+            self._pair and not index,
+            latents,
+            None if self.lean or latents is None else self.reads,
+        )
 
     def tap(self, layer: object, h: Tensor, grid: Tensor | None = None) -> None:
         """Deliver h: (N, O) as it is, a map (N, H, W, O), codes of `grid` or not, averaged over its quarters."""

@@ -23,7 +23,7 @@ from edgeq.compile.layout import Tuning
 from edgeq.compile.tunable_artefact import build_tunable
 from edgeq.results import RunRecord, Series, Store, Value
 
-from .forward import DeviceForward, program_method
+from .forward import DeviceForward, parts_for, program_method
 from .journal import Journal
 from .on_device import OnDevice
 from .samples import Samples, read_samples
@@ -252,7 +252,7 @@ def finetune(
             wishes = replace(wishes, on_device=True, changes={**wishes.changes, "micro": 1})
         elif target != "executorch":
             raise UnsupportedError(f"{url}: takes {target}; fine-tuning runs on devices that take executorch or micro")
-        parts = wishes.parts
+        parts = wishes.parts if wishes.on_device else parts_for(wishes.method, wishes.parts)
         artefact, tuning = build_tunable(package, parts, target=target, classes=wishes.classes, progress=progress)
         known = wishes.classes or tuning.layout.classes
         samples.check(known)
@@ -290,7 +290,7 @@ def _learn(
     else:
         method = program_method(wishes.method, there, micro=int(wishes.changes.get("micro", 0)))
         net = device.load(program, method)
-        passing = DeviceForward(net, samples, tuning.layout)
+        passing = DeviceForward(net, samples, tuning.layout, [codes for codes, _ in tuning.codes])
         learner = Learner(tuning, samples, wishes, passing, classes=wishes.classes)
         module_bytes = learner.tuner.bytes
     started(learner)

@@ -8,6 +8,8 @@ import pytest
 from lives import killed
 from toy import Toy, data
 
+import edgeq.device
+import edgeq.tune
 from edgeq import cli
 from edgeq._native import tune
 from edgeq.tune.journal import Journal
@@ -49,6 +51,7 @@ def test_kill_9_of_the_command(tmp_path, monkeypatch, method):
     for change in ("steps=40", "batch=16", "evaluate_every=5"):
         command += ["--set", change]
     monkeypatch.setenv("EDGEQ_HOME", str(home))
+    assert edgeq.tune and edgeq.device  # imported before the forks
     assert cli.run(["compile", "denseshift-kws", "--tunable", "all"]) == 0
 
     def make(place):

@@ -1,39 +1,16 @@
 """Both signs of a step in one call: the bits of two calls, and runs that end in the same bytes."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
-from tiny_tunable import SHAPE, poke_network, shift_network, task, tuning_of
+from tiny_tunable import SHAPE, EagerNet, poke_network, shift_network, task, tuning_of
 
 from edgeq.compile import executorch, host
 from edgeq.compile.layout import PAIR, PARTS, STEP
 from edgeq.compile.tunable import base_head, can_pair, layout_of, tunable_method
-from edgeq.device.records import Outcome
 from edgeq.tune import Learner, Samples, Wishes
 from edgeq.tune.forward import DeviceForward, program_method
 from edgeq.tune.journal import Journal
-
-
-@dataclass
-class Spec:
-    shape: tuple[int, ...]
-
-
-class EagerNet:
-    """A loaded method, as `edgeq.device` shows it, that runs in eager."""
-
-    def __init__(self, module, example) -> None:
-        self._module = module
-        self.inputs = [Spec(tuple(x.shape)) for x in example]
-        self.outputs = module(*example)
-
-    @torch.no_grad()
-    def evaluate(self, inputs) -> Outcome:
-        cut = [np.split(x, len(x) // spec.shape[0]) for x, spec in zip(inputs, self.inputs, strict=True)]
-        found = [self._module(*map(torch.tensor, sample)) for sample in zip(*cut, strict=True)]
-        return Outcome(tuple(np.concatenate(part) for part in zip(*found, strict=True)), [1] * len(found))
 
 
 @pytest.mark.parametrize("make", [shift_network, lambda: shift_network("f32"), poke_network])
