@@ -59,8 +59,11 @@ void eq_tune_defaults(eq_tune_settings *set, eq_tune_method method) {
     set->steps = 0;
     set->lr_bias = 0.01f;
     break;
-  case EQ_TUNE_HEAD:
-  case EQ_TUNE_T1: set->lr_bias = 0.01f; break;
+  case EQ_TUNE_HEAD: set->lr_bias = 0.01f; break;
+  case EQ_TUNE_T1:
+    set->lr_bias = 0.01f;
+    set->converged = 30; /* the whole schedule: its late, small steps are those that help */
+    break;
   case EQ_TUNE_T0:
     set->optimiser = EQ_TUNE_SCALAR;
     set->lr_ac = 0.01f;
