@@ -201,7 +201,10 @@ def definitions(board: Board, features: tuple[str, ...]) -> list[str]:
 
 def extra(source: Path) -> tuple[str, ...]:
     """Flags of one source file besides those of `command`: kernels fast, the rest small."""
-    if source.parent.parent.name == "kernels" or source.parent == _paths.runtime() / "tune":
+    if source.parent.parent.name == "kernels" or source.parent in (
+        _paths.runtime() / "tune",
+        _paths.runtime() / "micro/tuned",
+    ):
         return _FAST
     return _SMALL if source.parent.name in ("proto", "micro", "mcu") and source.name != "memory.c" else ()
 

@@ -249,7 +249,8 @@ def finetune(
     with connect(with_feature(url, "tune")) as device:
         target = target_for(device.info, url)
         if target.startswith("micro"):
-            wishes = replace(wishes, on_device=True, changes={**wishes.changes, "micro": 1})
+            micro = 2 if wishes.method == "t0" else 1  # with 2 t0 draws its noise once a step
+            wishes = replace(wishes, on_device=True, changes={"micro": micro, **wishes.changes})
         elif target != "executorch":
             raise UnsupportedError(f"{url}: takes {target}; fine-tuning runs on devices that take executorch or micro")
         parts = wishes.parts if wishes.on_device else parts_for(wishes.method, wishes.parts)

@@ -1,7 +1,7 @@
 /* What stands around the tuned convolutions in `forward_tune`: taps, the float head, and the joining of pieces. */
 #define EQM_TUNED
 #include "edgeq/glue.h"
-#include "kernels/mcu/pixel.h"
+#include "kernels/mcu/lanes.h"
 #include "kernels/mcu/quantise.h"
 #include "micro/operators.h"
 
@@ -30,17 +30,35 @@ void eqm_fake_quantise(eqm_call *c) {
   if (eqm_ready(c, 0)) eq_quantise_pixels(&quant, eqm_floats(x), eqm_rows(x), k, out);
 }
 
-/* Sixteen partial sums, folded pairwise (edgeq/floating.h). */
+/* Sixteen partial sums, folded pairwise (edgeq/floating.h). What lies past the end of a row counts as 0, which changes
+ * no sum. */
 static float dot(const float *x, const float *w, uint32_t k) {
-  float sum[16];
-  for (uint32_t j = 0; j < 16; j++) sum[j] = 0.0f;
-  uint32_t i = 0;
-  for (; i + 16 <= k; i += 16)
-    for (uint32_t j = 0; j < 16; j++) sum[j] += x[i + j] * w[i + j];
-  for (uint32_t j = 0; i < k; i++, j++) sum[j] += x[i] * w[i];
-  for (uint32_t half = 8; half; half /= 2)
-    for (uint32_t j = 0; j < half; j++) sum[j] += sum[j + half];
-  return sum[0];
+  float last[2][16];
+  EQ_LANES;
+  EQ_LANES_U;
+#define START(j) v##j = u##j = 0.0f;
+  EQ_EIGHT(START)
+#define PRODUCT(j) t##j *= w[j];
+#define SECOND(j) u##j += t##j;
+  for (uint32_t i = 0; i < k; i += 16, x += 16, w += 16) {
+    if (k - i < 16) {
+      for (uint32_t j = 0; j < 16; j++) last[0][j] = last[1][j] = 0.0f;
+      for (uint32_t j = 0; j < k - i; j++) last[0][j] = x[j], last[1][j] = w[j];
+      x = last[0], w = last[1];
+    }
+    EQ_LOAD_T(x);
+    EQ_EIGHT(PRODUCT)
+    EQ_EIGHT(EQ_ADD)
+#define PRODUCT_OF_SECOND(j) t##j *= w[8 + j];
+    EQ_LOAD_T(x + 8);
+    EQ_EIGHT(PRODUCT_OF_SECOND)
+    EQ_EIGHT(SECOND)
+  }
+#define FOLD(j) v##j += u##j;
+  EQ_EIGHT(FOLD)
+  v0 += v4, v1 += v5, v2 += v6, v3 += v7;
+  v0 += v2, v1 += v3;
+  return v0 + v1;
 }
 
 /* linear_f32f32(Tensor x, Tensor w, None, int act, Tensor params, None, None, None, int want): map, (no bits, no codes)
