@@ -130,15 +130,15 @@ class Bench:
 
     def figures(self, case: Case, method: str) -> Figures:
         def compute() -> Figures:
-            if method == "base":
-                return {**case.score(scores(case.subject(), None, case.test)), "passes": 0.0}
-            wishes = replace(METHODS[method], seed=case.draw + 1)
-            result = learn(case.subject(), case.learn_from, wishes)
-            kept = {**case.score(scores(case.subject(), result.delta, case.test))}
+            delta, passes = None, 0
+            if method != "base":
+                result = learn(case.subject(), case.learn_from, replace(METHODS[method], seed=case.draw + 1))
+                delta, passes = result.delta, result.passes
+            kept = {**case.score(scores(case.subject(), delta, case.test)), "passes": passes / len(case.learn_from)}
             if case.parts:
-                (clean, labels) = _digits.pictures(case.draw, "clean")[2]
-                kept["clean"] = accuracy(scores(case.subject(), result.delta, clean), labels)
-            return {**kept, "passes": result.passes / len(case.learn_from)}
+                clean, labels = _digits.pictures(case.draw, "clean")[2]
+                kept["clean"] = accuracy(scores(case.subject(), delta, clean), labels)
+            return kept
 
         return self._said(case, method, self.cells.get(f"{case.task}/{case.group}/{method}", compute))
 
@@ -208,8 +208,7 @@ def _enrolled(bench: Bench) -> Table:
             def one(key: str, world: str = world, method: str = method) -> tuple[float, float]:
                 return bench.over_seeds(
                     lambda seed: [
-                        bench.figures(digits_case(*net, seed, world, 350, KNOWN), method).get(key, float("nan"))
-                        for net in MLPS
+                        bench.figures(digits_case(*net, seed, world, 350, KNOWN), method)[key] for net in MLPS
                     ]
                 )
 
