@@ -1,5 +1,6 @@
 """Tables of choices: they change which kernel runs and no result, and what is no table changes nothing."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeq import _native
+from edgeq import _native, cli
 from edgeq._errors import FormatError, UsageError
 from edgeq._native import prepared
 from edgeq._native.choices import TITLE, choices, read_table
@@ -110,6 +111,14 @@ def test_values_outside_the_limits_are_refused():
     for value in (-1, choice.most + 1, 1 << 40):
         with pytest.raises(UsageError, match="avx2 b1-rows: expected 0 to 63"):
             choice.set(value)
+
+
+def test_the_command_shows_what_is_in_force(capsys):
+    choices(ISAS[0])[0].set(5)
+    assert cli.run(["bench", "kernels", "--json"]) == 0
+    rows = {(row["isa"], row["choice"]): row["value"] for row in json.loads(capsys.readouterr().out)}
+    assert rows[ISAS[0], "b1-rows"] == 5
+    assert {isa for isa, _ in rows} == set(ISAS)
 
 
 def test_what_tuning_stores_is_read_at_the_next_start(tmp_path, monkeypatch):

@@ -97,6 +97,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["deploy", "x", "--runs", "0"], 2, "--runs"),
         (["frobnicate"], 2, "frobnicate"),
         (["bench", "x", "--nonsense"], 2, "--nonsense"),
+        (["bench", "x", "--tune"], 2, "edgeq bench kernels --tune"),
+        (["bench", "kernels", "--device", "sim:cortex-m4"], 2, "call it on the device itself"),
         (["train", "none.toml", "-o", "out"], 3, "none.toml: no such recipe"),
         (["keygen", "../x"], 2, "key name"),
     ],
