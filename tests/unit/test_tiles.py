@@ -31,8 +31,9 @@ class Products(nn.Module):
                     tensor.copy_(torch.rand(tensor.shape, generator=random) / 50)
             layer.params[0] = 1
         self.register_buffer("ternary", ops.pack_t2(torch.randn(70, K, generator=random).round(), None))
+        self.register_buffer("bytes", torch.randint(-128, 128, (70, K), dtype=torch.int8, generator=random))
         self.register_buffer("grid", torch.tensor([20.0, -127.0, 127.0]))
-        self.register_buffer("ternary_params", ops.stack_params(torch.ones(70), torch.zeros(70)))
+        self.register_buffer("params70", ops.stack_params(torch.ones(70), torch.zeros(70)))
         self.register_buffer("w", ops.pack_sign(torch.randn(8, K, generator=random), None))
         self.register_buffer("params", ops.stack_params(torch.ones(8), torch.zeros(8)))
 
@@ -40,14 +41,14 @@ class Products(nn.Module):
         for layer in self.int4:
             x = layer(x)
         signs, planes, want = ops.pack_sign(x, None), ops.pack_t2(x, None), int(Want.MAP)
+        codes = ops.quantise_i8(x, self.grid)
         return (
             x,
             ops.linear_b1b1(signs[0], self.w, K),
             ops.linear_b1t2(planes, self.w, K, Act.NONE, self.params, None, None, want)[0],
             ops.linear_b1u1(signs, self.w, K, Act.NONE, self.params, None, None, want)[0],
-            ops.linear_t2i8(
-                ops.quantise_i8(x, self.grid), self.ternary, None, Act.NONE, self.ternary_params, None, None, None, want
-            )[0],
+            ops.linear_t2i8(codes, self.ternary, None, Act.NONE, self.params70, None, None, None, want)[0],
+            ops.linear_i8i8(codes, self.bytes, None, Act.NONE, self.params70, None, None, None, want)[0],
         )
 
 
@@ -56,7 +57,8 @@ def test_programs_of_one_shape_keep_their_own_weights():
     models = [Products(seed).eval() for seed in range(2)]
     programs = [executorch.lower(model, inputs) for model in models]
     assert all(program.count(b"edgeq::linear_i4i8.out") == 1 for program in programs)  # one name for both places
-    assert all(b"edgeq::linear_t2i8.out" in program for program in programs)
+    for weights in ("t2", "i8"):
+        assert all(f"edgeq::linear_{weights}i8.out".encode() in program for program in programs)
     for _ in range(2):  # memory of the one is soon the other's
         for program, model in zip(programs, models, strict=True):
             for got, wanted in zip(host.run(program, inputs), model(*inputs), strict=True):

@@ -1,4 +1,4 @@
-/* Many rows against a tile of 4-bit weights, with VNNI: the sums of a group stay in registers, totals in `acc`.
+/* Many rows against a tile of 4-bit weights, with VNNI: the sums of a group and the totals stay in registers.
  *
  * Converting a sum and multiplying it by its scale is one operation. The sums begin at the bits of MAGIC, so that each
  * reads as the float MAGIC + sum, and fma(MAGIC + sum, scale, -MAGIC * scale) is sum * scale rounded once: MAGIC has
@@ -8,7 +8,7 @@
 
 #include "linear_i4i8.h"
 
-enum { PANEL_STEP = EQ_LANES * EQ_STEP, ROWS = 8, PAIR = 2, UNROLL = 8, MOST_LINES = 8 };
+enum { PANEL_STEP = EQ_LANES * EQ_STEP, ROWS = 6, PAIR = 2, UNROLL = 8, MOST_LINES = 8 };
 #define MAGIC 12582912.0f                     /* 1.5 * 2^23 */
 enum { MAGIC_BITS = 0x4b400000 };             /* of it as a float */
 enum { MOST_FUSED = (1 << 22) / (15 * 128) }; /* inputs of a group: its sum stays within 2^22 */
@@ -68,8 +68,9 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i
   const int8_t *w = t->tile + panel0 * panel;
   acc += first * pitch + (size_t)panel0 * EQ_LANES;
   fetch_outputs(x, first, rows, panel0 * EQ_LANES, panels);
+  __m512 y[ROWS][PAIR];
   for (int i = 0; i < rows; i++)
-    for (int j = 0; j < panels; j++) _mm512_storeu_ps(acc + (size_t)i * pitch + j * EQ_LANES, _mm512_setzero_ps());
+    for (int j = 0; j < panels; j++) y[i][j] = _mm512_setzero_ps();
   for (uint32_t piece = 0, left = t->steps; piece < t->pieces; piece++) {
     const size_t at = (size_t)piece * EQ_BLOCK + (size_t)panel0 * EQ_LANES;
     const uint32_t steps = left < t->piece_steps ? left : t->piece_steps;
@@ -92,7 +93,6 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i
       const size_t row = (size_t)first * t->pieces + piece;
       const float *own_step = how == STEPS ? x->step + row : (const float *)0;
       for (int i = 0; i < rows; i++) {
-        float *to = acc + (size_t)i * pitch + j * EQ_LANES;
         __m512 part;
         if (how == FUSED)
           part = _mm512_fmadd_ps(_mm512_castsi512_ps(sum[i][j]), scale, magic);
@@ -101,16 +101,19 @@ INLINE void block(const eq_rows_i4 *x, uint32_t first, int rows, const eq_tile_i
                                _mm512_mul_ps(scale, _mm512_set1_ps(own_step[(size_t)i * t->pieces])));
         else
           part = separate(x, row + (size_t)i * t->pieces, t, at + (size_t)j * EQ_LANES, sum[i][j]);
-        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), part));
+        y[i][j] = _mm512_add_ps(y[i][j], part);
       }
     }
   }
+  for (int i = 0; i < rows; i++)
+    for (int j = 0; j < panels; j++) _mm512_storeu_ps(acc + (size_t)i * pitch + j * EQ_LANES, y[i][j]);
 }
 
 INLINE void all_rows(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t panel0, int panels, finish how,
                      float *acc, size_t pitch, ahead *next) {
   uint32_t i = 0;
   for (; i + ROWS <= rows; i += ROWS) block(x, i, ROWS, t, panel0, panels, how, acc, pitch, next);
+  for (; i + 5 <= rows; i += 5) block(x, i, 5, t, panel0, panels, how, acc, pitch, next);
   for (; i + 4 <= rows; i += 4) block(x, i, 4, t, panel0, panels, how, acc, pitch, next);
   for (; i + 2 <= rows; i += 2) block(x, i, 2, t, panel0, panels, how, acc, pitch, next);
   for (; i < rows; i++) block(x, i, 1, t, panel0, panels, how, acc, pitch, next);
