@@ -11,13 +11,14 @@ import pytest
 from edgeq import _paths, hub
 from edgeq.bench import compare
 from edgeq.compile import build
-from edgeq.device import connect
+from edgeq.device import Device, local
 
 pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed: pip install 'edgeq[litert]'")
 pytestmark = pytest.mark.long
 
 MOST = 1.05  # of the .pte's
 RUNS = (4, 14)
+START_S = 120.0
 
 
 @pytest.fixture
@@ -36,7 +37,8 @@ def counted(tmp_path, monkeypatch):
         command = f"valgrind -q --tool=callgrind --callgrind-out-file={folder}/%p {agent}"
         script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         script.chmod(0o755)
-        with connect("local") as device:
+        monkeypatch.setenv("EDGEQ_HOME", str(tmp_path / f"home-{path.name}-{runs}"))  # with nothing stored yet
+        with Device(local.open_stream("local"), timeout_s=START_S) as device:
             net, inputs = compare.program_of(device, path)
             net.bench(inputs, warmup=1, runs=runs)
         found = [re.search(r"^totals: (\d+)", file.read_text(), re.M) for file in folder.iterdir()]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from executorch.devtools.inspector import Event
 
 RUNS = 20
+LITERT = "litert"
 TOTAL = "Method::execute"
 _OPERATOR, _DELEGATE = "OPERATOR_CALL", "DELEGATE_CALL"
 _NUMBERED = re.compile(r" #\d+$")  # XNNPACK numbers its operators of one kind
@@ -63,8 +64,13 @@ def run(
 ) -> Profile:
     """Trace a model on a device, parse the trace here, store one row per operator.
 
-    raises  what `session.run` raises; UnsupportedError for a device without a tracer
+    raises  what `session.run` raises; UnsupportedError for a device or target without a tracer
     """
+    if target == LITERT:
+        raise UnsupportedError(
+            f"target litert has no tracer: profile {model} without --target litert, which runs the same operators; "
+            "what LiteRT adds to them says `edgeq compare NET.pte NET.tflite`"
+        )
     _paths.writable_home()
 
     from edgeq.compile import build

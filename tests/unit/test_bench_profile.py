@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeq._errors import DeviceError
+from edgeq._errors import DeviceError, UnsupportedError
+from edgeq.bench import profile
 from edgeq.bench.profile import by_kind, read_trace
 
 TRACES = Path(__file__).parent / "traces"
@@ -36,3 +37,8 @@ def test_bytes_that_are_no_trace_of_this_program(program: bytes, trace: bytes) -
     for bytes_ in (b"", b"no trace", trace[: len(trace) // 2]):
         with pytest.raises(DeviceError, match="the trace of"):
             read_trace(bytes_, program)
+
+
+def test_a_target_without_a_tracer_is_refused_with_the_way_out() -> None:
+    with pytest.raises(UnsupportedError, match=r"profile pokebnn-fashion without --target litert.*edgeq compare"):
+        profile.run("pokebnn-fashion", "local", target="litert")
