@@ -228,7 +228,7 @@ def test_the_base_is_not_touched(model, tuning, shifted, tmp_path):
         (["delta", "verify", "denseshift-kws", "ab12"], 3, "none of denseshift-kws here"),
         (["eval", "denseshift-kws", "--delta", "ab12"], 3, "none of denseshift-kws here"),
         (["compile", "denseshift-kws", "--tunable", "weights"], 2, 'part "weights" is not known'),
-        (["compile", "denseshift-kws", "--tunable", "all", "--target", "micro"], 7, "for executorch so far"),
+        (["compile", "denseshift-kws", "--tunable", "all", "--target", "litert"], 7, "for executorch and micro so far"),
     ],
 )
 def test_mistakes_are_told_in_one_line(capsys, words, code, text):
