@@ -238,9 +238,11 @@ class PackedBiViT(nn.Module):
             x = block(x, tuning)
             if tuning is not None and not tuning.lean and i < len(self.blocks):
                 tuning.tap(block, self._pooled(x))
-        hidden: Tensor = self.norm(self._pooled(x)[:, None], Want.MAP, tuning)[:, 0]
-        if tuning is not None:
-            tuning.tap(self.norm, hidden)
+        pooled = self._pooled(x)
+        if tuning is None:
+            return cast(Tensor, self.norm(pooled, Want.MAP))
+        hidden: Tensor = self.norm(pooled[:, None], Want.MAP, tuning)[:, 0]  # one token
+        tuning.tap(self.norm, hidden)
         return hidden
 
     def _pooled(self, x: Tensor) -> Tensor:
