@@ -99,8 +99,15 @@ class OnDevice:
         data = b"".join(array[i].tobytes() for i in range(len(indices)) for array in arrays)
         if len(data) <= self._room:
             return data
-        self.net._send([array[:1] for array in arrays])
+        for index, array in enumerate(arrays):
+            self._write(index, array[0].tobytes())
         return b""
+
+    def _write(self, index: int, data: bytes) -> None:
+        """An input in pieces, where a sample is longer than a frame."""
+        room = self._agent.room("INPUT", net=0, index=0, offset=0)
+        for at in range(0, len(data), room):
+            self._ask("INPUT", net=self.net.loaded.net, index=index, offset=at, data=data[at : at + room])
 
     def _store(self, kind: int, wish: dict[str, Any], store: TuneStore) -> tuple[int, bytes]:
         kinds = self._agent.constant
