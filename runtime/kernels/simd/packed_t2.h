@@ -7,6 +7,7 @@
 #include "core/tiles_t2.h"
 
 enum { FIELDS = EQ_BLOCK / EQ_LANES, STEP_BYTES = EQ_LANES * EQ_STEP, MOST_CHAINS = 4 };
+enum { AHEAD = 2048 }; /* bytes that are fetched before they are read */
 
 INLINE bytes four_inputs(const uint8_t *x) {
   int32_t word;
@@ -26,6 +27,7 @@ INLINE void dots(const uint8_t *x, size_t x_pitch, const int32_t *sums, int rows
   for (uint32_t word = 0; word < w->words; word++, x += EQ_T2_WORD)
     for (int s = 0; s < EQ_T2_WORD_STEPS; s++, codes += STEP_BYTES) {
       const bytes all = bytes_load(codes);
+      __builtin_prefetch(codes + AHEAD);
       const bytes part[FIELDS] = {bytes_and(all, mask[0]), bytes_and(all, mask[1]), bytes_and(all, mask[2]), all};
       for (int r = 0; r < rows; r++) {
         const bytes a = four_inputs(x + (size_t)r * x_pitch + s * EQ_STEP);

@@ -4,6 +4,7 @@
 #include "linear_i4i8.h"
 
 enum { PAIRS = EQ_BLOCK / EQ_LANES / 2, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP };
+enum { AHEAD = 2048 };      /* bytes that are fetched before they are read */
 enum { NARROW_STEPS = 32 }; /* the sum of so many steps of x has 16 bits */
 
 /* The zeros of sixteen outputs as 32-bit words. */
@@ -102,6 +103,7 @@ void eq_dot_packed_i4_avx512(const uint8_t *x, const float *step, const int32_t 
         const __m512i a = broadcast(x);
         for (int j = 0; j < PAIRS; j++) {
           const __m512i all = _mm512_load_si512(codes + (size_t)j * pair_bytes);
+          __builtin_prefetch(codes + (size_t)j * pair_bytes + AHEAD);
           both[i][j] = _mm512_dpbusd_epi32(both[i][j], all, a);
           low[i][j] = _mm512_dpbusd_epi32(low[i][j], _mm512_and_si512(all, mask), a);
         }
