@@ -1,11 +1,10 @@
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from micro_build import BOARDS, OPERATORS, READER, ROOT, RUNTIME, SANITIZERS, compile_c, for_board, sanitized
+from micro_programs import Example, write_example
 
-from edgeq.compile import micro
 from edgeq.models import pokebnn
 
 
@@ -74,15 +73,6 @@ def demo_fuzz(link, fuzz_main, demo) -> Path:
     return link("demo_fuzz", *fuzz_main, *demo)
 
 
-@dataclass(frozen=True)
-class Example:
-    """A compiled network, an input, and what eager makes of it."""
-
-    program: Path
-    input: str  # files, as tests/micro/host.c takes them
-    output: bytes
-
-
 @pytest.fixture(scope="session")
 def small(built) -> Example:
     """PokeBNN, width 1/8, one block a stage, random weights, 28 x 28 x 1."""
@@ -95,15 +85,3 @@ def small(built) -> Example:
         else:
             buffer.copy_(torch.randint(-8, 8, buffer.shape, generator=g).to(buffer.dtype))
     return write_example(built, "small", model.eval(), torch.randn(1, 28, 28, 1, generator=g))
-
-
-def write_example(folder: Path, name: str, model: torch.nn.Module, *inputs: torch.Tensor) -> Example:
-    program = folder / f"{name}.pte"
-    program.write_bytes(micro.lower(model, inputs))
-    files = [folder / f"{name}.in{i}" for i in range(len(inputs))]
-    for file, x in zip(files, inputs, strict=True):
-        file.write_bytes(x.numpy().tobytes())
-    with torch.no_grad():
-        outputs = model(*inputs)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    return Example(program, ",".join(map(str, files)), b"".join(y.contiguous().numpy().tobytes() for y in outputs))

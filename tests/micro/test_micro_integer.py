@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import write_example
 from micro_build import ROOT, needs_gcc, run
+from micro_programs import write_example
 
 from edgeq import models
 from edgeq.compile import micro

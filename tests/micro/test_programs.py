@@ -4,8 +4,8 @@ import struct
 
 import pytest
 import torch
-from conftest import write_example
 from micro_build import FIXTURES, ROOT, needs_fixtures, needs_gcc, run
+from micro_programs import write_example
 from torch import nn
 
 from edgeq import models, ops
