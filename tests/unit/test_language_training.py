@@ -95,11 +95,13 @@ def test_an_archive_is_read_without_unpacking(monkeypatch, tmp_path):
                 out.addfile(member, io.BytesIO(content))
         return stream.getvalue()
 
-    inner = tar({name: b"1\t0.5\tFine film.\n2\tbroken line\n" for name in snippets._TEXTS})
+    files = (f"hutto_ICWSM_2014/{name}_GroundTruth.txt" for name in snippets._FILES.values())
+    inner = tar({name: b"1_2\t0.5\tFine film.\n2\tbroken line\n" for name in files})
     raw = tar({snippets._INNER: inner})
     (tmp_path / snippets.FILE).write_bytes(raw)
     monkeypatch.setattr(snippets, "SHA256", snippets.hashlib.sha256(raw).hexdigest())
     assert snippets.load(tmp_path) == ["Fine film.", "Fine film."]
+    assert snippets.rated("tweets", tmp_path) == [snippets.Rated("Fine film.", 0.5, "1")]
 
 
 def words(part, count=96):
