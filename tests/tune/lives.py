@@ -8,6 +8,7 @@ import select
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ LIVES = 5  # of a run; then it may end
 
 def begin(run: Callable[[], int], log: Path) -> int:
     """The process id of a child that does `run`, whose result is its exit code; what it says goes to `log`."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the child starts its own
+        child = os.fork()
     if child:
         return child
     code = 70
