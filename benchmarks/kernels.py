@@ -3,7 +3,8 @@
 Making codes of the activations is part of every time. EdgeQ's weights are tiled ahead, as a compiled program does it.
 linear_t2i8        ternary, one scale an output; activations in codes by row
 linear_i4i8 row    4 bits in groups of 32, activations by row: the recipe of XNNPACK's 8da4w
-linear_i4i8 block  the same weights, activations in blocks of 32: the recipe of ONNX Runtime and ggml
+linear_i4i8 channel  4 bits with one scale an output, activations by row: the recipe of LiteRT's INT4
+linear_i4i8 block  the same weights in groups, activations in blocks of 32: the recipe of ONNX Runtime and ggml
 linear_i8i8        8 bits, activations by row
 ... 2 threads      EdgeQ with two threads beside itself with one (wall clock): scaling
 litert-larq        binary convolutions beside Larq Compute Engine's interpreter, in a process of their own
@@ -37,24 +38,29 @@ SHAPES = tuple(
 QUICK = ((1, 768, 768), (16, 768, 768))
 _LARGEST_ERROR = 1e-4  # of the largest result, against numpy in double precision
 _EVERYWHERE = ("torch fp32", "torch int8", "ort fp32", "ort int8", "openvino int8", "ncnn int8")
+_BITS = {"2": 2, "4": 4, "4 channel": 4, "8": 8}  # of weights, by name; those of "4" have a scale for each 32
 SCALING = ((16, 768, 3072), (128, 768, 768), (128, 768, 3072))  # bound by computing
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of product. peers: names of the low-bit engines that it stands beside, besides torch's and ORT's own."""
+    """A kind of product. peers: names of the low-bit engines that it stands beside, besides torch's and ORT's own.
+
+    weights  of `_drawn`; blocks: activations in blocks of 32
+    """
 
     name: str
-    bits: int
+    weights: str
     blocks: bool
     peers: tuple[str, ...]
 
 
 KINDS = (
-    Kind("linear_t2i8", 2, False, ("ort 2-bit", "litert int2", "ggml TQ1_0", "ggml TQ2_0", "i2s avx2")),
-    Kind("linear_i4i8 row", 4, False, ("xnnpack 8da4w", "litert int4")),
-    Kind("linear_i4i8 block", 4, True, ("ort 4-bit", "ggml Q4_0", "ggml Q4_K", "openvino int4")),
-    Kind("linear_i8i8", 8, False, ("litert int8", "torch int8", "ort int8", "openvino int8", "ncnn int8")),
+    Kind("linear_t2i8", "2", False, ("ort 2-bit", "litert int2", "ggml TQ1_0", "ggml TQ2_0", "i2s avx2")),
+    Kind("linear_i4i8 row", "4", False, ("xnnpack 8da4w",)),
+    Kind("linear_i4i8 channel", "4 channel", False, ("litert int4",)),
+    Kind("linear_i4i8 block", "4", True, ("ort 4-bit", "ggml Q4_0", "ggml Q4_K", "openvino int4")),
+    Kind("linear_i8i8", "8", False, ("litert int8", "torch int8", "ort int8", "openvino int8", "ncnn int8")),
 )
 
 
@@ -85,7 +91,7 @@ def _wanted(name: str, quick: bool, options: Options) -> bool:
 def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> Iterator[Row]:
     x, weights = _drawn(m, k, o)
     team = _team.pool(options.threads)
-    ours = {(kind, isa): _ours(kind, x, weights[kind.bits], isa, team) for kind in KINDS for isa in isas}
+    ours = {(kind, isa): _ours(kind, x, weights[kind.weights], isa, team) for kind in KINDS for isa in isas}
     peers = list(_beside(x, weights, options.threads)) if options.peers else []
     probes = _floors(isas, weights) if options.threads == 1 else []
     session = measure(
@@ -100,16 +106,17 @@ def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> I
         yield _row(session, kind, f"{m}x{k}x{o}", isa, engine, beside, 2 * m * k * o)
 
 
-def _drawn(m: int, k: int, o: int) -> tuple[F32, dict[int, _lowbit.Weights]]:
+def _drawn(m: int, k: int, o: int) -> tuple[F32, dict[str, _lowbit.Weights]]:
     x = np.random.default_rng(1).standard_normal((m, k), np.float32)
-    return x, {bits: _lowbit.drawn(bits, k, o, groups=k // _lowbit.GROUP if bits == 4 else 1) for bits in (2, 4, 8)}
+    groups = {"4": k // _lowbit.GROUP}
+    return x, {name: _lowbit.drawn(bits, k, o, groups=groups.get(name, 1)) for name, bits in _BITS.items()}
 
 
 def _scaling(m: int, k: int, o: int, isa: str, options: Options) -> Iterator[Row]:
     """Two threads beside one, by turns."""
     x, weights = _drawn(m, k, o)
     for kind in KINDS:
-        pair = [_ours(kind, x, weights[kind.bits], isa, _team.pool(threads)) for threads in (2, 1)]
+        pair = [_ours(kind, x, weights[kind.weights], isa, _team.pool(threads)) for threads in (2, 1)]
         two, one = (replace(engine, name=f"{n} thread{'s'[: n - 1]}") for engine, n in zip(pair, (2, 1), strict=True))
         session = measure([two, one], rounds=options.count(5, 21), threads=2)
         yield row(
@@ -145,7 +152,7 @@ def _row(session: Session, kind: Kind, shape: str, isa: str, engine: Engine, bes
         isa=isa,
         ours=engine.name,
         peers=beside,
-        floor_us=_probe.floor_us(session, isa, ops, "dot", _read(kind.bits)),
+        floor_us=_probe.floor_us(session, isa, ops, "dot", _read(_BITS[kind.weights])),
         extra={
             "operations": ops,
             "gops": ops / mine.min_us / 1e3,
@@ -156,21 +163,20 @@ def _row(session: Session, kind: Kind, shape: str, isa: str, engine: Engine, bes
     )
 
 
-def _beside(x: F32, weights: dict[int, _lowbit.Weights], threads: int) -> Iterator[Engine]:
-    m, (o, k) = len(x), weights[2].codes.shape
+def _beside(x: F32, weights: dict[str, _lowbit.Weights], threads: int) -> Iterator[Engine]:
+    m, (o, k) = len(x), weights["2"].codes.shape
     yield from _peers.linear(m, k, o, threads=threads)
-    one_scale = _lowbit.drawn(4, k, o)  # LiteRT's weights have no groups
-    for bits in (2, 4):
-        yield from _lowbit.ort(x, weights[bits], threads)
-    for same in (weights[2], one_scale, weights[8]):
-        yield from _lowbit.stock_litert(x, same, threads)
-    yield from _lowbit.xnnpack(x, weights[4])
-    yield from _lowbit.ggml(x, weights[2], ("TQ1_0", "TQ2_0"), threads)
-    yield from _lowbit.ggml(x, weights[4], ("Q4_0", "Q4_K"), threads)
-    for bits in (4, 8):
-        yield from _wheels.openvino(x, weights[bits], threads)
-    yield from _wheels.ncnn(x, weights[8], threads)
-    if threads == 1 and (planar := _i2s(x, weights[2])):
+    for name in ("2", "4"):
+        yield from _lowbit.ort(x, weights[name], threads)
+    for name in ("2", "4 channel", "8"):
+        yield from _lowbit.stock_litert(x, weights[name], threads)
+    yield from _lowbit.xnnpack(x, weights["4"])
+    yield from _lowbit.ggml(x, weights["2"], ("TQ1_0", "TQ2_0"), threads)
+    yield from _lowbit.ggml(x, weights["4"], ("Q4_0", "Q4_K"), threads)
+    for name in ("4", "8"):
+        yield from _wheels.openvino(x, weights[name], threads)
+    yield from _wheels.ncnn(x, weights["8"], threads)
+    if threads == 1 and (planar := _i2s(x, weights["2"])):
         yield planar
 
 
@@ -196,7 +202,7 @@ def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int |
     given: dict[str, npt.NDArray[np.generic]] = {"out": out}
     if not kind.blocks:
         given["row_scale"] = steps
-    if kind.bits != 4:
+    if weights.bits != 4:
         given["scale"] = weights.scale[:, 0].copy()
     call = _probe.sequence(quantise, _product(kind, weights, codes, steps, _core.epilogue(given), threads))
     call()
@@ -215,11 +221,12 @@ def _product(
 ) -> _core.Call:
     (m, k), o = codes.shape, len(weights.codes)
     op = _core.linear(m, k, o)
-    if kind.bits != 4:
-        name, canonical = ("t2", planes(weights.codes)) if kind.bits == 2 else ("i8", weights.codes)
+    if weights.bits != 4:
+        name, canonical = ("t2", planes(weights.codes)) if weights.bits == 2 else ("i8", weights.codes)
         return _core.tiled_linear(f"{name}i8", op, (codes,), _core.tiles(name, o, k, canonical), e, threads=threads)
     packed, scale = _lowbit.packed(weights.codes + 8, 4), weights.scale.astype(np.float16)
-    made = _core.tiles("i4", o, k, CWeightsI4(packed.ctypes.data, scale.ctypes.data, 0, None, _lowbit.GROUP))
+    group = k // weights.scale.shape[1]
+    made = _core.tiles("i4", o, k, CWeightsI4(packed.ctypes.data, scale.ctypes.data, 0, None, group))
     return _core.tiled_linear("i4i8", op, (codes, steps if kind.blocks else None), made, e, threads=threads)
 
 
@@ -243,12 +250,12 @@ def _same(what: str, got: F32, expected: npt.NDArray[np.float64]) -> None:
         raise WrongResultError(f"{what}: off from numpy by {error:.3g} of the largest result; nothing was timed")
 
 
-def _floors(isas: tuple[str, ...], weights: dict[int, _lowbit.Weights]) -> list[Engine]:
+def _floors(isas: tuple[str, ...], weights: dict[str, _lowbit.Weights]) -> list[Engine]:
     """The ceiling of each instruction set, and reading the weights of each width once."""
     found = _probe.engines(isas, kind="dot")
-    for bits, each in weights.items():
-        bytes_needed = np.zeros(each.codes.size * bits // 8, np.uint8)
-        found += _probe.engines((), bytes_needed, "dot", _read(bits))
+    for each in {of.bits: of for of in weights.values()}.values():
+        bytes_needed = np.zeros(each.codes.size * each.bits // 8, np.uint8)
+        found += _probe.engines((), bytes_needed, "dot", _read(each.bits))
     return found
 
 
