@@ -2,8 +2,9 @@
 
     python tools/add_tuning_base.py PACKAGE --data train.npz -o NEW --key KEY
 
-train.npz holds x and y as `edgeq finetune --data` takes them; for texts SST-2's train.tsv, a .csv, ... NEW is the same package with `tuning.safetensors`, its
-version one higher; model.safetensors stays byte for byte, and so do all deltas' base ids. `--only N` takes N samples.
+train.npz holds x and y as `edgeq finetune --data` takes them; for texts SST-2's train.tsv, a .csv, ... NEW is the same
+package with `tuning.safetensors`, its version one higher; model.safetensors stays byte for byte, and so do all deltas'
+base ids. `--only N` takes N samples.
 """
 
 import argparse
