@@ -178,11 +178,11 @@ def test_the_floor_is_the_larger_of_counting_and_reading() -> None:
     assert _probe.floor_us(session, "avx2", 4096, "dot") is None  # was not measured
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_low_bit_products_are_those_of_numpy_on_every_instruction_set(bits: int) -> None:
+@pytest.mark.parametrize("name", kernels._BITS)
+def test_low_bit_products_are_those_of_numpy_on_every_instruction_set(name: str) -> None:
     x = np.random.default_rng(4).standard_normal((3, 128), np.float32)
-    weights = _lowbit.drawn(bits, 128, 70, groups=4 if bits == 4 else 1)
-    for kind in (kind for kind in kernels.KINDS if kind.bits == bits):
+    weights = _lowbit.drawn(kernels._BITS[name], 128, 70, groups=4 if name == "4" else 1)
+    for kind in (kind for kind in kernels.KINDS if kind.weights == name):
         for isa in _core.isas():
             kernels._ours(kind, x, weights, isa, 1).run()
     wrong = dataclasses.replace(weights, codes=-weights.codes)
