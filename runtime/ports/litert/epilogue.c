@@ -144,6 +144,20 @@ void eql_take_row_outs(eql_call *c, const eql_tensor *x, uint32_t from, uint32_t
   if (want & EQL_CODES) e->out_i8 = eql_out_like(c, EQL_I8, 0, x, from, o);
 }
 
+eq_conv2d eql_geometry(const uint32_t *image, const uint32_t *kernel, uint32_t channels, uint32_t stride,
+                       uint32_t groups) {
+  return (eq_conv2d){.n = image[0],
+                     .h = image[1],
+                     .w = image[2],
+                     .c = channels,
+                     .o = kernel[0],
+                     .kh = kernel[1],
+                     .kw = kernel[2],
+                     .stride_h = stride,
+                     .stride_w = stride,
+                     .groups = groups};
+}
+
 bool eql_padded(eql_call *c, eq_conv2d *op, uint32_t padding) {
   const uint64_t h = (uint64_t)op->h + 2 * (uint64_t)padding, w = (uint64_t)op->w + 2 * (uint64_t)padding;
   if (!eql_require(c, h >= op->kh && w >= op->kw && h <= EQL_MOST && w <= EQL_MOST,

@@ -66,19 +66,8 @@ void eql_take_tuned(eql_call *c, eql_tuned *t);
 void eql_set_tuned(eql_call *c, eql_tuned *t, uint32_t want, uint32_t n, uint32_t o, eq_epilogue *e);
 
 /* Images [n][h][w] of so many channels under kernels [o][kh][kw]; padding and output are yet to come. */
-static inline eq_conv2d eql_geometry(const uint32_t *image, const uint32_t *kernel, uint32_t channels, uint32_t stride,
-                                     uint32_t groups) {
-  return (eq_conv2d){.n = image[0],
-                     .h = image[1],
-                     .w = image[2],
-                     .c = channels,
-                     .o = kernel[0],
-                     .kh = kernel[1],
-                     .kw = kernel[2],
-                     .stride_h = stride,
-                     .stride_w = stride,
-                     .groups = groups};
-}
+eq_conv2d eql_geometry(const uint32_t *image, const uint32_t *kernel, uint32_t channels, uint32_t stride,
+                       uint32_t groups);
 /* out_h, out_w with `padding` zeros on every side; false when the kernel is larger. */
 bool eql_padded(eql_call *c, eq_conv2d *op, uint32_t padding);
 /* Multiply-adds of a convolution for each channel that a kernel reads. */
