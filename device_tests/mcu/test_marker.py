@@ -51,11 +51,10 @@ def pinned(needs, monkeypatch, tmp_path):
 
     def start(feature):
         needs(CORE)
-        board, build = firmware.find(CORE), firmware.build
+        board = firmware.find(CORE)
         traced = replace(board, qemu=(*board.qemu, "-d", f"trace:{LED}", "-D", str(trace)))
         monkeypatch.setattr(firmware, "find", lambda name: traced)
-        monkeypatch.setattr(firmware, "build", lambda board: build(board, features=(feature,)))
-        return sim.open_stream(f"sim:{CORE}")
+        return sim.open_stream(f"sim:{CORE}?with={feature}")
 
     def levels():
         writes = re.findall(rf"{LED} .*offset 0x0 data (0x[0-9a-f]+)", trace.read_text())

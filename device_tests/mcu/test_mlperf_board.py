@@ -6,21 +6,19 @@ import pytest
 from mlperf_runner import Runner
 
 from edgeq import cli
-from edgeq.device import Device, firmware, sim
+from edgeq.device import Device, sim
 
 MODEL = "pokebnn-fashion"
 BOARDS = ("cortex-m4", "rv32")
 
 
 @pytest.fixture
-def board(needs, monkeypatch):
+def board(needs):
     """The function that starts a simulated board whose firmware knows the dialect: its stream."""
-    build = firmware.build
-    monkeypatch.setattr(firmware, "build", lambda board: build(board, features=("mlperf",)))
 
     def start(core):
         needs(core)
-        return sim.open_stream(f"sim:{core}")
+        return sim.open_stream(f"sim:{core}?with=mlperf")
 
     return start
 
