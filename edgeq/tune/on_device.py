@@ -7,6 +7,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from edgeq._errors import DeviceError, UnsupportedError
 from edgeq._native.tune import TuneSettings, TuneStore, status_text
-from edgeq._native.tune_types import AREAS, OUTCOMES, STAGES, Score, TuneData, TuneModel, TuneReport
+from edgeq._native.tune_types import AREAS, METHODS, OUTCOMES, STAGES, Score, TuneData, TuneModel, TuneReport
 from edgeq.device.agent import Refusal
 
 from .plan_file import plan_bytes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .samples import Samples
 
 _PATIENCE_S = 600.0
+_WITH_BASE = ("auto", "solve")  # methods that read what the base has learned from
 _STATUSES = 60  # frames.def, TUNE_CODES
 
 
@@ -48,6 +50,8 @@ class OnDevice:
         chosen: TuneSettings,
         samples: Samples,
     ) -> None:
+        if METHODS[chosen.values.method] not in _WITH_BASE:
+            model = replace(model, base_triangle=None)  # often more than all the rest
         blob = plan_bytes(model, data, chosen)
         name = f"plan-{hashlib.sha256(blob).hexdigest()[:16]}"
         self._samples = samples
@@ -55,7 +59,15 @@ class OnDevice:
         self._ask("TUNE_CLOSE")
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / name).write_bytes(blob)
-            device.put(Path(folder) / name)
+            try:
+                device.put(Path(folder) / name)
+            except Refusal as refusal:
+                if refusal.code != "TOO_LARGE":
+                    raise
+                raise UnsupportedError(
+                    f"{self._agent.name}: no room for {len(blob)} bytes of plan beside the program; "
+                    "--method head, t0 or t1 need less"
+                ) from refusal
         self.net: Net = device.load(program, method)
         opened = self._ask("TUNE_OPEN", net=self.net.loaded.net, plan=name)
         self.bytes, self.other_bytes, self.plan_bytes = opened["module_bytes"], opened["other_bytes"], len(blob)
