@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from edgeq import _paths
-from edgeq._errors import UnsupportedError
 
 ROOT = Path(__file__).parents[1]
 KEPT = {"EDGEQ_LIBRARY", "EDGEQ_AGENT", "EDGEQ_AGENT_AARCH64", "EDGEQ_ISA", "EDGEQ_TEST_MINILM"}
@@ -29,10 +28,7 @@ def clean_environment(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def agent_path():
-    try:
-        return _paths.native("edgeq-agent", "EDGEQ_AGENT")
-    except UnsupportedError as error:
-        pytest.skip(str(error))
+    return _paths.native("edgeq-agent", "EDGEQ_AGENT")
 
 
 @pytest.fixture(scope="session")

@@ -125,15 +125,17 @@ def test_the_local_agent_learns_what_the_host_does(world, program):
     same_as_on_host("local", "executorch", world, program, RUNS)
 
 
-def needs_simulator():
-    missing = [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if not shutil.which(tool)]
-    if missing:
-        pytest.skip(f"learning on a microcontroller is not tested here: no {', '.join(missing)}")
+def needs(core):
+    """Cross tools are packages that `make test` installs as root; without that right the reason says which."""
+    board = firmware.find(core)
+    tools = firmware.core(board.core).compiler, board.qemu[0]
+    if missing := [firmware.package_of(tool) for tool in tools if not shutil.which(tool)]:
+        pytest.skip(f"learning on {core} is not tested here: apt-get install {' '.join(missing)}")
 
 
 @pytest.mark.long
 def test_a_microcontroller_learns_what_the_host_does_in_exactly_the_memory_told(world, program):
-    needs_simulator()
+    needs("cortex-m4")
     same_as_on_host("sim:cortex-m4?with=tune", "micro", world, program, ["t1"])
     with connect("sim:cortex-m4?with=tune") as device:
         device.load(device.put(program("micro")).name, STEP)
@@ -151,9 +153,7 @@ def test_a_microcontroller_learns_what_the_host_does_in_exactly_the_memory_told(
 @pytest.mark.long
 @pytest.mark.parametrize("core", ["cortex-m3", "cortex-m4", "rv32"])
 def test_every_method_on_cores_with_and_without_floats(world, program, core):
-    needs_simulator()
-    if shutil.which(firmware.core(firmware.find(core).core).compiler) is None:
-        pytest.skip(f"{core}: no compiler")
+    needs(core)
     same_as_on_host(f"sim:{core}?with=tune", "micro", world, program, RUNS)
 
 
@@ -197,6 +197,6 @@ def _plan_of_t3(device, world, program):
 
 @pytest.mark.long
 def test_firmware_without_the_feature_says_so(world, program):
-    needs_simulator()
+    needs("cortex-m4")
     with connect("sim:cortex-m4") as device, pytest.raises(UnsupportedError, match="--with tune"):
         opened(device, world, program, "t1", "micro")
