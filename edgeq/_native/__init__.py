@@ -19,7 +19,18 @@ from .attention import (
     attention_i8,
     attention_qkv,
 )
-from .binary import conv2d_b1b1, conv2d_b1t2, linear_b1b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_b1, pack_t2
+from .binary import (
+    conv2d_b1b1,
+    conv2d_b1t2,
+    conv2d_b1u1,
+    conv2d_t2b1,
+    linear_b1b1,
+    linear_b1t2,
+    linear_b1u1,
+    linear_t2b1,
+    pack_b1,
+    pack_t2,
+)
 from .floating import FloatWeights, conv2d_f32, conv2d_i8f32, fake_quantise, linear_f32, linear_i4f32, linear_i8f32
 from .glue import LATENT_KINDS, LatentKind, epilogue_i32, latent_codes, mean_hw, mean_patches, mean_quarters
 from .integer import (
@@ -95,9 +106,11 @@ __all__ = [
     "attention_qkv",
     "conv2d_b1b1",
     "conv2d_b1t2",
+    "conv2d_b1u1",
     "conv2d_f32",
     "conv2d_i8",
     "conv2d_i8f32",
+    "conv2d_t2b1",
     "embedding_b1",
     "embedding_i4",
     "embedding_i8",

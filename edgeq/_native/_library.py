@@ -17,10 +17,11 @@ _SIZE = ct.c_size_t
 _U32 = ct.c_uint32
 _MOST_TABLE = 1 << 14  # EQ_CHOICES_BYTES
 _INT8 = tuple(f"{op}_{w}i8" for op in ("conv2d", "linear") for w in ("b1", "t2", "s2", "s3", "s4", "i8"))
-_BITS = ("conv2d_b1b1", "conv2d_b1t2", "linear_b1b1", "linear_b1t2", "linear_b1u1", "linear_t2b1")
+_BITS = tuple(f"{op}_{types}" for op in ("conv2d", "linear") for types in ("b1b1", "b1t2", "b1u1", "t2b1"))
 _QUANTISED = ("conv2d_i8f32", "linear_i8f32", "linear_i4f32")
-_FLOAT = (*(f"conv2d_{w}f32" for w in ("s2", "s3", "s4", "f32")), *(f"linear_{w}f32" for w in ("b1", "t2", "f32")))
-_OPERATORS = (*_INT8, *_BITS, *_FLOAT, *_QUANTISED)
+_FLOAT_CONV2D = tuple(f"conv2d_{w}f32" for w in ("s2", "s3", "s4", "f32"))
+_FLOAT_LINEAR = tuple(f"linear_{w}f32" for w in ("b1", "t2", "s2", "s3", "s4", "f32"))
+_OPERATORS = (*_INT8, *_BITS, *_FLOAT_CONV2D, *_FLOAT_LINEAR, *_QUANTISED)
 
 
 def _declare(lib: ct.CDLL) -> None:

@@ -49,6 +49,20 @@ def conv2d_b1t2(x: U8, w: U8, op: Conv2d, epilogue: Epilogue, *, threads: int = 
     return convolution("conv2d_b1t2", op, (address(x), address(w)), epilogue, threads)
 
 
+def conv2d_b1u1(x: U8, w: U8, op: Conv2d, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
+    """x (n, h, w, row_bytes(c)) of zeros and ones, w (o, kh, kw, row_bytes(c / groups)) of signs; both uint8."""
+    check("x", x, np.uint8, (op.n, op.h, op.w, row_bytes(op.c)))
+    check("w", w, np.uint8, (op.o, op.kh, op.kw, row_bytes(op.c // max(op.groups, 1))))
+    return convolution("conv2d_b1u1", op, (address(x), address(w)), epilogue, threads)
+
+
+def conv2d_t2b1(x: U8, w: U8, op: Conv2d, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
+    """x (n, h, w, row_bytes(c)) of signs, w (2, o, kh, kw, row_bytes(c / groups)): planes w > 0 and w != 0; uint8."""
+    check("x", x, np.uint8, (op.n, op.h, op.w, row_bytes(op.c)))
+    check("w", w, np.uint8, (2, op.o, op.kh, op.kw, row_bytes(op.c // max(op.groups, 1))))
+    return convolution("conv2d_t2b1", op, (address(x), address(w)), epilogue, threads)
+
+
 def linear_b1t2(x: U8, w: U8, k: int, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
     """x (2, m, row_bytes(k)): planes x > 0 and x != 0; w (o, row_bytes(k)); both uint8; outputs are (m, o)."""
     m, o = _rows("x", x, k, 2), _rows("w", w, k)

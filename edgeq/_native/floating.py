@@ -15,7 +15,7 @@ from .types import Conv2d, Epilogue, Outputs, Quant
 
 FloatWeights = Literal["b1", "t2", "s2", "s3", "s4", "f32"]
 FLOAT_CONV2D: tuple[FloatWeights, ...] = ("s2", "s3", "s4", "f32")
-FLOAT_LINEAR: tuple[FloatWeights, ...] = ("b1", "t2", "f32")
+FLOAT_LINEAR: tuple[FloatWeights, ...] = ("b1", "t2", "s2", "s3", "s4", "f32")
 
 
 def fake_quantise(x: F32, quant: Quant) -> F32:
@@ -67,7 +67,7 @@ def conv2d_f32(
 
 
 def linear_f32(weights: FloatWeights, x: F32, w: U8 | F32, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
-    """linear_{weights}f32 of b1 t2 f32: x (m, k) float32, w (planes, o, row_bytes(k)) uint8, f32 (o, k) float32."""
+    """linear_{weights}f32 of b1 t2 s2 s3 s4 f32: x (m, k) float32, w (planes, o, row_bytes(k)) uint8, f32 (o, k)."""
     code("weights", weights, FLOAT_LINEAR)
     m, k = matrix("x", x)
     check("x", x, np.float32)

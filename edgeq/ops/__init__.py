@@ -17,6 +17,9 @@ from .floating import (
     conv2d_s4f32_tuned,
     linear_b1f32,
     linear_f32f32,
+    linear_s2f32,
+    linear_s3f32,
+    linear_s4f32,
     linear_t2f32,
 )
 from .glue import Latent, epilogue, latent_codes, mean_hw, mean_patches, mean_quarters
@@ -43,7 +46,7 @@ from .integer import (
     quantise_rows_i8,
 )
 from .params import Act, Quant, Want, pack_steps, row_bytes, stack_params
-from .planes import conv2d_b1t2, linear_b1t2, linear_b1u1, linear_t2b1, pack_t2
+from .planes import conv2d_b1t2, conv2d_b1u1, conv2d_t2b1, linear_b1t2, linear_b1u1, linear_t2b1, pack_t2
 from .tokens import embedding_b1, embedding_i4, embedding_i8, embedding_t2, layer_norm, layer_norm_tuned
 from .uniform import (
     conv2d_i8f32,
@@ -71,6 +74,7 @@ __all__ = [
     "conv2d_b1b1_tuned",
     "conv2d_b1i8",
     "conv2d_b1t2",
+    "conv2d_b1u1",
     "conv2d_f32f32",
     "conv2d_f32f32_tuned",
     "conv2d_i8f32",
@@ -90,6 +94,7 @@ __all__ = [
     "conv2d_s4f32_tuned",
     "conv2d_s4i8",
     "conv2d_s4i8_tuned",
+    "conv2d_t2b1",
     "conv2d_t2i8",
     "embedding_b1",
     "embedding_i4",
@@ -110,8 +115,11 @@ __all__ = [
     "linear_i4i8",
     "linear_i8f32",
     "linear_i8i8",
+    "linear_s2f32",
     "linear_s2i8",
+    "linear_s3f32",
     "linear_s3i8",
+    "linear_s4f32",
     "linear_s4i8",
     "linear_t2b1",
     "linear_t2f32",

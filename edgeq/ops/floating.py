@@ -15,3 +15,4 @@ conv2d_s2f32_tuned, conv2d_s3f32_tuned, conv2d_s4f32_tuned, conv2d_f32f32_tuned 
     make_conv2d(weights, "f32", tunable=True) for weights in ("s2", "s3", "s4", "f32")
 )
 linear_b1f32, linear_t2f32, linear_f32f32 = (make_linear(weights, "f32") for weights in ("b1", "t2", "f32"))
+linear_s2f32, linear_s3f32, linear_s4f32 = (make_linear(weights, "f32") for weights in ("s2", "s3", "s4"))

@@ -75,49 +75,58 @@ linear_b1u1 = _make_linear("linear_b1u1", _native.linear_b1u1, x_planes=1)
 linear_t2b1 = _make_linear("linear_t2b1", _native.linear_t2b1, x_planes=1)
 
 
-def _conv_shape(
-    x: Tensor,
-    w: Tensor,
-    channels: int,
-    stride: int,
-    padding: int,
-    groups: int,
-    act: int,
-    params: Tensor,
-    skip: Tensor | None,
-    grid: Tensor | None,
-    want: int,
-) -> ConvResults:
-    lead = spatial(x[0], (w.shape[1], w.shape[2]), stride, padding)
-    out, bits, mean, codes = empty_results(x, lead, w.shape[0], want, CONV_KINDS)
-    return out, bits, mean, codes
+def _make_conv2d(name: str, product: Product, *, x_planes: int) -> Any:
+    def geometry(x: Tensor, w: Tensor, channels: int, stride: int, padding: int, groups: int) -> _native.Conv2d:
+        image, (o, kh, kw, _) = x if x_planes == 1 else x[0], w.shape[-4:]
+        n, h, width = spatial(image, (kh, kw), stride, padding)
+        size = image.shape[1], image.shape[2]
+        return _native.Conv2d(n, *size, channels, o, kh, kw, stride, stride, padding, padding, h, width, groups)
 
+    def shape(
+        x: Tensor,
+        w: Tensor,
+        channels: int,
+        stride: int,
+        padding: int,
+        groups: int,
+        act: int,
+        params: Tensor,
+        skip: Tensor | None,
+        grid: Tensor | None,
+        want: int,
+    ) -> ConvResults:
+        lead = spatial(x if x_planes == 1 else x[0], (w.shape[-3], w.shape[-2]), stride, padding)
+        out, bits, mean, codes = empty_results(x, lead, w.shape[-4], want, CONV_KINDS)
+        return out, bits, mean, codes
 
-@operator(
-    "conv2d_b1t2(Tensor x, Tensor w, int channels, int stride, int padding, int groups, int act, Tensor params, "
-    "Tensor? skip, Tensor? grid, int want) -> (Tensor out, Tensor bits, Tensor mean, Tensor codes)",
-    _conv_shape,
-)
-def conv2d_b1t2(
-    x: Tensor,
-    w: Tensor,
-    channels: int,
-    stride: int,
-    padding: int,
-    groups: int,
-    act: int,
-    params: Tensor,
-    skip: Tensor | None,
-    grid: Tensor | None,
-    want: int,
-) -> ConvResults:
-    """x (2, n, h, w, row_bytes(channels)), w (o, kh, kw, row_bytes(channels / groups)); `padding` zeros per side."""
-    o, kh, kw, _ = w.shape
-    n, h, width = spatial(x[0], (kh, kw), stride, padding)
-    op = _native.Conv2d(
-        n, x.shape[2], x.shape[3], channels, o, kh, kw, stride, stride, padding, padding, h, width, groups
+    def conv2d(
+        x: Tensor,
+        w: Tensor,
+        channels: int,
+        stride: int,
+        padding: int,
+        groups: int,
+        act: int,
+        params: Tensor,
+        skip: Tensor | None,
+        grid: Tensor | None,
+        want: int,
+    ) -> ConvResults:
+        op = geometry(x, w, channels, stride, padding, groups)
+        epilogue = whole_epilogue(None, act, params, skip, None, grid, want)
+        results = product(view(x), view(w), op, epilogue)
+        out, bits, mean, codes = wanted_results(results, CONV_KINDS, (op.n, op.out_h, op.out_w))
+        return out, bits, mean, codes
+
+    schema = (
+        f"{name}(Tensor x, Tensor w, int channels, int stride, int padding, int groups, int act, Tensor params, "
+        "Tensor? skip, Tensor? grid, int want) -> (Tensor out, Tensor bits, Tensor mean, Tensor codes)"
     )
-    epilogue = whole_epilogue(None, act, params, skip, None, grid, want)
-    results = _native.conv2d_b1t2(view(x), view(w), op, epilogue)
-    out, bits, mean, codes = wanted_results(results, CONV_KINDS, (n, h, width))
-    return out, bits, mean, codes
+    return operator(schema, shape)(conv2d)
+
+
+# x (n, h, w, row_bytes(channels)), ternary with two planes in front; w (o, kh, kw, row_bytes(channels / groups)), the
+# same; `padding` pixels on every side contribute nothing
+conv2d_b1t2 = _make_conv2d("conv2d_b1t2", _native.conv2d_b1t2, x_planes=2)
+conv2d_b1u1 = _make_conv2d("conv2d_b1u1", _native.conv2d_b1u1, x_planes=1)
+conv2d_t2b1 = _make_conv2d("conv2d_t2b1", _native.conv2d_t2b1, x_planes=1)

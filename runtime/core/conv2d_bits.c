@@ -386,6 +386,7 @@ static eq_conv2d as_conv2d(const eq_linear *op) {
 
 CONVOLUTION(conv2d_b1b1, SIGNS)
 CONVOLUTION(conv2d_b1t2, TERNARY)
+CONVOLUTION(conv2d_b1u1, ONES)
 LINEAR(linear_b1b1, SIGNS)
 LINEAR(linear_b1t2, TERNARY)
 LINEAR(linear_b1u1, ONES)

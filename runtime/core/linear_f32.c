@@ -5,8 +5,9 @@
 #include "kernels/ref/weights.h"
 #include "tiled.h"
 
-/* How weights reach the dot product: as they are, or from bits made into int8 first. */
-typedef enum { I8, I4, F32, DECODED } weight_form;
+/* How weights reach the dot product: as they are, or from bits made into int8 first; s4's into floats, because 128 is
+ * no int8. */
+typedef enum { I8, I4, F32, DECODED, DECODED_WIDE } weight_form;
 typedef void (*dot_product)(const float *x, const uint8_t *w, uint32_t k, uint32_t outputs, float *acc);
 
 typedef struct {
@@ -16,14 +17,17 @@ typedef struct {
   weight_form form;
   dot_product dot;
   const uint8_t *w;
-  const eq_weights *bits; /* DECODED only */
+  const eq_weights *bits; /* DECODED and DECODED_WIDE only */
   size_t w_row, x_pitch;
-  float *x;        /* [m][k padded with zeros], fake-quantised */
-  int8_t *decoded; /* [o][k], DECODED only */
+  float *x;         /* [m][k padded with zeros], fake-quantised */
+  uint8_t *decoded; /* [o][w_row], where there are bits */
 } linear;
 
+static bool in_floats(weight_form form) { return form == F32 || form == DECODED_WIDE; }
+static bool in_bits(weight_form form) { return form == DECODED || form == DECODED_WIDE; }
+
 static size_t row_bytes(weight_form form, uint32_t k) {
-  return form == I4 ? eq_row_bytes(4 * k) : form == F32 ? k * sizeof(float) : k;
+  return form == I4 ? eq_row_bytes(4 * k) : in_floats(form) ? k * sizeof(float) : k;
 }
 
 static void plan(linear *l, eq_arena *arena, const eq_kernels *kernels, const eq_linear *op, weight_form form,
@@ -32,7 +36,7 @@ static void plan(linear *l, eq_arena *arena, const eq_kernels *kernels, const eq
   l->x_pitch = (size_t)eq_round_up(op->k, EQ_LANES);
   eq_tiled_plan(&l->tiled, arena, kernels, e, op->m, 1, 1, op->o, EQ_CHANNELS, 0, threads);
   l->x = eq_take(arena, (uint64_t)op->m * l->x_pitch * sizeof(float));
-  if (form == DECODED) l->decoded = eq_take(arena, (uint64_t)op->o * op->k);
+  if (in_bits(form)) l->decoded = eq_take(arena, (uint64_t)op->o * l->w_row);
 }
 
 static void accumulate(const void *operands, const eq_tile *tile, void *acc, size_t pitch) {
@@ -72,8 +76,14 @@ static void quantise(const linear *l, const eq_quant *q, const float *x) {
 static void decode(void *arg, size_t begin, size_t end, unsigned worker) {
   const linear *l = arg;
   (void)worker;
-  for (size_t o = begin; o < end; o++)
-    for (uint32_t i = 0; i < l->op.k; i++) l->decoded[o * l->op.k + i] = (int8_t)eq_weight(l->bits, o, i);
+  for (size_t o = begin; o < end; o++) {
+    uint8_t *row = l->decoded + o * l->w_row;
+    for (uint32_t i = 0; i < l->op.k; i++)
+      if (l->form == DECODED)
+        row[i] = (uint8_t)eq_weight(l->bits, o, i);
+      else
+        ((float *)(void *)row)[i] = eq_weight_value(l->bits, o, i);
+  }
 }
 
 static void run(const eq_linear *op, const float *x, const eq_quant *q, weight_form form, const void *w,
@@ -81,17 +91,17 @@ static void run(const eq_linear *op, const float *x, const eq_quant *q, weight_f
   linear l;
   eq_arena arena = {.base = scratch};
   plan(&l, &arena, kernels, op, form, e, threads);
-  if (form == DECODED)
+  if (in_bits(form))
     l.bits = w;
   else
     l.w = w;
-  l.dot = form == F32 ? kernels->dot_f32 : form == I4 ? kernels->dot_i4 : kernels->dot_i8;
+  l.dot = in_floats(form) ? kernels->dot_f32 : form == I4 ? kernels->dot_i4 : kernels->dot_i8;
   l.tiled.operands = &l;
   l.tiled.accumulate = accumulate;
   quantise(&l, q, x);
-  if (form == DECODED) {
+  if (in_bits(form)) {
     eq_share(threads, decode, &l, op->o);
-    l.w = (const uint8_t *)l.decoded;
+    l.w = l.decoded;
   }
   eq_output_begin(&l.tiled.output);
   eq_tiled_run(&l.tiled, threads);
@@ -135,10 +145,14 @@ eq_status eq_linear_i4f32(const eq_linear *op, const float *x, const eq_quant *q
 
 /* ---- plain activations ---- */
 
+static weight_form form_of(eq_weight_type type) {
+  return type == EQ_F32 ? F32 : type == EQ_S4 ? DECODED_WIDE : DECODED;
+}
+
 static eq_status plain(const eq_linear *op, eq_weight_type type, const float *x, const void *w, const eq_epilogue *e,
                        const eq_threads *threads, void *scratch, size_t scratch_bytes) {
   static const eq_quant none = {.kind = EQ_QUANT_NONE};
-  const weight_form form = type == EQ_F32 ? F32 : DECODED;
+  const weight_form form = form_of(type);
   const eq_status status = check(op, e, form);
   if (status != EQ_OK) return status;
   if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
@@ -155,7 +169,7 @@ static eq_status plain(const eq_linear *op, eq_weight_type type, const float *x,
 
 #define LINEAR(name, type)                                                                                             \
   size_t eq_linear_##name##f32_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads) {         \
-    return scratch_size(op, e, threads, (type) == EQ_F32 ? F32 : DECODED);                                             \
+    return scratch_size(op, e, threads, form_of(type));                                                                \
   }                                                                                                                    \
   eq_status eq_linear_##name##f32(const eq_linear *op, const float *x, const void *w, const eq_epilogue *e,            \
                                   const eq_threads *threads, void *scratch, size_t scratch_bytes) {                    \
@@ -163,4 +177,7 @@ static eq_status plain(const eq_linear *op, eq_weight_type type, const float *x,
   }
 LINEAR(b1, EQ_B1)
 LINEAR(t2, EQ_T2)
+LINEAR(s2, EQ_S2)
+LINEAR(s3, EQ_S3)
+LINEAR(s4, EQ_S4)
 LINEAR(f32, EQ_F32)

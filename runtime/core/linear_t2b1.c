@@ -3,6 +3,7 @@
 #include "check.h"
 #include "isa.h"
 #include "kernels/ref/bits.h"
+#include "raise_zeros.h"
 #include "tiled.h"
 
 typedef struct {
@@ -33,16 +34,6 @@ static void plan(linear *l, eq_arena *arena, const eq_kernels *kernels, const eq
   l->acc = eq_take(arena, workers * l->tiled.pixels * EQ_BLOCK * sizeof(int32_t));
 }
 
-/* sign | ~nonzero over the k bits of a row; past them 0, as in x. */
-static void raise_zeros(const linear *l, const uint8_t *sign, uint8_t *upper) {
-  const uint8_t *nonzero = sign + l->op.o * l->row;
-  for (size_t b = 0; b < l->row; b++) {
-    const uint32_t left = 8 * b < l->op.k ? l->op.k - (uint32_t)(8 * b) : 0;
-    const unsigned valid = left >= 8 ? 0xff : (1u << left) - 1;
-    upper[b] = (uint8_t)((sign[b] | ~nonzero[b]) & valid);
-  }
-}
-
 static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   const linear *l = arg;
   uint8_t *upper = l->upper + worker * EQ_BLOCK * l->row;
@@ -50,7 +41,9 @@ static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
     const uint32_t first = (uint32_t)i * EQ_BLOCK;
     const uint32_t outputs = l->op.o - first < EQ_BLOCK ? l->op.o - first : EQ_BLOCK;
     const uint8_t *w = l->w + first * l->row;
-    for (uint32_t o = 0; o < outputs; o++) raise_zeros(l, w + o * l->row, upper + o * l->row);
+    const uint8_t *nonzero = w + l->op.o * l->row;
+    for (uint32_t o = 0; o < outputs; o++)
+      eq_raise_zeros(w + o * l->row, nonzero + o * l->row, l->op.k, l->row, upper + o * l->row);
     l->kernels->tile_b1(w, l->row, outputs, steps(l), l->tiles + 2 * i * tile_bytes(l));
     l->kernels->tile_b1(upper, l->row, outputs, steps(l), l->tiles + (2 * i + 1) * tile_bytes(l));
   }

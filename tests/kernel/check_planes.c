@@ -9,13 +9,17 @@ typedef enum {
   LINEAR_B1U1,
   LINEAR_T2B1,
   CONV_B1T2,
+  CONV_B1U1,
+  CONV_T2B1,
+  LINEAR_F32,
   ATTENTION_B1,
   ATTENTION_F32,
   NORM,
   TABLE,
   KINDS
 } kind;
-static const char *const names[KINDS] = {"linear_b1b1",  "linear_b1t2",   "linear_b1u1", "linear_t2b1", "conv2d_b1t2",
+static const char *const names[KINDS] = {"linear_b1b1",  "linear_b1t2",   "linear_b1u1", "linear_t2b1",
+                                         "conv2d_b1t2",  "conv2d_b1u1",   "conv2d_t2b1", "linear_*f32",
                                          "attention_b1", "attention_f32", "layer_norm",  "embedding"};
 
 enum { OUTPUTS = 5 };
@@ -23,7 +27,8 @@ typedef struct {
   kind kind;
   eq_linear linear;
   eq_conv2d conv;
-  bool tiled; /* weights tiled ahead */
+  bool tiled;    /* weights tiled ahead */
+  unsigned type; /* of the weights of LINEAR_F32, an index into float_products */
   eq_epilogue e;
   eq_attention attention;
   eq_keep keep;
@@ -37,6 +42,16 @@ typedef struct {
   void *at[OUTPUTS];
   size_t size[OUTPUTS], outputs;
 } problem;
+
+typedef struct {
+  unsigned planes; /* 0: floats */
+  size_t (*scratch)(const eq_linear *, const eq_epilogue *, const eq_threads *);
+  eq_status (*run)(const eq_linear *, const float *, const void *, const eq_epilogue *, const eq_threads *, void *,
+                   size_t);
+} float_product;
+#define FLOAT_PRODUCT(type, planes) {planes, eq_linear_##type##f32_scratch, eq_linear_##type##f32}
+static const float_product float_products[] = {FLOAT_PRODUCT(b1, 1), FLOAT_PRODUCT(t2, 2), FLOAT_PRODUCT(s2, 2),
+                                               FLOAT_PRODUCT(s3, 3), FLOAT_PRODUCT(s4, 4), FLOAT_PRODUCT(f32, 0)};
 
 static void *output(problem *p, size_t bytes) {
   p->size[p->outputs] = bytes;
@@ -55,7 +70,7 @@ static uint8_t *ternary(size_t rows, uint32_t k) {
   return both;
 }
 
-static void random_epilogue(problem *p, size_t n, size_t pixels, uint32_t o) {
+static void random_epilogue(problem *p, size_t n, size_t pixels, uint32_t o, bool integer) {
   eq_epilogue *e = &p->e;
   *e = (eq_epilogue){.scale = maybe(o), .bias = maybe(o), .act = ONE_OF(EQ_ACT_NONE, EQ_ACT_RELU, EQ_ACT_GELU)};
   const size_t planes = 2 * pixels * eq_row_bytes(o);
@@ -68,7 +83,7 @@ static void random_epilogue(problem *p, size_t n, size_t pixels, uint32_t o) {
   }
   if (chance(40)) e->out_t2 = output(p, planes);
   if (chance(50)) e->out = output(p, pixels * o * sizeof(float));
-  if (chance(30)) e->out_acc = output(p, pixels * o * sizeof(int32_t));
+  if (integer && chance(30)) e->out_acc = output(p, pixels * o * sizeof(int32_t));
   if (chance(30)) e->scale2 = floats(o);
   if (chance(30)) e->bias2 = floats(o);
   if (chance(20)) e->gain = floats(n * o);
@@ -81,7 +96,17 @@ static void random_linear(problem *p) {
   p->x = p->kind == LINEAR_B1T2 ? ternary(l->m, l->k) : packed(l->m, l->k);
   p->w = p->kind == LINEAR_T2B1 ? ternary(l->o, l->k) : packed(l->o, l->k);
   p->tiled = p->kind != LINEAR_T2B1 && chance(50);
-  random_epilogue(p, l->m, l->m, l->o);
+  random_epilogue(p, l->m, l->m, l->o, true);
+}
+
+static void random_floats_linear(problem *p) {
+  p->linear = (eq_linear){.m = chance(50) ? 1 + below(4) : 1 + below(40), .k = 1 + below(400), .o = 1 + below(150)};
+  const eq_linear *l = &p->linear;
+  p->type = below(sizeof float_products / sizeof *float_products);
+  const unsigned planes = float_products[p->type].planes;
+  p->x = floats((size_t)l->m * l->k);
+  p->w = planes ? (const void *)packed((size_t)planes * l->o, l->k) : floats((size_t)l->o * l->k);
+  random_epilogue(p, l->m, l->m, l->o, false);
 }
 
 static void random_conv(problem *p) {
@@ -106,9 +131,10 @@ static void random_conv(problem *p) {
     else
       eq_conv2d_valid(c);
   } while (!c->out_h || !c->out_w);
-  p->x = ternary((size_t)c->n * c->h * c->w, c->c);
-  p->w = packed((size_t)c->o * c->kh * c->kw, c->c / c->groups);
-  random_epilogue(p, c->n, (size_t)c->n * c->out_h * c->out_w, c->o);
+  const size_t pixels = (size_t)c->n * c->h * c->w, taps = (size_t)c->o * c->kh * c->kw;
+  p->x = p->kind == CONV_B1T2 ? ternary(pixels, c->c) : packed(pixels, c->c);
+  p->w = p->kind == CONV_T2B1 ? ternary(taps, c->c / c->groups) : packed(taps, c->c / c->groups);
+  random_epilogue(p, c->n, (size_t)c->n * c->out_h * c->out_w, c->o, true);
 }
 
 static void random_tokens(eq_attention *a) {
@@ -187,7 +213,10 @@ static void random_table(problem *p) {
 static problem random_problem(void) {
   problem p = {.kind = (kind)below(KINDS)};
   switch (p.kind) {
-  case CONV_B1T2: random_conv(&p); break;
+  case CONV_B1T2:
+  case CONV_B1U1:
+  case CONV_T2B1: random_conv(&p); break;
+  case LINEAR_F32: random_floats_linear(&p); break;
   case ATTENTION_B1: random_attention(&p); break;
   case ATTENTION_F32: random_floats(&p); break;
   case NORM: random_norm(&p); break;
@@ -226,6 +255,15 @@ static eq_status solve(const problem *p, const eq_threads *t) {
   case CONV_B1T2:
     size = eq_conv2d_b1t2_scratch(&p->conv, &p->e, t);
     return eq_conv2d_b1t2(&p->conv, p->x, p->w, &p->e, t, take(size), size);
+  case CONV_B1U1:
+    size = eq_conv2d_b1u1_scratch(&p->conv, &p->e, t);
+    return eq_conv2d_b1u1(&p->conv, p->x, p->w, &p->e, t, take(size), size);
+  case CONV_T2B1:
+    size = eq_conv2d_t2b1_scratch(&p->conv, &p->e, t);
+    return eq_conv2d_t2b1(&p->conv, p->x, p->w, &p->e, t, take(size), size);
+  case LINEAR_F32:
+    size = float_products[p->type].scratch(l, &p->e, t);
+    return float_products[p->type].run(l, p->x, p->w, &p->e, t, take(size), size);
   case ATTENTION_B1:
     size = eq_attention_b1_scratch(&p->attention, p->planes, &p->keep, t);
     return eq_attention_b1(&p->attention, p->planes, p->x, p->k, p->v, &p->keep, &p->context, t, take(size), size);

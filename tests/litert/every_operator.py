@@ -59,6 +59,8 @@ def _cases() -> dict[str, tuple[Any, ...]]:
         "quantise_i8": (floats(3, 7), GRID),
         "quantise_rows_i8": (floats(3, 40), 2, 2.5),
         "conv2d_b1t2": (planes("t2", 16, 1, 5, 4), bits(16, 12, 3, 3), 16, 1, 1, 1, 0, params, None, GRID, 29),
+        "conv2d_b1u1": (bits(16, 1, 5, 4), bits(16, 12, 3, 3), 16, 2, 1, 1, 1, params, None, None, 5),
+        "conv2d_t2b1": (bits(16, 1, 5, 4), planes("t2", 16, 12, 3, 3), 16, 1, 1, 1, 0, params, None, GRID, 29),
         "linear_b1t2": (planes("t2", 40, 3), bits(40, 12), 40, 0, params, floats(3, 12), GRID, 11),
         "linear_b1u1": (bits(40, 3), bits(40, 12), 40, 4, params, None, None, 17),
         "linear_t2b1": (bits(40, 3), planes("t2", 40, 12), 40, 0, params, None, None, 3),
@@ -102,9 +104,8 @@ def _cases() -> dict[str, tuple[Any, ...]]:
         w = planes(kind, 12, 3, 2) if depthwise else planes(kind, 6, 12, 3, 2)
         x = codes(1, 5, 4, 12 if depthwise else 6)
         found[f"conv2d_{kind}i8"] = (x, w, 1, 1, 12 if depthwise else 1, *image)
-        if kind in ("b1", "t2"):
-            found[f"linear_{kind}f32"] = (floats(3, 20), planes(kind, 20, 12), *tail)
-        else:
+        found[f"linear_{kind}f32"] = (floats(3, 20), planes(kind, 20, 12), *tail)
+        if kind not in ("b1", "t2"):
             found[f"conv2d_{kind}f32"] = (floats(1, 5, 4, 6), planes(kind, 6, 12, 3, 2), 1, 1, 1, *image)
     for name in ("b1b1_fused", "i8f32_fused", "s2i8", "s3i8", "s4i8", "i8i8", "s2f32", "s3f32", "s4f32", "f32f32"):
         *given, want = found[f"conv2d_{name}"]

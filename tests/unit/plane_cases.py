@@ -29,6 +29,10 @@ def shift_weights(bits: int) -> Tensor:
     return torch.randint(0, 16, (bits, OUT, 3, 3, 1), dtype=torch.uint8)
 
 
+def linear_shifts(bits: int) -> tuple:
+    return linear_floats(torch.stack([signs(OUT, K) for _ in range(bits)]))
+
+
 def conv_floats(weight: Tensor) -> tuple:
     tail = (None, int(Act.RELU), params(), None, None, None, int(Want.MAP | Want.MEAN))
     return torch.randn(1, 6, 5, 4), weight, 2, 1, 1, *tail
@@ -70,6 +74,14 @@ CASES: dict[str, Callable[[], tuple]] = {
         *(planes(1, 6, 5, 4), signs(OUT, 3, 3, 4), 4, 2, 1, 1, int(Act.RELU)),
         *(params(), None, None, int(Want.MAP | Want.T2)),
     ),
+    "conv2d_b1u1": lambda: (
+        *(signs(1, 6, 5, 4), signs(OUT, 3, 3, 4), 4, 2, 1, 1, int(Act.RELU)),
+        *(params(), None, None, int(Want.MAP | Want.T2)),
+    ),
+    "conv2d_t2b1": lambda: (
+        *(signs(1, 6, 5, 4), planes(OUT, 3, 3, 4), 4, 2, 1, 1, int(Act.NONE)),
+        *(params(), torch.randn(1, 3, 3, OUT), None, int(Want.MAP | Want.BITS | Want.MEAN)),
+    ),
     "conv2d_f32f32": lambda: conv_floats(torch.randn(OUT, 3, 3, 4)),
     "conv2d_s2f32": lambda: conv_floats(shift_weights(2)),
     "conv2d_s3f32": lambda: conv_floats(shift_weights(3)),
@@ -91,6 +103,9 @@ CASES: dict[str, Callable[[], tuple]] = {
     ),
     "linear_b1f32": lambda: linear_floats(signs(OUT, K)[None]),
     "linear_t2f32": lambda: linear_floats(planes(OUT, K)),
+    "linear_s2f32": lambda: linear_shifts(2),
+    "linear_s3f32": lambda: linear_shifts(3),
+    "linear_s4f32": lambda: linear_shifts(4),
     "linear_f32f32": lambda: linear_floats(torch.randn(OUT, K)),
     "linear_b1t2": lambda: linear_planes(planes(3, K), signs(OUT, K)),
     "linear_b1u1": lambda: linear_planes(signs(3, K), signs(OUT, K)),

@@ -3,6 +3,7 @@ device; a wrong argument ends with an error."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -87,6 +88,28 @@ class Floats(nn.Module):
         return ops.attention_f32(qkv, HEADS, 0.3, mask), ops.attention_f32(qkv, HEADS, 0.3, None)
 
 
+class Pictures(nn.Module):
+    """A picture as zeros and ones against signs, as signs against ternary weights; floats against shifts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("params", ops.stack_params(torch.rand(8), torch.randn(8)))
+        self.register_buffer("signs", ops.pack_sign(torch.randn(8, 3, 3, C), None))
+        self.register_buffer("ternary", ops.pack_t2(torch.randn(8, 3, 3, C).round(), None))
+        for bits in (2, 3, 4):
+            shifts = ops.pack_sign(torch.randn(bits, 8, C), None)
+            self.register_buffer(f"s{bits}", shifts)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        want = int(Want.MAP | Want.BITS | Want.MEAN)
+        results = []
+        for conv, w, stride in ((ops.conv2d_b1u1, self.signs, 2), (ops.conv2d_t2b1, self.ternary, 1)):
+            results += conv(ops.pack_sign(x, None), w, C, stride, 1, 1, Act.RELU, self.params, None, None, want)[:3]
+        for linear, w in ((ops.linear_s2f32, self.s2), (ops.linear_s3f32, self.s3), (ops.linear_s4f32, self.s4)):
+            results.append(linear(x, w, None, Act.NONE, self.params, None, None, None, int(Want.MAP))[0])
+        return tuple(results)
+
+
 def assert_same(got: list[Tensor], wanted: tuple[Tensor, ...]) -> None:
     for a, b in zip(got, wanted, strict=True):
         assert torch.equal(a, b)
@@ -97,6 +120,18 @@ def test_program_over_codes_gives_the_bits_of_eager():
     model = Codes().eval()
     inputs = (torch.randint(0, WORDS, (2, 7)),)
     assert_same(host.run(executorch.lower(model, inputs), inputs), model(*inputs))
+
+
+def test_program_over_pictures_gives_the_bits_of_eager():
+    torch.manual_seed(2)
+    model, inputs = Pictures().eval(), (torch.randn(1, 5, 6, C),)
+    wanted = model(*inputs)
+    assert_same(host.run(executorch.lower(model, inputs), inputs), wanted)
+    signs = torch.where(inputs[0] >= 0, 1.0, -1.0).permute(0, 3, 1, 2)
+    bits = np.unpackbits(model.ternary.numpy(), axis=-1, bitorder="little")[..., :C].astype(np.float32)
+    kernel = torch.from_numpy(bits[1] * (2 * bits[0] - 1)).permute(0, 3, 1, 2)
+    sums = nn.functional.conv2d(signs, kernel, padding=1).permute(0, 2, 3, 1)
+    torch.testing.assert_close(wanted[3], torch.relu(sums * model.params[0] + model.params[1]))
 
 
 def test_program_over_floats_gives_the_bits_of_eager():

@@ -34,6 +34,10 @@ eq_status eq_linear_b1b1(const eq_linear *op, const uint8_t *x, const uint8_t *w
 size_t eq_conv2d_b1t2_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads);
 eq_status eq_conv2d_b1t2(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
                          const eq_threads *threads, void *scratch, size_t scratch_bytes);
+/* Activations 0 and 1, u1, one plane: acc = 2 * popcount(x & w) - popcount(x). The rest as for t2. */
+size_t eq_conv2d_b1u1_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads);
+eq_status eq_conv2d_b1u1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes);
 /* x [2][m][row(k)], w [o][row(k)] */
 size_t eq_linear_b1t2_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
 eq_status eq_linear_b1t2(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
@@ -53,7 +57,12 @@ eq_status eq_linear_b1t2_tiled(const eq_linear *op, const uint8_t *x, const void
                                const eq_threads *threads, void *scratch, size_t scratch_bytes);
 eq_status eq_linear_b1u1_tiled(const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
                                const eq_threads *threads, void *scratch, size_t scratch_bytes);
-/* Weights with zeros: x [m][row(k)] b1, w [2][o][row(k)] t2. */
+/* Weights with zeros, t2: x of signs and groups as for b1b1, w [2][o][kh][kw][row(c / groups)], planes (w > 0) and
+ * (w != 0), the first 0 where the second is. acc = sum of x * w over the taps inside the image. */
+size_t eq_conv2d_t2b1_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads);
+eq_status eq_conv2d_t2b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes);
+/* x [m][row(k)] b1, w [2][o][row(k)] t2. */
 size_t eq_linear_t2b1_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
 eq_status eq_linear_t2b1(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
                          const eq_threads *threads, void *scratch, size_t scratch_bytes);

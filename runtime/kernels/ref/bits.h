@@ -9,6 +9,8 @@ int32_t eq_masked_dot(const uint8_t *sign, const uint8_t *nonzero, const uint8_t
 
 /* row: o floats of scratch */
 void eq_conv2d_b1t2_ref(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row);
+void eq_conv2d_b1u1_ref(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row);
+void eq_conv2d_t2b1_ref(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row);
 void eq_linear_b1t2_ref(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row);
 void eq_linear_b1u1_ref(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row);
 void eq_linear_t2b1_ref(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row);

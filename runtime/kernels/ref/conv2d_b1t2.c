@@ -34,12 +34,23 @@ static int32_t accumulate(const eq_conv2d *op, const uint8_t *image, size_t plan
   return acc;
 }
 
-void eq_conv2d_b1t2_ref(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row) {
+/* plane: bytes from the signs of x to which of them are not 0. */
+static void convolve(const eq_conv2d *op, const uint8_t *x, size_t plane, const uint8_t *w, const eq_epilogue *e,
+                     float *row) {
   const eq_ref_sink sink = {e, op->n, op->out_h, op->out_w, op->o, row};
-  const size_t image = (size_t)op->h * op->w * eq_row_bytes(op->c), plane = op->n * image;
+  const size_t image = (size_t)op->h * op->w * eq_row_bytes(op->c);
   for (uint32_t n = 0; n < op->n; n++)
     for (uint32_t y = 0; y < op->out_h; y++)
       for (uint32_t px = 0; px < op->out_w; px++)
         for (uint32_t o = 0; o < op->o; o++)
           eq_ref_put_i32(&sink, n, y, px, o, accumulate(op, x + n * image, plane, w, y, px, o));
+}
+
+void eq_conv2d_b1t2_ref(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row) {
+  convolve(op, x, (size_t)op->n * op->h * op->w * eq_row_bytes(op->c), w, e, row);
+}
+
+/* A one is positive and not zero: both planes at once. */
+void eq_conv2d_b1u1_ref(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e, float *row) {
+  convolve(op, x, 0, w, e, row);
 }

@@ -78,7 +78,8 @@ constexpr Product<eq_conv2d> kConv2d[] = {EQ_OVER_I8(conv2d, b1, Byte, 1),  EQ_O
 constexpr Product<eq_linear> kLinear[] = {
     EQ_OVER_I8(linear, b1, Byte, 1),  EQ_OVER_I8(linear, t2, Byte, 2),  EQ_OVER_I8(linear, s2, Byte, 2),
     EQ_OVER_I8(linear, s3, Byte, 3),  EQ_OVER_I8(linear, s4, Byte, 4),  EQ_OVER_I8(linear, i8, Char, 0),
-    EQ_OVER_F32(linear, b1, Byte, 1), EQ_OVER_F32(linear, t2, Byte, 2), EQ_OVER_F32(linear, f32, Float, 0)};
+    EQ_OVER_F32(linear, b1, Byte, 1), EQ_OVER_F32(linear, t2, Byte, 2), EQ_OVER_F32(linear, s2, Byte, 2),
+    EQ_OVER_F32(linear, s3, Byte, 3), EQ_OVER_F32(linear, s4, Byte, 4), EQ_OVER_F32(linear, f32, Float, 0)};
 
 // A product whose weights can be tiled ahead.
 struct TiledLinear {
@@ -207,8 +208,8 @@ void take_linear(Call &call, const Tensor &x, uint32_t o, eq_epilogue *e) {
     call.skip();
 }
 
-// linear_{b1,t2,s2,s3,s4,i8}i8.out and linear_{b1,t2,f32}f32.out(Tensor x, Tensor w, Tensor? rows, int act, Tensor
-// params, Tensor? skip,
+// linear_{b1,t2,s2,s3,s4,i8}i8.out and linear_{b1,t2,s2,s3,s4,f32}f32.out(Tensor x, Tensor w, Tensor? rows, int act,
+// Tensor params, Tensor? skip,
 //   Tensor? skip_step, Tensor? grid, int want, *, Tensor(a!) out, Tensor(b!) bits, Tensor(c!) codes)
 //   x int8 or float [..., k]; w u8 [planes][o][row]; int8 or float [o][k]
 template <size_t index>

@@ -103,29 +103,43 @@ void linear(KernelRuntimeContext &context, Span<EValue *> stack) {
   if (call.good()) call.finish(product.run(&op, data<uint8_t>(x), data<uint8_t>(w), &e, threads, scratch, bytes));
 }
 
-// conv2d_b1t2.out(Tensor x, Tensor w, int channels, int stride, int padding, int groups, int act, Tensor params,
+struct Convolution {
+  const char *name;
+  ssize_t x_planes, w_planes;
+  decltype(&eq_conv2d_b1t2_scratch) scratch;
+  decltype(&eq_conv2d_b1t2) run;
+};
+constexpr Convolution kConvB1T2 = {"edgeq::conv2d_b1t2.out", 2, 1, eq_conv2d_b1t2_scratch, eq_conv2d_b1t2},
+                      kConvB1U1 = {"edgeq::conv2d_b1u1.out", 1, 1, eq_conv2d_b1u1_scratch, eq_conv2d_b1u1},
+                      kConvT2B1 = {"edgeq::conv2d_t2b1.out", 1, 2, eq_conv2d_t2b1_scratch, eq_conv2d_t2b1};
+
+// conv2d_{b1t2,b1u1,t2b1}.out(Tensor x, Tensor w, int channels, int stride, int padding, int groups, int act, Tensor
+// params,
 //   Tensor? skip, Tensor? grid, int want, *, Tensor(a!) out, Tensor(b!) bits, Tensor(c!) mean, Tensor(d!) codes)
-//   x u8 [2][n][h][w][row], w u8 [o][kh][kw][row]
-void conv2d_b1t2(KernelRuntimeContext &context, Span<EValue *> stack) {
-  Call call(context, stack, "edgeq::conv2d_b1t2.out", 11, 4);
+//   x u8 [n][h][w][row], w u8 [o][kh][kw][row]; a ternary operand has two planes in front
+template <const Convolution &conv>
+void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
+  constexpr ssize_t of_x = conv.x_planes - 1, of_w = conv.w_planes - 1; // where their other extents begin
+  Call call(context, stack, conv.name, 11, 4);
   const Tensor *x = call.tensor(Byte, "x must be u8"), *w = call.tensor(Byte, "w must be u8");
   const uint32_t c = call.integer(kMost, "channels must be positive"),
                  stride = call.integer(1 << 16, "stride must be positive"),
                  padding = call.integer(1 << 16, "padding must not be negative"),
                  groups = call.integer(kMost, "groups must be positive");
-  if (!call.require(x && w && x->dim() == 5 && w->dim() == 4 && extent(*x, 0) == 2,
-                    "x must be [2][n][h][w][row], w [o][kh][kw][row]") ||
+  if (!call.require(x && w && x->dim() == of_x + 4 && w->dim() == of_w + 4 && (of_x == 0 || extent(*x, 0) == 2) &&
+                        (of_w == 0 || extent(*w, 0) == 2),
+                    "x must be [n][h][w][row], w [o][kh][kw][row]; a ternary operand has two planes in front") ||
       !call.require(c > 0 && stride > 0 && groups > 0 && c % groups == 0, "groups must divide channels") ||
-      !call.require(extent(*x, 4) == eq_row_bytes(c) && extent(*w, 3) == eq_row_bytes(c / groups),
+      !call.require(extent(*x, of_x + 3) == eq_row_bytes(c) && extent(*w, of_w + 3) == eq_row_bytes(c / groups),
                     "rows of x or w do not have row_bytes(channels) bytes"))
     return;
-  eq_conv2d op{extent(*x, 1),
-               extent(*x, 2),
-               extent(*x, 3),
+  eq_conv2d op{extent(*x, of_x),
+               extent(*x, of_x + 1),
+               extent(*x, of_x + 2),
                c,
-               extent(*w, 0),
-               extent(*w, 1),
-               extent(*w, 2),
+               extent(*w, of_w),
+               extent(*w, of_w + 1),
+               extent(*w, of_w + 2),
                stride,
                stride,
                padding,
@@ -142,16 +156,18 @@ void conv2d_b1t2(KernelRuntimeContext &context, Span<EValue *> stack) {
   take_rest(call, Extents().then(op.n).then(op.out_h).then(op.out_w), op.n, op.out_h, op.out_w, op.o, true, &e);
   if (!call.good()) return;
   const eq_threads *threads = threads_for(uint64_t{op.n} * op.out_h * op.out_w * op.o * op.kh * op.kw * c / 64);
-  const size_t bytes = eq_conv2d_b1t2_scratch(&op, &e, threads);
+  const size_t bytes = conv.scratch(&op, &e, threads);
   void *scratch = call.scratch(bytes);
-  if (call.good()) call.finish(eq_conv2d_b1t2(&op, data<uint8_t>(x), data<uint8_t>(w), &e, threads, scratch, bytes));
+  if (call.good()) call.finish(conv.run(&op, data<uint8_t>(x), data<uint8_t>(w), &e, threads, scratch, bytes));
 }
 
 const bool registered = register_operators({{"edgeq::pack_t2.out", pack_t2},
                                             {kB1T2.name, linear<kB1T2>},
                                             {kB1U1.name, linear<kB1U1>},
                                             {kT2B1.name, linear<kT2B1>},
-                                            {"edgeq::conv2d_b1t2.out", conv2d_b1t2}});
+                                            {kConvB1T2.name, conv2d<kConvB1T2>},
+                                            {kConvB1U1.name, conv2d<kConvB1U1>},
+                                            {kConvT2B1.name, conv2d<kConvT2B1>}});
 
 } // namespace
 } // namespace edgeq

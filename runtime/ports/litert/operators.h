@@ -80,9 +80,9 @@ typedef struct {
   const eql_tensor *x, *w;
   eq_conv2d op;
 } eql_bit_conv;
-/* Reads x u8 [n][h][w][row] or, of two planes, [2][n][h][w][row], w u8 [o][kh][kw][row], channels, stride, for two
- * planes padding (one is padded to the same size), groups. False after a fault. */
-bool eql_take_bit_conv(eql_call *c, uint32_t planes, eql_bit_conv *v);
+/* Reads x u8 [n][h][w][row] and w u8 [o][kh][kw][row], of two planes with [2] in front, channels, stride, padding
+ * (same: there is none, the output has the image's size), groups. False after a fault. */
+bool eql_take_bit_conv(eql_call *c, uint32_t x_planes, uint32_t w_planes, bool same, eql_bit_conv *v);
 
 static inline bool eql_one_row(const eql_tensor *t, uint32_t k) { return !t || t->count == k; }
 

@@ -11,23 +11,25 @@ static void pack_sign(eql_call *c) {
   if (eql_ready_plain(c)) eql_finish(c, eq_pack_b1(eql_floats(x), eql_rows(x), k, eql_floats(threshold), out));
 }
 
-bool eql_take_bit_conv(eql_call *c, uint32_t planes, eql_bit_conv *v) {
-  const uint32_t front = planes == 2;
+bool eql_take_bit_conv(eql_call *c, uint32_t x_planes, uint32_t w_planes, bool same, eql_bit_conv *v) {
+  const uint32_t of_x = x_planes - 1, of_w = w_planes - 1; /* where their other extents begin */
   v->x = eql_take(c, EQL_U8, "x must be u8");
   v->w = eql_take(c, EQL_U8, "w must be u8");
   const uint32_t channels = eql_integer(c, EQL_MOST, "channels must be positive"),
                  stride = eql_integer(c, EQL_MOST_STRIDE, "stride must be positive"),
-                 padding = front ? eql_integer(c, EQL_MOST_STRIDE, "padding must not be negative") : 0,
+                 padding = same ? 0 : eql_integer(c, EQL_MOST_STRIDE, "padding must not be negative"),
                  groups = eql_integer(c, EQL_MOST, "groups must be positive");
-  if (!eql_require(c, v->x->rank == 4 + front && v->w->rank == 4 && (!front || v->x->size[0] == 2),
-                   "x must be [n][h][w][row], of two planes [2][n][h][w][row], w [o][kh][kw][row]") ||
+  if (!eql_require(c,
+                   v->x->rank == 4 + of_x && v->w->rank == 4 + of_w && (of_x == 0 || v->x->size[0] == 2) &&
+                       (of_w == 0 || v->w->size[0] == 2),
+                   "x must be [n][h][w][row], w [o][kh][kw][row]; a ternary operand has two planes in front") ||
       !eql_require(c, channels > 0 && stride > 0 && groups > 0 && channels % groups == 0,
                    "groups must divide channels") ||
       !eql_require(c, eql_last(v->x) == eq_row_bytes(channels) && eql_last(v->w) == eq_row_bytes(channels / groups),
                    "rows of x or w do not have row_bytes(channels) bytes"))
     return false;
-  v->op = eql_geometry(v->x->size + front, v->w->size, channels, stride, groups);
-  if (front) return eql_padded(c, &v->op, padding);
+  v->op = eql_geometry(v->x->size + of_x, v->w->size + of_w, channels, stride, groups);
+  if (!same) return eql_padded(c, &v->op, padding);
   eq_conv2d_same(&v->op);
   return true;
 }
@@ -44,7 +46,7 @@ static void run_conv(eql_call *c, const eql_bit_conv *v, const eq_epilogue *e) {
 /* conv2d_b1b1(Tensor x, Tensor w, int channels, int stride, int groups): int32 accumulators */
 static void conv2d_b1b1(eql_call *c) {
   eql_bit_conv v;
-  if (!eql_take_bit_conv(c, 1, &v)) return;
+  if (!eql_take_bit_conv(c, 1, 1, true, &v)) return;
   const eq_epilogue e = {.out_acc = eql_out(c, EQL_I32, 4, (const uint32_t[]){v.op.n, v.op.out_h, v.op.out_w, v.op.o})};
   run_conv(c, &v, &e);
 }
@@ -54,7 +56,7 @@ static void conv2d_b1b1(eql_call *c) {
 static void fused(eql_call *c, eql_tuned *tuned) {
   eql_bit_conv v;
   eq_epilogue e = {0};
-  if (!eql_take_bit_conv(c, 1, &v)) return;
+  if (!eql_take_bit_conv(c, 1, 1, true, &v)) return;
   eql_take_activation(c, v.op.o, false, &e);
   eql_take_residuals(c, v.op.n, v.op.o, &e);
   const uint32_t most = EQL_MAP | EQL_BITS | EQL_MEAN | (tuned ? EQL_MOMENTS : 0u),

@@ -125,9 +125,9 @@ static void conv2d(eql_call *c, const conv2d_product *p, eql_tuned *tuned) {
   if (eql_ready(c, bytes)) eql_finish(c, p->run(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));
 }
 
-/* linear_{b1,t2,s2,s3,s4,i8}i8 and linear_{b1,t2,f32}f32(Tensor x, Tensor w, Tensor? rows, int act, Tensor params,
- *   Tensor? skip, Tensor? skip_step, Tensor? grid, int want): map, bits, codes
- *   x int8 or float [..., k]; w u8 [planes][o][row]; int8 or float [o][k] */
+/* linear_{b1,t2,s2,s3,s4,i8}i8 and linear_{b1,t2,s2,s3,s4,f32}f32(Tensor x, Tensor w, Tensor? rows, int act, Tensor
+ * params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want): map, bits, codes x int8 or float [..., k]; w u8
+ * [planes][o][row]; int8 or float [o][k] */
 static void linear(eql_call *c, const linear_product *p) {
   const eql_tensor *x = eql_take(c, p->x_type, "x must be int8, or float"),
                    *w = eql_take(c, p->w_type, "w must be u8 planes, int8 or float");
@@ -177,6 +177,9 @@ EQL_LINEAR(s4i8, int8_t, EQL_I8, EQL_U8, 4, NULL)
 EQL_LINEAR(i8i8, int8_t, EQL_I8, EQL_I8, 0, &bytes_tiled)
 EQL_LINEAR(b1f32, float, EQL_F32, EQL_U8, 1, NULL)
 EQL_LINEAR(t2f32, float, EQL_F32, EQL_U8, 2, NULL)
+EQL_LINEAR(s2f32, float, EQL_F32, EQL_U8, 2, NULL)
+EQL_LINEAR(s3f32, float, EQL_F32, EQL_U8, 3, NULL)
+EQL_LINEAR(s4f32, float, EQL_F32, EQL_U8, 4, NULL)
 EQL_LINEAR(f32f32, float, EQL_F32, EQL_F32, 0, NULL)
 
 /* linear_i4i8(Tensor x, Tensor w, Tensor scale, Tensor? zero, int group, Tensor? block_step, then as linear)
@@ -240,5 +243,8 @@ const eql_entry eql_integer_operators[] = {{"edgeq.quantise_i8", quantise_i8},
                                            {"edgeq.linear_i4i8", linear_i4i8},
                                            {"edgeq.linear_b1f32", linear_b1f32},
                                            {"edgeq.linear_t2f32", linear_t2f32},
+                                           {"edgeq.linear_s2f32", linear_s2f32},
+                                           {"edgeq.linear_s3f32", linear_s3f32},
+                                           {"edgeq.linear_s4f32", linear_s4f32},
                                            {"edgeq.linear_f32f32", linear_f32f32},
                                            {NULL, NULL}};

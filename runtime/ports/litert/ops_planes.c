@@ -67,22 +67,43 @@ static void linear_t2b1(eql_call *c) {
   linear(c, &p);
 }
 
-/* conv2d_b1t2(Tensor x, Tensor w, int channels, int stride, int padding, int groups, int act, Tensor params, Tensor?
- *   skip, Tensor? grid, int want): map, bits, mean, codes; x u8 [2][n][h][w][row], w u8 [o][kh][kw][row] */
-static void conv2d_b1t2(eql_call *c) {
+typedef struct {
+  uint32_t x_planes, w_planes;
+  size_t (*scratch)(const eq_conv2d *, const eq_epilogue *, const eq_threads *);
+  eq_status (*run)(const eq_conv2d *, const uint8_t *, const uint8_t *, const eq_epilogue *, const eq_threads *, void *,
+                   size_t);
+} convolution;
+
+/* conv2d_{b1t2,b1u1,t2b1}(Tensor x, Tensor w, int channels, int stride, int padding, int groups, int act, Tensor
+ * params, Tensor? skip, Tensor? grid, int want): map, bits, mean, codes x u8 [n][h][w][row], w u8 [o][kh][kw][row]; a
+ * ternary operand has two planes in front */
+static void conv2d(eql_call *c, const convolution *p) {
   eql_bit_conv v;
-  if (!eql_take_bit_conv(c, 2, &v)) return;
+  if (!eql_take_bit_conv(c, p->x_planes, p->w_planes, false, &v)) return;
   const eq_conv2d *op = &v.op;
   eq_epilogue e = {0};
   take_epilogue(c, op->n, op->out_h, op->out_w, op->o, &e);
   eql_take_image_outs(c, op, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
   if (c->fault) return;
   const eq_threads *threads = eql_threads(c, eql_taps(op) * op->c / 64);
-  const size_t bytes = eq_conv2d_b1t2_scratch(op, &e, threads);
-  if (eql_ready(c, bytes))
-    eql_finish(c, eq_conv2d_b1t2(op, eql_data(v.x), eql_data(v.w), &e, threads, c->scratch, bytes));
+  const size_t bytes = p->scratch(op, &e, threads);
+  if (eql_ready(c, bytes)) eql_finish(c, p->run(op, eql_data(v.x), eql_data(v.w), &e, threads, c->scratch, bytes));
+}
+
+static void conv2d_b1t2(eql_call *c) {
+  static const convolution p = {2, 1, eq_conv2d_b1t2_scratch, eq_conv2d_b1t2};
+  conv2d(c, &p);
+}
+static void conv2d_b1u1(eql_call *c) {
+  static const convolution p = {1, 1, eq_conv2d_b1u1_scratch, eq_conv2d_b1u1};
+  conv2d(c, &p);
+}
+static void conv2d_t2b1(eql_call *c) {
+  static const convolution p = {1, 2, eq_conv2d_t2b1_scratch, eq_conv2d_t2b1};
+  conv2d(c, &p);
 }
 
 const eql_entry eql_plane_operators[] = {{"edgeq.pack_t2", pack_t2},         {"edgeq.linear_b1t2", linear_b1t2},
                                          {"edgeq.linear_b1u1", linear_b1u1}, {"edgeq.linear_t2b1", linear_t2b1},
-                                         {"edgeq.conv2d_b1t2", conv2d_b1t2}, {NULL, NULL}};
+                                         {"edgeq.conv2d_b1t2", conv2d_b1t2}, {"edgeq.conv2d_b1u1", conv2d_b1u1},
+                                         {"edgeq.conv2d_t2b1", conv2d_t2b1}, {NULL, NULL}};
