@@ -59,6 +59,8 @@ def _declare(lib: ct.CDLL) -> None:
     signatures["eq_quantise_i8"] = (ct.c_int, [*[_POINTER] * 2, _SIZE, _U32, *[_POINTER] * 3])
     signatures["eq_linear_i4i8_scratch"] = (_SIZE, [_POINTER] * 4)
     signatures["eq_linear_i4i8"] = (ct.c_int, [_POINTER] * 7 + [_SIZE])
+    signatures["eq_conv2d_i4i8_scratch"] = (_SIZE, [_POINTER] * 4)
+    signatures["eq_conv2d_i4i8"] = (ct.c_int, [_POINTER] * 6 + [_SIZE])
     signatures["eq_attention_b1_scratch"] = (_SIZE, [_POINTER, _U32, *[_POINTER] * 2])
     signatures["eq_attention_b1"] = (ct.c_int, [_POINTER, _U32, *[_POINTER] * 7, _SIZE])
     signatures["eq_attention_i8_scratch"] = (_SIZE, [_POINTER] * 3)

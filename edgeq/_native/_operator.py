@@ -18,10 +18,19 @@ from ._structures import RUN, CConv2d, CEpilogue, CGrid, CLinear, CQuant, CResid
 from .types import ACTS, OUTPUTS, QUANT_KINDS, RESIDUAL_MODES, Conv2d, Epilogue, Grid, Outputs, Quant, Tuning
 
 
-def convolution(name: str, op: Conv2d, inputs: tuple[object, ...], epilogue: Epilogue, threads: int) -> Outputs:
+def convolution(
+    name: str,
+    op: Conv2d,
+    inputs: tuple[object, ...],
+    epilogue: Epilogue,
+    threads: int,
+    *,
+    described_by: object = None,
+) -> Outputs:
+    """described_by: what the scratch formula takes besides the geometry."""
     c_op = CConv2d(*u32s(*astuple(op)))
     spatial = (op.n, op.out_h, op.out_w)
-    return operator(name, c_op, inputs, filled_epilogue(epilogue, (*spatial, op.o), spatial), threads)
+    return operator(name, c_op, inputs, filled_epilogue(epilogue, (*spatial, op.o), spatial), threads, described_by)
 
 
 def linear(

@@ -105,3 +105,10 @@ def linear_i4i8(x: I8, w: WeightsI4, epilogue: Epilogue, *, block_step: F32 | No
     steps = floats("block_step", block_step, (m, -(-k // BLOCK)))
     inputs = (address(x), steps, ct.byref(c))
     return linear("linear_i4i8", (m, k, o), inputs, epilogue, threads, described_by=ct.byref(c))
+
+
+def conv2d_i4i8(x: I8, w: WeightsI4, op: Conv2d, epilogue: Epilogue, *, threads: int = 1) -> Outputs:
+    """x (n, h, w, c) int8; rows of w hold the k = kh * kw * c inputs of a window, tap after tap; op.groups is 1."""
+    check("x", x, np.int8, (op.n, op.h, op.w, op.c))
+    c = c_weights_i4(w, op.o, op.kh * op.kw * op.c)
+    return convolution("conv2d_i4i8", op, (address(x), ct.byref(c)), epilogue, threads, described_by=ct.byref(c))

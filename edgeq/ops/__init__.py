@@ -26,6 +26,7 @@ from .glue import Latent, epilogue, latent_codes, mean_hw, mean_patches, mean_qu
 from .integer import (
     Codes,
     conv2d_b1i8,
+    conv2d_i4i8,
     conv2d_i8i8,
     conv2d_i8i8_tuned,
     conv2d_s2i8,
@@ -77,6 +78,7 @@ __all__ = [
     "conv2d_b1u1",
     "conv2d_f32f32",
     "conv2d_f32f32_tuned",
+    "conv2d_i4i8",
     "conv2d_i8f32",
     "conv2d_i8f32_fused",
     "conv2d_i8f32_tuned",

@@ -16,7 +16,18 @@ from edgeq import _native
 from ._library import operator
 from ._products import make_conv2d, make_linear
 from ._views import tensor, view
-from ._wanted import LINEAR_KINDS, LinearResults, empty_results, flat, grid_of, wanted_results, whole_epilogue
+from ._wanted import (
+    CONV_KINDS,
+    LINEAR_KINDS,
+    ConvResults,
+    LinearResults,
+    empty_results,
+    flat,
+    grid_of,
+    spatial,
+    wanted_results,
+    whole_epilogue,
+)
 
 
 class Codes(IntEnum):
@@ -103,3 +114,49 @@ def linear_i4i8(
     results = _native.linear_i4i8(view(flat(x)), weights, epilogue, block_step=steps)
     out, bits, codes = wanted_results(results, LINEAR_KINDS, tuple(x.shape[:-1]))
     return out, bits, codes
+
+
+def _image_groups_shape(x: Tensor, kernel_h: int, kernel_w: int, *rest: Any) -> ConvResults:
+    stride, padding, params, want = rest[4], rest[5], rest[8], rest[-1]
+    lead = spatial(x, (kernel_h, kernel_w), stride, padding)
+    out, bits, mean, codes = empty_results(x, lead, params.shape[1], want, CONV_KINDS)
+    return out, bits, mean, codes
+
+
+@operator(
+    "conv2d_i4i8(Tensor x, int kernel_h, int kernel_w, Tensor w, Tensor scale, Tensor? zero, int group, int stride, "
+    "int padding, Tensor? rows, int act, Tensor params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want) "
+    "-> (Tensor out, Tensor bits, Tensor mean, Tensor codes)",
+    _image_groups_shape,
+)
+def conv2d_i4i8(
+    x: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    w: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    group: int,
+    stride: int,
+    padding: int,
+    rows: Tensor | None,
+    act: int,
+    params: Tensor,
+    skip: Tensor | None,
+    skip_step: Tensor | None,
+    grid: Tensor | None,
+    want: int,
+) -> ConvResults:
+    """4-bit weights in groups along the k = kernel_h * kernel_w * c inputs of a window, tap after tap.
+
+    x (n, h, w, c) int8; w, scale, zero, group as `linear_i4i8` has them; a group that divides c stays in one tap
+    """
+    n, in_h, in_w, c = x.shape
+    _, h, width = spatial(x, (kernel_h, kernel_w), stride, padding)
+    size = (n, in_h, in_w, c, params.shape[1], kernel_h, kernel_w)
+    op = _native.Conv2d(*size, stride, stride, padding, padding, h, width, 1)
+    weights = _native.WeightsI4(view(w), view(scale), group, None if zero is None else view(zero))
+    epilogue = whole_epilogue(rows, act, params, skip, skip_step, grid, want)
+    results = _native.conv2d_i4i8(view(x), weights, op, epilogue)
+    out, bits, mean, codes = wanted_results(results, CONV_KINDS, (n, h, width))
+    return out, bits, mean, codes

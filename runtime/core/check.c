@@ -34,6 +34,17 @@ eq_status eq_check_linear(const eq_linear *op) {
              : EQ_BAD_SHAPE;
 }
 
+enum { MOST_INPUTS_I4 = (1 << 19) - 1 }; /* a group's sum, 15 * 128 * k and the same for its zero, stays below 2^31 */
+
+eq_status eq_check_weights_i4(const eq_weights_i4 *w, uint32_t k) {
+  if (!w || (unsigned)w->zero_kind > EQ_ZERO_F16) return EQ_BAD_ARGUMENT;
+  return k > MOST_INPUTS_I4 || w->group == 0 || (w->group % 32 && w->group != k) ? EQ_BAD_SHAPE : EQ_OK;
+}
+
+bool eq_weights_i4_given(const eq_weights_i4 *w) {
+  return w->codes && w->scale && (w->zero_kind != EQ_ZERO_EIGHT) == (w->zero != (const void *)0);
+}
+
 static eq_status check_residual(const eq_residual *r, uint32_t n, uint32_t h, uint32_t w, uint32_t o) {
   if (r->codes) {
     if (r->data) return EQ_BAD_ARGUMENT;

@@ -4,27 +4,6 @@
 #include "kernels/ref/ref.h"
 #include "output.h"
 
-static void put_all(const eq_output *out, const int32_t *acc_i32, const float *acc_f32) {
-  const size_t pixels = (size_t)out->n * out->h * out->w, image = (size_t)out->h * out->w;
-  eq_output_begin(out);
-  for (size_t p = 0; p < pixels;) {
-    /* A run stays inside its image unless images are single pixels. */
-    const size_t room = image == 1 ? pixels - p : image - p % image;
-    const size_t start = p * out->o;
-    const eq_run run = {.n = (uint32_t)(p / image),
-                        .y = (uint32_t)(p % image / out->w),
-                        .x = (uint32_t)(p % out->w),
-                        .pixels = (uint32_t)(room < EQ_PIXELS ? room : EQ_PIXELS),
-                        .channels = out->o,
-                        .acc_i32 = acc_i32 ? acc_i32 + start : (const int32_t *)0,
-                        .acc_f32 = acc_f32 ? acc_f32 + start : (const float *)0,
-                        .acc_pitch = out->o};
-    eq_output_put(out, &run, 0);
-    p += run.pixels;
-  }
-  eq_output_end(out);
-}
-
 size_t eq_epilogue_i32_scratch(uint32_t n, uint32_t h, uint32_t w, uint32_t o, const eq_epilogue *e) {
   if (!eq_extent_ok(n, h, w, o) || eq_check_epilogue(e, n, h, w, o, true) != EQ_OK) return 0;
   eq_output out;
@@ -48,7 +27,7 @@ eq_status eq_epilogue_i32(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w
   eq_output out;
   eq_arena arena = {.base = scratch};
   eq_output_plan(&out, &arena, kernels, e, n, h, w, o, o, EQ_PIXELS, 1);
-  put_all(&out, acc, (const float *)0);
+  eq_output_all(&out, acc, (const float *)0);
   return EQ_OK;
 }
 
@@ -78,6 +57,6 @@ eq_status eq_mean_hw(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_
   eq_output out;
   eq_arena arena = {.base = scratch};
   eq_output_plan(&out, &arena, kernels, &e, n, h, w, c, c, EQ_PIXELS, 1);
-  put_all(&out, (const int32_t *)0, x);
+  eq_output_all(&out, (const int32_t *)0, x);
   return EQ_OK;
 }

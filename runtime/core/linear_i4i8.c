@@ -7,14 +7,11 @@
 #include "tiled.h"
 #include "tiles_i4.h"
 
-enum { MOST_INPUTS = (1 << 19) - 1 }; /* a group's sum, 15 * 128 * k and the same for its zero, stays below 2^31 */
-
 static eq_status check(const eq_linear *op, const eq_weights_i4 *w, const eq_epilogue *e) {
   const eq_status status = eq_check_linear(op);
   if (status != EQ_OK) return status;
-  if (!w || (unsigned)w->zero_kind > EQ_ZERO_F16) return EQ_BAD_ARGUMENT;
-  if (op->k > MOST_INPUTS || w->group == 0 || (w->group % 32 && w->group != op->k)) return EQ_BAD_SHAPE;
-  return eq_check_epilogue(e, op->m, 1, 1, op->o, false);
+  const eq_status described = eq_check_weights_i4(w, op->k);
+  return described == EQ_OK ? eq_check_epilogue(e, op->m, 1, 1, op->o, false) : described;
 }
 
 typedef struct {
@@ -229,7 +226,7 @@ eq_status eq_linear_i4i8(const eq_linear *op, const int8_t *x, const float *bloc
                          const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes) {
   const eq_status status = check(op, w, e);
   if (status != EQ_OK) return status;
-  if (!w->codes || !w->scale || (w->zero_kind != EQ_ZERO_EIGHT) != (w->zero != (const void *)0)) return EQ_BAD_ARGUMENT;
+  if (!eq_weights_i4_given(w)) return EQ_BAD_ARGUMENT;
   return run(op, x, block_step, w, (const void *)0, e, threads, scratch, scratch_bytes);
 }
 

@@ -319,3 +319,24 @@ void eq_output_end(const eq_output *out) {
     if (out->row_moments) close_moments(out, n);
   }
 }
+
+void eq_output_all(const eq_output *out, const int32_t *acc_i32, const float *acc_f32) {
+  const size_t pixels = (size_t)out->n * out->h * out->w, image = (size_t)out->h * out->w;
+  eq_output_begin(out);
+  for (size_t p = 0; p < pixels;) {
+    /* A run stays inside its image unless images are single pixels. */
+    const size_t room = image == 1 ? pixels - p : image - p % image;
+    const size_t start = p * out->o;
+    const eq_run run = {.n = (uint32_t)(p / image),
+                        .y = (uint32_t)(p % image / out->w),
+                        .x = (uint32_t)(p % out->w),
+                        .pixels = (uint32_t)(room < EQ_PIXELS ? room : EQ_PIXELS),
+                        .channels = out->o,
+                        .acc_i32 = acc_i32 ? acc_i32 + start : (const int32_t *)0,
+                        .acc_f32 = acc_f32 ? acc_f32 + start : (const float *)0,
+                        .acc_pitch = out->o};
+    eq_output_put(out, &run, 0);
+    p += run.pixels;
+  }
+  eq_output_end(out);
+}

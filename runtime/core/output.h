@@ -42,5 +42,8 @@ void eq_output_put(const eq_output *out, const eq_run *run, unsigned worker);
 void eq_output_hints(const eq_output *out, const eq_run *run, eq_hint hints[EQ_HINTS]);
 /* Closes out_mean; after the last put. */
 void eq_output_end(const eq_output *out);
+/* From the first to the last put over all accumulators [n][h][w][o], of which there is one kind; planned for all o
+ * channels and EQ_PIXELS. */
+void eq_output_all(const eq_output *out, const int32_t *acc_i32, const float *acc_f32);
 
 #endif

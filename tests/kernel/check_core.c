@@ -16,12 +16,13 @@ typedef enum {
   CONV_INT8,
   LINEAR_INT8,
   LINEAR_I4I8,
+  CONV_I4I8,
   QUANTISE_I8,
   KINDS
 } kind;
-static const char *const names[KINDS] = {"conv2d_b1b1",  "linear_b1b1",  "conv2d_i8f32", "linear_i8f32",
-                                         "linear_i4f32", "epilogue_i32", "mean_hw",      "pack",
-                                         "conv2d_*i8",   "linear_*i8",   "linear_i4i8",  "quantise_i8"};
+static const char *const names[KINDS] = {"conv2d_b1b1",  "linear_b1b1", "conv2d_i8f32", "linear_i8f32", "linear_i4f32",
+                                         "epilogue_i32", "mean_hw",     "pack",         "conv2d_*i8",   "linear_*i8",
+                                         "linear_i4i8",  "conv2d_i4i8", "quantise_i8"};
 
 typedef struct {
   kind kind;
@@ -215,11 +216,10 @@ static uint16_t *halves(size_t count) {
   return p;
 }
 
-static void random_groups(problem *p) {
-  p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(700), .o = 1 + below(150)};
+/* Of p->linear. */
+static void random_weights_i4(problem *p) {
   const eq_linear *l = &p->linear;
   p->groups.group = ONE_OF(32, 32, 64, 96, 128, 0);
-  p->tiled = chance(60);
   if (p->groups.group == 0) p->groups.group = l->k;
   const uint32_t groups = (l->k - 1) / p->groups.group + 1;
   p->groups.zero_kind = (eq_zero_kind)below(3);
@@ -229,9 +229,27 @@ static void random_groups(problem *p) {
   p->groups.scale = scale;
   if (p->groups.zero_kind == EQ_ZERO_U4) p->groups.zero = bytes((size_t)l->o * (groups / 2 + groups % 2));
   if (p->groups.zero_kind == EQ_ZERO_F16) p->groups.zero = halves((size_t)l->o * groups);
+}
+
+static void random_groups(problem *p) {
+  p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(700), .o = 1 + below(150)};
+  const eq_linear *l = &p->linear;
+  random_weights_i4(p);
+  p->tiled = chance(60);
   if (p->groups.group % 32 == 0 && chance(30)) p->block_step = floats((size_t)l->m * ((l->k - 1) / 32 + 1));
   p->x = bytes((size_t)l->m * l->k);
   p->n = l->m, p->h = 1, p->w = 1, p->o = l->o;
+  random_epilogue(p, false);
+}
+
+static void random_conv_groups(problem *p) {
+  do p->conv = random_conv(false);
+  while (p->conv.groups > 1);
+  const eq_conv2d *c = &p->conv;
+  p->n = c->n, p->h = c->out_h, p->w = c->out_w, p->o = c->o;
+  p->linear = (eq_linear){.m = p->n * p->h * p->w, .k = c->kh * c->kw * c->c, .o = c->o};
+  random_weights_i4(p);
+  p->x = bytes((size_t)c->n * c->h * c->w * c->c);
   random_epilogue(p, false);
 }
 
@@ -252,6 +270,7 @@ static problem random_problem(void) {
   problem p = {.kind = (kind)below(KINDS)};
   if (p.kind == CONV_INT8 || p.kind == LINEAR_INT8) random_int8(&p);
   if (p.kind == LINEAR_I4I8) random_groups(&p);
+  if (p.kind == CONV_I4I8) random_conv_groups(&p);
   if (p.kind == QUANTISE_I8) random_codes(&p);
   if (p.kind > PACK) return p;
   const bool binary = p.kind == CONV_B1B1 || p.kind == LINEAR_B1B1;
@@ -344,6 +363,10 @@ static eq_status solve(const problem *p, const eq_threads *t) {
     }
     const size_t size = product->linear_scratch(&p->linear, &p->e, t);
     return product->linear(&p->linear, p->x, p->weights, &p->e, t, take(size), size);
+  }
+  case CONV_I4I8: {
+    const size_t size = eq_conv2d_i4i8_scratch(&p->conv, &p->groups, &p->e, t);
+    return eq_conv2d_i4i8(&p->conv, p->x, &p->groups, &p->e, t, take(size), size);
   }
   case LINEAR_I4I8: {
     if (p->tiled) {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cases import epilogue as random_epilogue
 from cases import floats, geometry
-from test_reference import apply, assert_equal, conv_integers
+from test_reference import apply, assert_equal, conv_integers, windows
 
 from edgeq import _native as native
 from edgeq._errors import UsageError
@@ -97,6 +99,19 @@ def test_extremes(weights, x_fill, w_fill, m, isa):
     np.testing.assert_array_equal(got, x.astype(np.int64) @ decoded(weights, w, k).T)
 
 
+def weights_i4(rng: np.random.Generator, o: int, k: int, group: int, zero: str) -> WeightsI4:
+    groups = -(-k // group)
+    codes = rng.integers(0, 256, (o, native.row_bytes(4 * k)), dtype=np.uint8)
+    zeros = {
+        "eight": None,
+        "u4": rng.integers(0, 256, (o, (groups + 1) // 2), dtype=np.uint8),
+        "f16": (rng.random((o, groups)) * 15).astype(np.float16),
+    }[zero]
+    scale = (rng.standard_normal((o, groups)) * 0.05).astype(np.float16)
+    scale[0, 0] = 6e-8  # subnormal
+    return WeightsI4(codes, scale, group, zeros)
+
+
 def groups_in_order(x: np.ndarray, w: WeightsI4, step: np.ndarray | None) -> np.ndarray:
     """(m, o) float32, part after part as integer.h states."""
     m, k = x.shape
@@ -126,24 +141,42 @@ def test_linear_i4i8(group, zero, seed, isa):
     m, k, o = (int(v) for v in rng.integers(1, [4 if seed % 2 else 60, 500, 100]))
     k = max(32, k // 32 * 32) if seed % 4 > 1 else k
     group = group or k
-    groups = -(-k // group)
-    codes = rng.integers(0, 256, (o, native.row_bytes(4 * k)), dtype=np.uint8)
-    zeros = {
-        "eight": None,
-        "u4": rng.integers(0, 256, (o, (groups + 1) // 2), dtype=np.uint8),
-        "f16": (rng.random((o, groups)) * 15).astype(np.float16),
-    }[zero]
-    scale = (rng.standard_normal((o, groups)) * 0.05).astype(np.float16)
-    scale[0, 0] = 6e-8  # subnormal
-    w = WeightsI4(codes, scale, group, zeros)
+    w = weights_i4(rng, o, k, group, zero)
     x = rng.integers(-128, 128, (m, k), dtype=np.int8)
     if seed == 3:
         x[:] = -128
-        codes[:] = 255
+        w.codes[:] = 255
     step = rng.random((m, -(-k // 32)), dtype=F) if seed % 3 == 0 and group % 32 == 0 else None
     e = random_epilogue(rng, m, 1, 1, o, integer=False)
     acc = groups_in_order(x, w, step).reshape(m, 1, 1, o)
     assert_equal(native.linear_i4i8(x, w, e, block_step=step, threads=1 + 2 * (seed % 2)), apply(e, acc), e)
+
+
+def rows_of_windows(x: np.ndarray, op: Conv2d) -> np.ndarray:
+    """(n, h, w, c) -> (n * out_h * out_w, kh * kw * c), zeros outside the image."""
+    rows = np.zeros((op.n, op.out_h, op.out_w, op.kh, op.kw, op.c), x.dtype)
+    for y in range(op.out_h):
+        for px in range(op.out_w):
+            for ky, kx, pixels in windows(x, op, y, px):
+                rows[:, y, px, ky, kx] = pixels
+    return rows.reshape(op.n * op.out_h * op.out_w, -1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("zero", ["eight", "u4", "f16"])
+def test_conv2d_i4i8(zero, seed, isa):
+    native.select_isa(isa)
+    rng = np.random.default_rng(seed)
+    op = geometry(rng) if seed else Conv2d.same((2, 13, 12, 32), 70, (3, 3))  # more windows than go at once
+    k = op.kh * op.kw * op.c
+    group = int(rng.choice([32, 64, k]))
+    w = weights_i4(rng, op.o, k, group, zero)
+    x = rng.integers(-128, 128, (op.n, op.h, op.w, op.c), dtype=np.int8)
+    e = random_epilogue(rng, op.n, op.out_h, op.out_w, op.o, integer=False)
+    acc = groups_in_order(rows_of_windows(x, op), w, None).reshape(op.n, op.out_h, op.out_w, op.o)
+    with np.errstate(over="ignore"):
+        assert_equal(native.conv2d_i4i8(x, w, op, e, threads=1 + 2 * (seed % 2)), apply(e, acc), e)
 
 
 def codes_by_definition(x: np.ndarray, kind: str, clip: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -208,6 +241,12 @@ def test_refused():
         native.linear_i4i8(x, WeightsI4(np.zeros((8, 32), np.uint8), half, 64), Epilogue())
     with pytest.raises(UsageError):  # neither a multiple of 32 nor all of k
         native.linear_i4i8(x, WeightsI4(np.zeros((8, 32), np.uint8), np.zeros((8, 3), np.float16), 30), Epilogue())
+    op, image = Conv2d.valid((1, 3, 3, 64), 8, (1, 1), groups=2), np.zeros((1, 3, 3, 64), np.int8)
+    w4 = WeightsI4(np.zeros((8, 32), np.uint8), half, 32)
+    with pytest.raises(UsageError):  # groups of channels
+        native.conv2d_i4i8(image, w4, op, Epilogue())
+    with pytest.raises(UsageError):  # the sum is a float
+        native.conv2d_i4i8(image, w4, replace(op, groups=1), Epilogue(outputs=("acc",)))
     wide = Conv2d.valid((1, 1, 1, 2**17), 1, (1, 1))
     with pytest.raises(UsageError):  # the sum might pass 31 bits
         native.conv2d_i8(

@@ -91,6 +91,10 @@ def _cases() -> dict[str, tuple[Any, ...]]:
             *(floats(2 * 8 + 2 * 4 + 2 * 4 + 2 * 12).abs(), 4, 2, 2),
         ),
         "linear_i4i8": (codes(3, 64), bits(4 * 64, 12), floats(12, 2).half(), floats(12, 2).half(), 32, None, *tail),
+        "conv2d_i4i8": (
+            *(codes(1, 5, 4, 32), 3, 2, bits(4 * 192, 12), floats(12, 6).half(), bits(24, 12)[:, :3].contiguous()),
+            *(32, 2, 1, *image),
+        ),
         "linear_i8i8": (codes(3, 20), codes(12, 20), *tail),
         "linear_f32f32": (floats(3, 20), floats(12, 20), *tail),
         "conv2d_i8i8": (codes(1, 5, 4, 6), codes(12, 3, 2, 6), 1, 1, 1, *image),

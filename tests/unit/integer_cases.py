@@ -45,12 +45,19 @@ def linear_i4():
     return _codes(3, 64), codes, scale, None, 32, None, torch.rand(1, 3), 0, _params(9), None, None, None, 1
 
 
+def conv2d_i4():
+    codes, scale = torch.randint(0, 256, (9, 144)).byte(), torch.rand(9, 9).half()
+    image, zero = (_codes(2, 6, 5, 32), 3, 3), torch.rand(9, 9).half()
+    return *image, codes, scale, zero, 32, 2, 1, None, 1, _params(9), _codes(2, 3, 3, 9), torch.tensor([0.1]), None, 7
+
+
 CASES = {
     **{f"conv2d_{weights}i8": (lambda weights=weights: conv2d(weights)) for weights in (*PLANES, "i8")},
     **{f"linear_{weights}i8": (lambda weights=weights: linear(weights)) for weights in (*PLANES, "i8")},
     **{f"conv2d_{w}i8_tuned": (lambda w=w: tuned(conv2d(w))) for w in ("s2", "s3", "s4", "i8")},
     **{f"conv2d_{w}f32_tuned": (lambda w=w: tuned(conv2d_f32(w))) for w in ("s2", "s3", "s4", "f32")},
     "linear_i4i8": linear_i4,
+    "conv2d_i4i8": conv2d_i4,
     "quantise_i8": lambda: (torch.randn(2, 3, 40), torch.tensor([10.0, -127, 127])),
     "quantise_rows_i8": lambda: (torch.randn(2, 3, 40), int(Codes.ROW_ASYM), 0.0),
 }

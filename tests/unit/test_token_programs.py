@@ -89,7 +89,7 @@ class Floats(nn.Module):
 
 
 class Pictures(nn.Module):
-    """A picture as zeros and ones against signs, as signs against ternary weights; floats against shifts."""
+    """A picture as zeros and ones, signs, codes and floats, against signs, ternary weights, 4 bits and shifts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +99,9 @@ class Pictures(nn.Module):
         for bits in (2, 3, 4):
             shifts = ops.pack_sign(torch.randn(bits, 8, C), None)
             self.register_buffer(f"s{bits}", shifts)
+        self.register_buffer("grid", torch.tensor([20.0, -127, 127]))
+        self.register_buffer("codes", torch.randint(0, 256, (8, ops.row_bytes(4 * 9 * C))).byte())
+        self.register_buffer("scale", torch.rand(8, 1).half())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         want = int(Want.MAP | Want.BITS | Want.MEAN)
@@ -107,6 +110,9 @@ class Pictures(nn.Module):
             results += conv(ops.pack_sign(x, None), w, C, stride, 1, 1, Act.RELU, self.params, None, None, want)[:3]
         for linear, w in ((ops.linear_s2f32, self.s2), (ops.linear_s3f32, self.s3), (ops.linear_s4f32, self.s4)):
             results.append(linear(x, w, None, Act.NONE, self.params, None, None, None, int(Want.MAP))[0])
+        codes, group = ops.quantise_i8(x, self.grid), 9 * C
+        image = codes, 3, 3, self.codes, self.scale, None, group, 1, 1
+        results += ops.conv2d_i4i8(*image, None, Act.RELU, self.params, None, None, None, want)[:3]
         return tuple(results)
 
 

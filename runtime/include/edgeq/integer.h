@@ -97,7 +97,15 @@ size_t eq_linear_i4i8_scratch(const eq_linear *op, const eq_weights_i4 *w, const
 eq_status eq_linear_i4i8(const eq_linear *op, const int8_t *x, const float *block_step, const eq_weights_i4 *w,
                          const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes);
 
-/* The same over weights that were tiled once, when they were loaded: `tiles` is eq_tiles_i4_bytes(o, k, w) bytes (0:
+/* The same sums over the k = kh * kw * c inputs of a window, tap after tap, without block_step: x [n][h][w][c], rows of
+ * w as above; a group that divides c runs along the channels of one tap. Taps outside the image are zeros like any
+ * other, op->groups is 1. */
+size_t eq_conv2d_i4i8_scratch(const eq_conv2d *op, const eq_weights_i4 *w, const eq_epilogue *e,
+                              const eq_threads *threads);
+eq_status eq_conv2d_i4i8(const eq_conv2d *op, const int8_t *x, const eq_weights_i4 *w, const eq_epilogue *e,
+                         const eq_threads *threads, void *scratch, size_t scratch_bytes);
+
+/* linear_i4i8 over weights that were tiled once, when they were loaded: `tiles` is eq_tiles_i4_bytes(o, k, w) bytes (0:
  * refused; of w the group and the kind of zeros count), 64-byte aligned, made by eq_tiles_i4() for the instruction set
  * in use. Tiles of another set or shape are refused with EQ_BAD_ARGUMENT. */
 size_t eq_tiles_i4_bytes(uint32_t o, uint32_t k, const eq_weights_i4 *w);

@@ -3,6 +3,16 @@
 
 static int32_t nibble(const uint8_t *row, uint32_t i) { return row[i / 2] >> (4 * (i % 2)) & 15; }
 
+float eq_part_i4_ref(int32_t sum, int32_t ones, const eq_weights_i4 *w, size_t row, uint32_t g, uint32_t groups,
+                     float step) {
+  const float scale = eq_half(w->scale[row * groups + g]) * step;
+  if (w->zero_kind == EQ_ZERO_F16)
+    return ((float)sum - eq_half(((const uint16_t *)w->zero)[row * groups + g]) * (float)ones) * scale;
+  const uint8_t *zeros = (const uint8_t *)w->zero + row * (groups / 2 + groups % 2);
+  const int32_t zero = w->zero_kind == EQ_ZERO_U4 ? nibble(zeros, g) : 8;
+  return (float)(sum - zero * ones) * scale;
+}
+
 /* The inputs [begin, end) of one output, all of one group. */
 static float part(const int8_t *x, const uint8_t *codes, uint32_t begin, uint32_t end, const eq_weights_i4 *w,
                   size_t row, uint32_t g, uint32_t groups, float step) {
@@ -11,12 +21,7 @@ static float part(const int8_t *x, const uint8_t *codes, uint32_t begin, uint32_
     sum += nibble(codes, i) * x[i];
     ones += x[i];
   }
-  const float scale = eq_half(w->scale[row * groups + g]) * step;
-  if (w->zero_kind == EQ_ZERO_F16)
-    return ((float)sum - eq_half(((const uint16_t *)w->zero)[row * groups + g]) * (float)ones) * scale;
-  const uint8_t *zeros = (const uint8_t *)w->zero + row * (groups / 2 + groups % 2);
-  const int32_t zero = w->zero_kind == EQ_ZERO_U4 ? nibble(zeros, g) : 8;
-  return (float)(sum - zero * ones) * scale;
+  return eq_part_i4_ref(sum, ones, w, row, g, groups, step);
 }
 
 void eq_linear_i4i8_ref(const eq_linear *op, const int8_t *x, const float *block_step, const eq_weights_i4 *w,

@@ -53,6 +53,10 @@ void eq_quantise_i8_ref(const eq_codes *q, const float *x, size_t rows, uint32_t
 void eq_conv2d_i8_ref(const eq_conv2d *op, const int8_t *x, const eq_weights *w, const eq_epilogue *e, float *row);
 void eq_linear_i4i8_ref(const eq_linear *op, const int8_t *x, const float *block_step, const eq_weights_i4 *w,
                         const eq_epilogue *e, float *row);
+/* A group's part of an output of row `row`: sum of code * x and sum of x, both exact, and the step of the inputs. */
+float eq_part_i4_ref(int32_t sum, int32_t ones, const eq_weights_i4 *w, size_t row, uint32_t g, uint32_t groups,
+                     float step);
+void eq_conv2d_i4i8_ref(const eq_conv2d *op, const int8_t *x, const eq_weights_i4 *w, const eq_epilogue *e, float *row);
 void eq_epilogue_i32_ref(const int32_t *acc, uint32_t n, uint32_t h, uint32_t w, uint32_t o, const eq_epilogue *e,
                          float *row);
 void eq_mean_hw_ref(const float *x, uint32_t n, uint32_t h, uint32_t w, uint32_t c, float *out, float *row);

@@ -103,6 +103,28 @@ void take_map(Call &call, uint32_t want, std::initializer_list<uint64_t> extents
     call.skip();
 }
 
+// The outputs [n][h][w][o] of a convolution.
+void take_image(Call &call, uint32_t want, const eq_conv2d &op, eq_epilogue *e) {
+  take_map(call, want, {op.n, op.out_h, op.out_w, op.o}, e);
+  if (want & T2)
+    e->out_t2 = static_cast<uint8_t *>(
+        call.out(Byte, {2, op.n, op.out_h, op.out_w, eq_row_bytes(op.o)}, "bits: u8 [2][n][h][w][row]"));
+  else if (want & BITS)
+    e->out_bits = static_cast<uint8_t *>(
+        call.out(Byte, {op.n, op.out_h, op.out_w, eq_row_bytes(op.o)}, "bits: u8 [n][h][w][row]"));
+  else
+    call.skip();
+  if (want & MEAN)
+    e->out_mean = static_cast<float *>(call.out(Float, {op.n, op.o}, "mean must be float [n][o]"));
+  else
+    call.skip();
+  if (want & CODES)
+    e->out_i8 =
+        static_cast<int8_t *>(call.out(Char, {op.n, op.out_h, op.out_w, op.o}, "codes must be int8 [n][h][w][o]"));
+  else
+    call.skip();
+}
+
 // conv2d_{b1,t2,s2,s3,s4,i8}i8.out and conv2d_{s2,s3,s4,f32}f32.out(Tensor x, Tensor w, int stride, int padding, int
 // groups, Tensor? rows, int act,
 //   Tensor params, Tensor? skip, Tensor? skip_step, Tensor? grid, int want, *, Tensor(a!) out, Tensor(b!) bits,
@@ -159,24 +181,7 @@ void conv2d(KernelRuntimeContext &context, Span<EValue *> stack) {
   eq_epilogue e{};
   take_integer(call, op.n, op.out_h, op.out_w, op.o, &e);
   const uint32_t want = call.integer(ALL | (is_tuned ? MOMENTS : 0), "want must be 1 to 31, or with moments to 63");
-  take_map(call, want, {op.n, op.out_h, op.out_w, op.o}, &e);
-  if (want & T2)
-    e.out_t2 = static_cast<uint8_t *>(
-        call.out(Byte, {2, op.n, op.out_h, op.out_w, eq_row_bytes(op.o)}, "bits: u8 [2][n][h][w][row]"));
-  else if (want & BITS)
-    e.out_bits = static_cast<uint8_t *>(
-        call.out(Byte, {op.n, op.out_h, op.out_w, eq_row_bytes(op.o)}, "bits: u8 [n][h][w][row]"));
-  else
-    call.skip();
-  if (want & MEAN)
-    e.out_mean = static_cast<float *>(call.out(Float, {op.n, op.o}, "mean must be float [n][o]"));
-  else
-    call.skip();
-  if (want & CODES)
-    e.out_i8 =
-        static_cast<int8_t *>(call.out(Char, {op.n, op.out_h, op.out_w, op.o}, "codes must be int8 [n][h][w][o]"));
-  else
-    call.skip();
+  take_image(call, want, op, &e);
   if constexpr (is_tuned) {
     tuned->fill(call, op.n, op.o, &e);
     tuned->take_moments(call, want, op.n, op.o);
@@ -240,37 +245,57 @@ void linear(KernelRuntimeContext &context, Span<EValue *> stack) {
                     : product.run(&op, x->const_data_ptr(), weights, &e, threads, scratch, bytes));
 }
 
-// linear_i4i8.out(Tensor x, Tensor w, Tensor scale, Tensor? zero, int group, Tensor? block_step, then as linear)
-//   w u8 [o][row_bytes(4 k)], scale half [o][G], zero u8 [o][(G + 1) / 2] or half [o][G], block_step float [m][k / 32]
+// 4-bit weights as arguments: Tensor w, Tensor scale, Tensor? zero, int group
+//   w u8 [o][row_bytes(4 k)], scale half [o][G], zero u8 [o][(G + 1) / 2] or half [o][G]
+struct WeightsI4 {
+  const Tensor *w, *scale, *zero;
+  uint32_t group;
+
+  explicit WeightsI4(Call &call) {
+    w = call.tensor(Byte, "w must be u8");
+    scale = call.tensor(Half, "scale must be half");
+    zero = call.optional_tensor("zero must be u8, half or None");
+    group = call.integer(kMost, "group must be positive");
+  }
+
+  bool there() const { return w && scale && w->dim() == 2 && scale->dim() == 2 && group > 0; }
+
+  // Of o rows of k inputs, checked.
+  eq_weights_i4 rows(Call &call, uint32_t o, uint64_t k) const {
+    const uint64_t groups = (k + group - 1) / group;
+    const bool fractional = zero && zero->scalar_type() == Half;
+    call.require(k <= kMost / 4 && extent(*w, 1) == eq_row_bytes(static_cast<uint32_t>(4 * k)),
+                 "the rows of w do not hold k codes");
+    call.require(extent(*w, 0) == o && extent(*scale, 0) == o && extent(*scale, 1) == groups,
+                 "scale must be [o][groups]");
+    call.require(!zero || ((fractional || zero->scalar_type() == Byte) && zero->dim() == 2 && extent(*zero, 0) == o &&
+                           extent(*zero, 1) == (fractional ? groups : (groups + 1) / 2)),
+                 "zero must be u8 [o][(groups + 1) / 2], half [o][groups] or None");
+    return {data<uint8_t>(w), data<uint16_t>(scale),
+            !zero        ? EQ_ZERO_EIGHT
+            : fractional ? EQ_ZERO_F16
+                         : EQ_ZERO_U4,
+            zero ? zero->const_data_ptr() : nullptr, group};
+  }
+};
+
+// linear_i4i8.out(Tensor x, weights, Tensor? block_step, then as linear): block_step float [m][k / 32]
 void linear_i4i8(KernelRuntimeContext &context, Span<EValue *> stack) {
   Call call(context, stack, "edgeq::linear_i4i8.out", 13, 3);
-  const Tensor *x = call.tensor(Char, "x must be int8"), *w = call.tensor(Byte, "w must be u8"),
-               *scale = call.tensor(Half, "scale must be half"),
-               *zero = call.optional_tensor("zero must be u8, half or None");
-  const uint32_t group = call.integer(kMost, "group must be positive");
+  const Tensor *x = call.tensor(Char, "x must be int8");
+  const WeightsI4 given(call);
   const Tensor *block_step = call.optional_tensor(Float, "block_step must be float or None");
-  if (!call.require(x && w && scale && x->dim() >= 1 && w->dim() == 2 && scale->dim() == 2 && rows(*x) <= kMost &&
-                        group > 0,
+  if (!call.require(x && given.there() && x->dim() >= 1 && rows(*x) <= kMost,
                     "x must be [..., k], w [o][row], scale [o][groups]"))
     return;
-  const eq_linear op{static_cast<uint32_t>(rows(*x)), extent(*x, x->dim() - 1), extent(*w, 0)};
-  const uint64_t groups = (uint64_t{op.k} + group - 1) / group, blocks = (uint64_t{op.k} + 31) / 32;
-  const bool fractional = zero && zero->scalar_type() == Half;
-  call.require(op.k <= kMost / 4 && extent(*w, 1) == eq_row_bytes(4 * op.k), "the rows of w do not hold k codes");
-  call.require(extent(*scale, 0) == op.o && extent(*scale, 1) == groups, "scale must be [o][groups]");
-  call.require(!zero || ((fractional || zero->scalar_type() == Byte) && zero->dim() == 2 && extent(*zero, 0) == op.o &&
-                         extent(*zero, 1) == (fractional ? groups : (groups + 1) / 2)),
-               "zero must be u8 [o][(groups + 1) / 2], half [o][groups] or None");
+  const eq_linear op{static_cast<uint32_t>(rows(*x)), extent(*x, x->dim() - 1), extent(*given.w, 0)};
+  const eq_weights_i4 weights = given.rows(call, op.o, op.k);
+  const uint64_t blocks = (uint64_t{op.k} + 31) / 32;
   call.require(!block_step || static_cast<uint64_t>(block_step->numel()) == op.m * blocks,
                "block_step must be [rows][ceil(k / 32)]");
   eq_epilogue e{};
   take_linear(call, *x, op.o, &e);
   if (!call.good()) return;
-  const eq_weights_i4 weights{data<uint8_t>(w), data<uint16_t>(scale),
-                              !zero        ? EQ_ZERO_EIGHT
-                              : fractional ? EQ_ZERO_F16
-                                           : EQ_ZERO_U4,
-                              zero ? zero->const_data_ptr() : nullptr, group};
   const eq_threads *threads = threads_for(uint64_t{op.m} * op.o * op.k);
   const void *tiles = call.tiles(eq_tiles_i4_bytes(op.o, op.k, &weights),
                                  [&](void *to) { return eq_tiles_i4(op.o, op.k, &weights, to); });
@@ -284,6 +309,49 @@ void linear_i4i8(KernelRuntimeContext &context, Span<EValue *> stack) {
                     : eq_linear_i4i8(&op, codes, steps, &weights, &e, threads, scratch, bytes));
 }
 
+// conv2d_i4i8.out(Tensor x, int kernel_h, int kernel_w, weights, int stride, int padding, then rows and on as conv2d)
+//   x int8 [n][h][w][c]; k = kernel_h * kernel_w * c
+void conv2d_i4i8(KernelRuntimeContext &context, Span<EValue *> stack) {
+  Call call(context, stack, "edgeq::conv2d_i4i8.out", 16, 4);
+  const Tensor *x = call.tensor(Char, "x must be int8");
+  const uint32_t kernel_h = call.integer(1 << 12, "kernel_h must be positive"),
+                 kernel_w = call.integer(1 << 12, "kernel_w must be positive");
+  const WeightsI4 given(call);
+  const uint32_t stride = call.integer(1 << 16, "stride must be positive"),
+                 padding = call.integer(1 << 16, "padding must not be negative");
+  if (!call.require(x && given.there() && x->dim() == 4 && kernel_h > 0 && kernel_w > 0 && stride > 0,
+                    "x must be [n][h][w][c], w [o][row], scale [o][groups], kernel and stride positive"))
+    return;
+  eq_conv2d op{extent(*x, 0),
+               extent(*x, 1),
+               extent(*x, 2),
+               extent(*x, 3),
+               extent(*given.w, 0),
+               kernel_h,
+               kernel_w,
+               stride,
+               stride,
+               padding,
+               padding,
+               0,
+               0,
+               1};
+  const eq_weights_i4 weights = given.rows(call, op.o, uint64_t{kernel_h} * kernel_w * op.c);
+  if (!call.require(uint64_t{op.h} + 2 * padding >= op.kh && uint64_t{op.w} + 2 * padding >= op.kw,
+                    "the kernel is larger than the padded image"))
+    return;
+  op.out_h = (op.h + 2 * padding - op.kh) / stride + 1;
+  op.out_w = (op.w + 2 * padding - op.kw) / stride + 1;
+  eq_epilogue e{};
+  take_integer(call, op.n, op.out_h, op.out_w, op.o, &e);
+  take_image(call, call.integer(ALL, "want must be 1 to 31"), op, &e);
+  if (!call.good()) return;
+  const eq_threads *threads = threads_for(uint64_t{op.n} * op.out_h * op.out_w * op.o * op.kh * op.kw * op.c);
+  const size_t bytes = eq_conv2d_i4i8_scratch(&op, &weights, &e, threads);
+  void *scratch = call.scratch(bytes);
+  if (call.good()) call.finish(eq_conv2d_i4i8(&op, data<int8_t>(x), &weights, &e, threads, scratch, bytes));
+}
+
 template <size_t... I>
 bool register_conv2d(std::index_sequence<I...>) {
   return register_operators({{kConv2d[I].name, conv2d<I, false>}..., {kConv2d[I].tuned_name, conv2d<I, true>}...});
@@ -295,7 +363,8 @@ bool register_linear(std::index_sequence<I...>) {
 
 const bool registered = register_operators({{"edgeq::quantise_i8.out", quantise},
                                             {"edgeq::quantise_rows_i8.out", quantise_rows},
-                                            {"edgeq::linear_i4i8.out", linear_i4i8}}) &&
+                                            {"edgeq::linear_i4i8.out", linear_i4i8},
+                                            {"edgeq::conv2d_i4i8.out", conv2d_i4i8}}) &&
                         register_conv2d(std::make_index_sequence<std::size(kConv2d)>()) &&
                         register_linear(std::make_index_sequence<std::size(kLinear)>());
 

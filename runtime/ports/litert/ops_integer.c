@@ -214,6 +214,34 @@ static void linear_i4i8(eql_call *c) {
                       : eq_linear_i4i8(&op, codes, steps, &weights, &e, threads, c->scratch, bytes));
 }
 
+/* conv2d_i4i8(Tensor x, int kernel_h, int kernel_w, Tensor w, Tensor scale, Tensor? zero, int group, int stride, int
+ *   padding, then rows and on as conv2d): x int8 [n][h][w][c], weights as above with k = kernel_h * kernel_w * c */
+static void conv2d_i4i8(eql_call *c) {
+  enum { MOST_KERNEL = 1 << 12 };
+  const eql_tensor *x = eql_take(c, EQL_I8, "x must be int8");
+  const uint32_t kernel_h = eql_integer(c, MOST_KERNEL, "kernel_h must be positive"),
+                 kernel_w = eql_integer(c, MOST_KERNEL, "kernel_w must be positive");
+  const uint64_t k = (uint64_t)kernel_h * kernel_w * eql_last(x);
+  if (!eql_require(c, x->rank == 4 && k > 0 && k <= EQL_MOST / 4, "x must be [n][h][w][c], the kernel positive"))
+    return;
+  eq_weights_i4 weights;
+  uint32_t o;
+  const eql_tensor *w = NULL;
+  eql_take_weights_i4(c, (uint32_t)k, &o, &weights, &w);
+  const uint32_t stride = eql_integer(c, EQL_MOST_STRIDE, "stride must be positive"),
+                 padding = eql_integer(c, EQL_MOST_STRIDE, "padding must not be negative");
+  if (c->fault || !eql_require(c, stride > 0, "stride must be positive")) return;
+  eq_conv2d op = eql_geometry(x->size, (const uint32_t[]){o, kernel_h, kernel_w}, x->size[3], stride, 1);
+  if (!eql_padded(c, &op, padding)) return;
+  eq_epilogue e = {0};
+  eql_take_integer(c, op.n, op.out_h, op.out_w, op.o, &e);
+  eql_take_image_outs(c, &op, eql_integer(c, EQL_ALL, "want must be 1 to 31"), &e);
+  if (c->fault) return;
+  const eq_threads *threads = eql_threads(c, eql_taps(&op) * op.c);
+  const size_t bytes = eq_conv2d_i4i8_scratch(&op, &weights, &e, threads);
+  if (eql_ready(c, bytes)) eql_finish(c, eq_conv2d_i4i8(&op, eql_data(x), &weights, &e, threads, c->scratch, bytes));
+}
+
 const eql_entry eql_integer_operators[] = {{"edgeq.quantise_i8", quantise_i8},
                                            {"edgeq.quantise_rows_i8", quantise_rows_i8},
                                            {"edgeq.conv2d_b1i8", conv2d_b1i8},
@@ -222,6 +250,7 @@ const eql_entry eql_integer_operators[] = {{"edgeq.quantise_i8", quantise_i8},
                                            {"edgeq.conv2d_s3i8", conv2d_s3i8},
                                            {"edgeq.conv2d_s4i8", conv2d_s4i8},
                                            {"edgeq.conv2d_i8i8", conv2d_i8i8},
+                                           {"edgeq.conv2d_i4i8", conv2d_i4i8},
                                            {"edgeq.conv2d_s2f32", conv2d_s2f32},
                                            {"edgeq.conv2d_s3f32", conv2d_s3f32},
                                            {"edgeq.conv2d_s4f32", conv2d_s4f32},
