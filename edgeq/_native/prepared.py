@@ -134,15 +134,15 @@ def tiled_linear(
 
 
 def i4i8(op: ct.Structure, x: Array, weights: ct.Structure, e: ct.Structure, *, threads: int | CThreads = 1) -> Call:
-    """A ready call of `eq_linear_i4i8` over codes by row."""
+    """A ready call of `eq_linear_i4i8` over codes by row, or of `eq_conv2d_i4i8`, as `op` says."""
+    name = "conv2d_i4i8" if isinstance(op, CConv2d) else "linear_i4i8"
     workers = _workers(threads)
     shared = ct.byref(workers) if workers else None
-    size = library().eq_linear_i4i8_scratch(ct.byref(op), ct.byref(weights), ct.byref(e), shared)
+    size = getattr(library(), f"eq_{name}_scratch")(ct.byref(op), ct.byref(weights), ct.byref(e), shared)
     scratch = _aligned(size)
-    arguments = (
-        ct.byref(op), x.ctypes.data, None, ct.byref(weights), ct.byref(e), shared, scratch.ctypes.data, size,
-    )  # fmt: skip
-    return Call("linear_i4i8", arguments, (scratch, x, weights, e, op, workers))
+    given = (x.ctypes.data,) if isinstance(op, CConv2d) else (x.ctypes.data, None)  # no steps of blocks
+    arguments = (ct.byref(op), *given, ct.byref(weights), ct.byref(e), shared, scratch.ctypes.data, size)
+    return Call(name, arguments, (scratch, x, weights, e, op, workers))
 
 
 def quantise_i8(x: Array, codes: Array, step: Array, *, blocks: bool = False) -> Call:

@@ -53,8 +53,13 @@ def conv2d(size: int, c: int, o: int) -> dict[str, int]:
     e = prepared.epilogue({"out": np.empty((1, size, size, o), np.float32)})
     bits, codes = np.zeros((1, size, size, row), np.uint8), np.zeros((1, size, size, c), np.int8)
     weights = np.zeros((o, 3, 3, c), np.int8)
+    planes = np.zeros((2, o, 3, 3, row), np.uint8)
+    fours, scale = np.zeros((o, 3, 3, c // 2), np.uint8), np.ones((o, 9 * c // GROUP), np.float16)
+    i4 = CWeightsI4(fours.ctypes.data, scale.ctypes.data, 0, None, GROUP)
     return {
         "conv2d_b1b1": scratch(prepared.operator("conv2d_b1b1", op, (bits, np.zeros((o, 3, 3, row), np.uint8)), e)),
+        "conv2d_t2b1": scratch(prepared.operator("conv2d_t2b1", op, (bits, planes), e)),
+        "conv2d_i4i8": scratch(prepared.i4i8(op, codes, i4, e)),
         "conv2d_i8i8": scratch(prepared.operator("conv2d_i8i8", op, (codes, weights), e)),
     }
 
