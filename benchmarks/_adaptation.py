@@ -72,12 +72,15 @@ class Subject:
             self.model.write_codes([latent.codes for latent in self.latents])
 
 
+Score = Callable[[Array, Array], Array]  # logits (n, classes), labels (n,) -> (n,), lower is better
+
+
 class EagerForward:
     """Answers the module with `forward_tune` in eager: the bits of the compiled program, without its file."""
 
-    def __init__(self, subject: Subject, samples: Samples) -> None:
+    def __init__(self, subject: Subject, samples: Samples, score: Score | None = None) -> None:
         self._subject, self._net, self._lean = subject, subject.net(), subject.net(lean=True)
-        self._x = samples.inputs
+        self._x, self._labels, self._score = samples.inputs, samples.labels, score
         self._names = output_names(subject.tuning.layout)
         self.passes = 0
 
@@ -86,9 +89,14 @@ class EagerForward:
         x = taken(self._x, request.samples)
         fixed = [torch.from_numpy(array.copy()) for array in (request.ac_rows, request.head_weight, request.head_bias)]
         with torch.no_grad(), self._subject.codes(request.latents or ()), self._watched(request) as seen:
-            net = self._lean if request.outputs <= LEAN else self._net
+            net = self._lean if request.outputs <= {*LEAN, "scores"} else self._net
             found = net(*x, *fixed)
         outputs = {name: y.numpy() for name, y in zip(self._names, found, strict=False)}
+        if "scores" in request.outputs:
+            assert self._score is not None and self._labels is not None
+            scored = self._score(outputs["logits"], self._labels[request.samples]).astype(np.float32)
+            rest = replace(request, outputs=request.outputs - {"scores"})
+            return replace(wanted(rest, outputs), scores=scored)
         if "inputs" not in request.outputs:
             return wanted(request, outputs)
         rest = replace(request, outputs=request.outputs - {"inputs"})
@@ -128,14 +136,22 @@ class Result:
     module_bytes: int
 
 
-def learn(subject: Subject, samples: Samples, wishes: Wishes, cost: Array | None = None) -> Result:
-    """One run of the module. cost: (classes, classes) float32 of saying column for row, where errors are not equal."""
-    forward = EagerForward(subject, samples)
+def learn(
+    subject: Subject, samples: Samples, wishes: Wishes, cost: Array | None = None, score: Score | None = None
+) -> Result:
+    """One run of the module.
+
+    cost   (classes, classes) float32 of saying column for row, where errors are not equal
+    score  what to lower instead of cross-entropy, of any shape: t0, zeroqat and mezo
+    """
+    forward = EagerForward(subject, samples, score)
     folder = Path(tempfile.mkdtemp())
     try:
         journal = Journal(folder / "run")
-        if wishes.method in CODE_METHODS or cost is not None:
+        if wishes.method in CODE_METHODS or cost is not None or score is not None:
             changes: dict[str, float | str] = {"seed": wishes.seed, **wishes.changes}
+            if score is not None:
+                changes["loss"] = "score"
             chosen = settings(wishes.method, flags=wishes.flags, cost=cost, **changes)
             tuner = Tuner(subject.tune_model(), TuneData(samples.id, len(samples), samples.labels), chosen)
             report = converse(tuner, forward, journal)
@@ -171,6 +187,24 @@ def scores(subject: Subject, delta: Delta | None, inputs: Inputs) -> Array:
     return np.concatenate(found)
 
 
+def hidden(subject: Subject, inputs: Inputs) -> Array:
+    """What the base's head reads, (n, width)."""
+    layout, net = subject.tuning.layout, subject.net(lean=True)
+    fixed = (
+        torch.zeros(1, 2 * layout.channels),
+        *map(torch.from_numpy, (subject.tuning.head_weight, subject.tuning.head_bias)),
+    )
+    count = len(inputs[0] if isinstance(inputs, tuple) else inputs)
+    with torch.no_grad():
+        batches = (taken(inputs, slice(start, start + BATCH)) for start in range(0, count, BATCH))
+        return np.concatenate([net(*x, *fixed)[1].numpy() for x in batches])
+
+
+def asked_for(only: str, *names: str) -> bool:
+    """Whether `--only TASK:PART` asks for something with these names."""
+    return only.partition(":")[2] in ("", *names)
+
+
 def accuracy(logits: Array, labels: Array) -> float:
     return float((logits.argmax(1) == labels).mean())
 
@@ -196,7 +230,9 @@ class Case:
     group       what standard errors are taken over
     parts       of the test labels that are also scored apart
     ceiling     trains by backpropagation with a setting and gives what it became
+    norms       the model has batch norms, which may adapt
     validation  samples and labels on which the ceiling's setting is chosen; None: on the other groups' test parts
+    home        samples and labels of the world that the base was trained for
     """
 
     task: str
@@ -208,7 +244,9 @@ class Case:
     draw: int = 0
     parts: Mapping[str, Array] = field(default_factory=dict)
     ceiling: Callable[[Setting], Predict] | None = None
+    norms: bool = True
     validation: tuple[Inputs, Array] | None = None
+    home: tuple[Inputs, Array] | None = None
 
     def score(self, logits: Array) -> dict[str, float]:
         found = {"accuracy": accuracy(logits, self.labels)}

@@ -1,9 +1,9 @@
-"""pokebnn-fashion under shifts of its pictures, with few classes to learn from, and with a class that it never saw."""
+"""Networks for Fashion-MNIST under shifts of its pictures, with few classes to learn from, and with a new class."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -16,32 +16,41 @@ from edgeq.datasets import places, shifts
 from edgeq.train import load_trained
 from edgeq.tune import Samples
 
-from ._adaptation import Array, Case, Predict, Setting, Subject, backpropagate
+from ._adaptation import Array, Case, Predict, Setting, Subject, asked_for, backpropagate
 from .harness import Options
 
 PICTURES, TESTED, BASE_PICTURES, VALIDATED, DRAWS, STEPS = 350, 1000, 2000, 500, 3, 100
 FEW = 50
 KNOWN = 5  # classes below it are enrolled where few are
+FRESH = 10  # draws from here on are those of `_limits`
 NEW, NEW_PICTURES = 9, 10
 
 
 def fashion(options: Options) -> Iterator[Case]:
     """350 pictures of every class."""
-    yield from _shifted(options, PICTURES, 10)
+    yield from _shifted(options, "pokebnn-fashion", shifts.PICTURES, PICTURES, 10)
 
 
 def few_pictures(options: Options) -> Iterator[Case]:
     """50 pictures."""
-    yield from _shifted(options, FEW, 10)
+    yield from _shifted(options, "pokebnn-fashion", shifts.PICTURES, FEW, 10)
 
 
 def few_classes(options: Options) -> Iterator[Case]:
     """Pictures of the classes 0 to 4 alone; all ten are asked."""
-    yield from _shifted(options, PICTURES, KNOWN)
+    yield from _shifted(options, "pokebnn-fashion", shifts.PICTURES, PICTURES, KNOWN)
 
 
-def _shifted(options: Options, count: int, classes: int) -> Iterator[Case]:
-    package = hub.pull("pokebnn-fashion")
+def fresh(options: Options, model: str) -> Iterator[Case]:
+    """Every shift with all classes and with five, on draws and test pictures that no choice has seen."""
+    yield from _shifted(options, model, shifts.PICTURES, PICTURES, 10, FRESH)
+    yield from _shifted(options, model, ("dim", "inverted"), PICTURES, KNOWN, FRESH)
+
+
+def _shifted(
+    options: Options, model: str, worlds: Iterable[str], count: int, classes: int, since: int = 0
+) -> Iterator[Case]:
+    package = hub.pull(model)
     config = package.config()
     train, test = (pictures(part) for part in ("train", "t10k"))
 
@@ -50,25 +59,27 @@ def _shifted(options: Options, count: int, classes: int) -> Iterator[Case]:
         network = models.from_package(config, package.tensors())
         return Subject.of(network, data.preprocess(train[0][:BASE_PICTURES], config), train[1][:BASE_PICTURES])
 
-    asked = np.random.default_rng(6).permutation(len(test[0]))[: 200 if options.quick else TESTED]
+    first = 3 * TESTED if since else 0  # the pictures before it were tested on when methods were compared
+    asked = np.random.default_rng(6).permutation(len(test[0]))[first:][: 200 if options.quick else TESTED]
     checked = np.random.default_rng(7).permutation(BASE_PICTURES)[:VALIDATED]
-    for task, shift in shifts.PICTURES.items():
-        if options.only.partition(":")[2] not in ("", task):
+    for task in worlds:
+        if not asked_for(options.only, task, model):
             continue
+        shift = shifts.PICTURES[task]
         x, y = data.preprocess(shift(test[0][asked]), config), test[1][asked]
         validation = (data.preprocess(shift(train[0][checked]), config), train[1][checked])
         for draw in range(1 if options.quick else DRAWS):
-            rows = BASE_PICTURES + np.random.default_rng(8000 + draw).permutation(len(train[0]) - BASE_PICTURES)
+            rows = BASE_PICTURES + np.random.default_rng(8000 + since + draw).permutation(len(train[0]) - BASE_PICTURES)
             rows = rows[:count]
             rows = rows[train[1][rows] < classes]
             seen, labels = data.preprocess(shift(train[0][rows]), config), train[1][rows]
 
             def ceiling(setting: Setting, seen: Array = seen, labels: Array = labels) -> Predict:
-                return backpropagate(latents("EDGEQ_FASHION"), seen, labels, setting, steps=STEPS, seed=1)
+                return backpropagate(latents(model), seen, labels, setting, steps=STEPS, seed=1)
 
             few = "" if classes == 10 else f", classes 0 to {classes - 1} enrolled"
             yield Case(
-                f"fashion, {task}, {count} pictures{few}",
+                f"fresh, {model}, {task}{few}" if since else f"fashion, {task}, {count} pictures{few}",
                 f"draw {draw}",
                 subject,
                 Samples((seen,), labels.astype(np.int32), task),
@@ -76,8 +87,10 @@ def _shifted(options: Options, count: int, classes: int) -> Iterator[Case]:
                 y,
                 draw,
                 {} if classes == 10 else {"seen": y < classes, "unseen": y >= classes},
-                ceiling if "EDGEQ_FASHION" in os.environ and count == PICTURES else None,
+                ceiling if has_run(model) and count == PICTURES else None,
+                "pokebnn" in model,
                 validation,
+                (data.preprocess(test[0][asked], config), y),
             )
 
 
@@ -101,10 +114,14 @@ def new_class(options: Options) -> Iterator[Case]:
         yield Case("a new class of pictures", f"draw {draw}", subject, samples, x, y, draw, parts)
 
 
-def latents(variable: str) -> nn.Module:
-    """The trained network before it was packed."""
-    model: nn.Module = load_trained(_run(variable)).model
-    return model
+def latents(model: str) -> nn.Module:
+    """The trained network before it was packed: EDGEQ_RUNS holds a folder with a training run for each model."""
+    network: nn.Module = load_trained(Path(os.environ["EDGEQ_RUNS"]) / model / "model.safetensors").model
+    return network
+
+
+def has_run(model: str) -> bool:
+    return (Path(os.environ.get("EDGEQ_RUNS", "")) / model / "model.safetensors").is_file()
 
 
 def _run(variable: str) -> Path:

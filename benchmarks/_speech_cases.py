@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,25 +15,31 @@ from edgeq.datasets import features, fsdd, shifts
 from edgeq.train import load_trained
 from edgeq.tune import Samples
 
-from ._adaptation import Array, Case, Predict, Setting, Subject, backpropagate
+from ._adaptation import Array, Case, Predict, Setting, Subject, asked_for, backpropagate
 from .harness import Options
 
 WORDS, DRAWS, STEPS = 25, 3, 200
 NEW, NEW_WORDS = 9, 10
 KNOWN = 5  # digits below it are enrolled where few are
+FRESH = 10  # draws from here on are those of `_limits`
 
 
 def speech(options: Options) -> Iterator[Case]:
     """Every speaker, plain and with another microphone."""
-    yield from _speakers(options, {"plain": 10, "microphone": 10})
+    yield from _speakers(options, [("plain", 10), ("microphone", 10)])
 
 
 def few_words(options: Options) -> Iterator[Case]:
     """Only the digits 0 to 4 are enrolled, by half the words; all ten are asked."""
-    yield from _speakers(options, {"microphone": KNOWN, "plain": KNOWN})
+    yield from _speakers(options, [("microphone", KNOWN), ("plain", KNOWN)])
 
 
-def _speakers(options: Options, enrolled: dict[str, int]) -> Iterator[Case]:
+def fresh(options: Options) -> Iterator[Case]:
+    """The other microphone, all digits and half of them enrolled, draws that no choice has seen."""
+    yield from _speakers(options, [("microphone", 10), ("microphone", KNOWN)], FRESH)
+
+
+def _speakers(options: Options, enrolled: Sequence[tuple[str, int]], since: int = 0) -> Iterator[Case]:
     recordings = fsdd.load()
     windows = np.stack([features.window(wave) for wave in recordings.waves])
     plain = features.log_mel(windows)[..., None]
@@ -48,14 +54,14 @@ def _speakers(options: Options, enrolled: dict[str, int]) -> Iterator[Case]:
             return Subject.of(release.pack(load_trained(file))[0], plain[others], recordings.digit[others])
 
         y = recordings.digit[mine]
-        for task, digits in enrolled.items():
-            if options.only.partition(":")[2] not in ("", task):
+        for task, digits in enrolled:
+            if not asked_for(options.only, task, "denseshift-kws"):
                 continue
             x = plain[mine]
             if task == "microphone":
                 x = features.log_mel(shifts.other_microphone(windows[mine]))[..., None]
             for draw in range(1 if options.quick else DRAWS):
-                first, rest = enrolment(y, draw)
+                first, rest = enrolment(y, since + draw)
                 first = first[y[first] < digits]
 
                 def ceiling(
@@ -65,7 +71,8 @@ def _speakers(options: Options, enrolled: dict[str, int]) -> Iterator[Case]:
 
                 parts = {} if digits == 10 else {"seen": y[rest] < digits, "unseen": y[rest] >= digits}
                 yield Case(
-                    f"speech, {task}" + ("" if digits == 10 else f", digits 0 to {digits - 1} enrolled"),
+                    f"{'fresh, denseshift-kws' if since else 'speech'}, {task}"
+                    + ("" if digits == 10 else f", digits 0 to {digits - 1} enrolled"),
                     speaker,
                     subject,
                     Samples((x[first],), y[first].astype(np.int32), task),
@@ -74,6 +81,7 @@ def _speakers(options: Options, enrolled: dict[str, int]) -> Iterator[Case]:
                     draw,
                     parts,
                     ceiling,
+                    home=(plain[mine][rest], y[rest]),
                 )
 
 

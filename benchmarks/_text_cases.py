@@ -1,4 +1,4 @@
-"""bit-sst2 away from the reviews of films that it was trained on.
+"""Networks that judge sentences, away from the reviews of films that they were trained on.
 
   products  is a sentence of a product review positive? Its reviews share no sentence of a review with the test
   tweets    the same of tweets; which taps there are was decided on these, so they are no proof
@@ -6,15 +6,13 @@
 
 Sentiment is the mean of twenty people's ratings; between -.8 and .8 of +-4 a snippet is neutral and left out, as SST-2
 leaves out what lies between .4 and .6. Data: vaderSentiment's archive (`edgeq.datasets.snippets`) and SST-2.
-EDGEQ_SST2: a run of the model's recipe, for backpropagation. EDGEQ_TEXT_MODEL: another model of the zoo.
+EDGEQ_RUNS: a folder with a training run for each model, for backpropagation.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,20 +22,31 @@ from edgeq import hub, models
 from edgeq.bench.tasks.text_classification import padded
 from edgeq.datasets import snippets, sst2
 from edgeq.text import VOCABULARY, WordPieces, parse_vocabulary
-from edgeq.train import load_trained
 from edgeq.tune import Samples
 
-from ._adaptation import BATCH, Array, Case, Predict, Setting, Subject
+from ._adaptation import BATCH, Array, Case, Predict, Setting, Subject, asked_for
+from ._picture_cases import has_run, latents
 from .harness import Options
 
 TEXTS, TESTED, VALIDATED, BASE_SENTENCES, DRAWS = 200, 600, 200, 2000, 3
 NEUTRAL = 0.8
 STEPS, STEP_BATCH = 50, 32
+FRESH = 10  # draws from here on are those of `_limits`
+Task = tuple[list[str], Array, Array]  # texts, labels, numbers of their documents
 
 
 def cases(options: Options) -> Iterator[Case]:
     """200 labelled texts to learn from, 3 draws."""
-    package = hub.pull(os.environ.get("EDGEQ_TEXT_MODEL", "bit-sst2"))
+    yield from _draws(options, "bit-sst2", {"products": _products, "tweets": _tweets, "topic": _topic})
+
+
+def fresh(options: Options, model: str) -> Iterator[Case]:
+    """Reviews of products, draws that no choice has seen."""
+    yield from _draws(options, model, {"products": _products}, FRESH)
+
+
+def _draws(options: Options, model: str, worlds: Mapping[str, Callable[[], Task]], since: int = 0) -> Iterator[Case]:
+    package = hub.pull(model)
     config = package.config()
     tokenizer = WordPieces(parse_vocabulary(package.read(VOCABULARY), VOCABULARY))
     tokens = int(config["network"]["positions"])
@@ -49,36 +58,42 @@ def cases(options: Options) -> Iterator[Case]:
         labels = np.array([s.label for s in known])
         return Subject.of(network, padded(tokenizer, [s.text for s in known], tokens), labels)
 
-    for task, (texts, labels, documents) in {
-        "products": _sentiment("products"),
-        "tweets": _sentiment("tweets"),
-        "topic": _topic(),
-    }.items():
-        if options.only.partition(":")[2] not in ("", task):
+    tested = 200 if options.quick else TESTED
+    films = sst2.load("test")[:tested]
+    home = (padded(tokenizer, [s.text for s in films], tokens), np.array([s.label for s in films]))
+    for task, load in worlds.items():
+        if not asked_for(options.only, task, model):
             continue
+        texts, labels, documents = load()
         ids, mask = padded(tokenizer, texts, tokens)
         for draw in range(1 if options.quick else DRAWS):
-            learn, check, test = split(documents, draw, 200 if options.quick else TESTED)
+            learn, check, test = split(documents, since + draw, tested)
             seen, y = (ids[learn], mask[learn]), labels[learn]
 
             def ceiling(setting: Setting, seen: tuple[Array, Array] = seen, y: Array = y) -> Predict:
-                model = load_trained(Path(os.environ["EDGEQ_SST2"]) / "model.safetensors").model
-                return backpropagate(model, seen, y, setting)
+                return backpropagate(latents(model), seen, y, setting)
 
             yield Case(
-                f"text, {task}, {TEXTS} texts",
+                f"fresh, {model}, {task}" if since else f"text, {task}, {TEXTS} texts",
                 f"draw {draw}",
                 subject,
                 Samples(seen, y.astype(np.int32), task),
                 (ids[test], mask[test]),
                 labels[test],
                 draw,
-                ceiling=ceiling if "EDGEQ_SST2" in os.environ else None,
+                ceiling=ceiling if has_run(model) else None,
+                norms=False,
                 validation=((ids[check], mask[check]), labels[check]),
+                home=home,
             )
 
 
-Task = tuple[list[str], Array, Array]  # texts, labels, numbers of their documents
+def _products() -> Task:
+    return _sentiment("products")
+
+
+def _tweets() -> Task:
+    return _sentiment("tweets")
 
 
 def _sentiment(kind: snippets.Kind) -> Task:

@@ -18,9 +18,13 @@ gives the same is tested (`tests/unit/test_tunable.py`).
   words     the same with the digits 0 to 4 alone enrolled: digits that were heard and not heard, apart
   class     EDGEQ_NINE: a run of denseshift-kws with classes = 9 and digits = 9; ten words "nine" are all that is given
   fashion   pokebnn-fashion; 350 shifted pictures of the training part to learn from, 1000 of the test set, 3 draws;
-            EDGEQ_FASHION: the training run behind it, for backpropagation
+            EDGEQ_RUNS: a folder with the zoo's training runs, OUT of `edgeq train zoo/NAME/recipe.toml -o OUT` as NAME,
+            for backpropagation here and on texts
   few       the same with 50 pictures; classes: with pictures of the classes 0 to 4 alone
   tenth     EDGEQ_NINE_FASHION: a run of pokebnn-fashion with classes = 9 and labels = 9; ten pictures of the tenth
+  text      bit-sst2 on sentences of product reviews, tweets, and another meaning of the labels
+  limits    what a new head cannot repair, with draws and test data of their own: _limits.py; limits:NAME for a model
+            or a shift
   risk      noisy pictures, where a missed coat or shirt costs ten times as much; F1 beside the cost
   cost      one step of t0 and t1 (both signs, update included) against one inference of the same batch, and arenas
 """
@@ -37,8 +41,9 @@ from rich.table import Table
 from edgeq.compile.layout import METHOD, PAIR, STEP
 from edgeq.tune import Wishes
 
-from . import _digit_tables, _picture_cases, _risk, _speech_cases, _step_cost, _text_cases
+from . import _digit_tables, _limits, _picture_cases, _risk, _speech_cases, _step_cost, _text_cases
 from ._adaptation import Case, Setting, accuracy, learn, scores
+from ._best_head import best_head
 from ._cells import Cells, Figures, mean_and_error
 from ._table import console
 from .harness import Options, Row
@@ -52,6 +57,7 @@ METHODS: Mapping[str, Wishes] = {
     "mezo": Wishes("mezo", flags=("unguarded", "few_samples"), changes={"steps": 50}),
 }
 SLOW = ("t1", "mezo")
+LIMITS = "limits"
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SETTINGS = [*(Setting(rate, norms=False) for rate in RATES), Setting(1e-3, norms=True)]
 TASKS: Mapping[str, Callable[[Options], Iterator[Case]]] = {
@@ -63,6 +69,7 @@ TASKS: Mapping[str, Callable[[Options], Iterator[Case]]] = {
     "classes": _picture_cases.few_classes,
     "tenth": _picture_cases.new_class,
     "text": _text_cases.cases,
+    LIMITS: _limits.cases,
 }
 BACKPROP = "backpropagation"
 
@@ -84,22 +91,26 @@ def run(options: Options) -> list[Row]:
         by_task: dict[str, list[Case]] = defaultdict(list)
         for case in cases(options):
             by_task[case.task].append(case)
+        methods = _limits.METHODS if name == LIMITS else ("base", *METHODS)
+        results = {task: _results(found, methods, options, cells) for task, found in by_task.items()}
         for task, found in by_task.items():
-            console.print(_table(task, _results(found, options, cells), found[0].parts))
+            console.print(_table(task, results[task], found[0].parts))
+        if name == LIMITS:
+            console.print(_limits.table({t: (len(found[0].labels), results[t]) for t, found in by_task.items()}))
     return []
 
 
 Results = dict[str, dict[str, list[Figures]]]  # by method and group
 
 
-def _results(cases: Sequence[Case], options: Options, cells: Cells) -> Results:
+def _results(cases: Sequence[Case], methods: Sequence[str], options: Options, cells: Cells) -> Results:
     found: Results = {}
     for case in cases:
         slow = case.draw < options.count(0, 1)
-        for name, wishes in {"base": None, **METHODS}.items():
+        for name in methods:
             if name in SLOW and (not slow or case.parts):
                 continue
-            figures = cells.get(_name(case, name, options), lambda case=case, wishes=wishes: _one(case, wishes))
+            figures = cells.get(_name(case, name, options), lambda case=case, name=name: _one(case, name))
             found.setdefault(name, {}).setdefault(case.group, []).append(figures)
         options.say(f"{case.task}, {case.group}: " + ", ".join(f"{m} {_mean(g):.3f}" for m, g in found.items()))
     if cases[0].ceiling is not None and not options.quick:
@@ -111,11 +122,16 @@ def _name(case: Case, method: str, options: Options) -> str:
     return f"{'quick ' if options.quick else ''}{case.task}/{case.group}/{case.draw}/{method}"
 
 
-def _one(case: Case, wishes: Wishes | None) -> Figures:
+def _one(case: Case, method: str) -> Figures:
     subject = case.subject()
-    if wishes is None:
+    if method == "home":
+        assert case.home is not None
+        return {"accuracy": accuracy(scores(subject, None, case.home[0]), case.home[1]), "passes": 0.0}
+    if method == "base":
         return {**case.score(scores(subject, None, case.test)), "passes": 0.0}
-    result = learn(subject, case.learn_from, wishes)
+    if method == "best head":
+        return {**case.score(best_head(case)), "passes": float("nan")}
+    result = learn(subject, case.learn_from, METHODS[method])
     logits = scores(subject, result.delta, case.test)
     return {**case.score(logits), "passes": result.passes / len(case.learn_from)}
 
@@ -138,7 +154,8 @@ def _ceilings(cases: Sequence[Case], options: Options, cells: Cells) -> dict[str
         return figures
 
     first = {case.group: case for case in cases if case.draw == 0}
-    trials = {s: {group: measured(case, s) for group, case in first.items()} for s in SETTINGS}
+    settings = [setting for setting in SETTINGS if cases[0].norms or not setting.norms]
+    trials = {s: {group: measured(case, s) for group, case in first.items()} for s in settings}
     found: dict[str, list[Figures]] = {}
     for case in cases:
 
@@ -148,7 +165,7 @@ def _ceilings(cases: Sequence[Case], options: Options, cells: Cells) -> dict[str
                 return float(np.mean([figures["validation"] for figures in tried.values()]))
             return float(np.mean([figures["accuracy"] for group, figures in tried.items() if group != case.group]))
 
-        best = max(SETTINGS, key=preferred)
+        best = max(settings, key=preferred)
         options.say(f"{case.task}, {case.group}: {BACKPROP} by validation {best}")
         found.setdefault(case.group, []).append(measured(case, best))
     return found
@@ -173,7 +190,7 @@ def _table(task: str, results: Results, parts: Mapping[str, object]) -> Table:
             name + some,
             f"{mean:.4f}",
             f"{error:.4f}",
-            *(f"{_mean(groups, part):.4f}" for part in parts),
+            *(_limits.figure(groups, part) if part in runs[0] else "" for part in parts),
             f"{100 * ((1 - mean) / (1 - _mean({g: base[g][: len(r)] for g, r in groups.items()})) - 1):+.0f} %",
             f"{min(gains):+.4f}",
             f"{np.mean([f['passes'] for f in runs]):.1f}",

@@ -183,6 +183,21 @@ def test_squares_come_from_everywhere_in_the_picture():
     }
 
 
+def test_a_recipe_may_leave_classes_out(write):
+    """As for a base that is taught them later."""
+    task = fashion_mnist.make(read_recipe(write(data=PICTURES + "\nlabels = 2")), pictures)
+    parts = {"training": task.labels, "validation": task.validation[1], "test": task.test_part()[1]}
+    assert {name: sorted(set(y.tolist())) for name, y in parts.items()} == {name: [0, 1] for name in parts}
+    whole = pictures("train")
+    known = whole.x[whole.y < 2]
+    assert len(task.labels) == len(known) - 12 and len(parts["test"]) == len(known)
+    kept = torch.cat([task.inputs, task.validation[0]]).squeeze(-1)
+    torch.testing.assert_close(kept, torch.from_numpy(known))
+    for count in (1, 11):
+        with pytest.raises(FormatError, match=r"data.labels"):
+            read_recipe(write(data=f"{PICTURES}\nlabels = {count}"))
+
+
 def recordings() -> fsdd.Recordings:
     """Every digit by every speaker in some takes, each digit a tone of its own, of 700 samples."""
     order = [(t, s, d) for t in (0, 4, 5, 20, 47, 48, 49) for s in range(6) for d in range(10)]
