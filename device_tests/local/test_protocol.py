@@ -201,6 +201,8 @@ def test_command_line_errors_are_one_line(agent_path):
         (["--store", "x", "--threads", "0"], "from 1 to 256"),
         (["--store", "/proc/nowhere"], "cannot make"),
         (["--store", "x", "--frobnicate", "1"], "unknown option --frobnicate"),
+        (["--fastest", "mmx", "b1-rows"], "no instruction set mmx"),
+        (["--fastest", "ref", "b9-rows"], "no choice of kernels b9-rows"),
     ):
         done = subprocess.run([agent_path, *options], capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert done.returncode == 1

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 from edgeq import device
 from edgeq._errors import DeviceError, UnsupportedError, UsageError
+from edgeq._native.choices import TITLE
+from edgeq.bench import kernels
 from edgeq.device import ssh
 
 
@@ -32,6 +35,17 @@ def test_a_program_gives_what_pytorch_gives(board, programs):
     assert facts.memory_bytes > 1 << 28 and facts.features and facts.libc
     assert ssh.clean(board.url()) == str(ours)
     assert not ours.exists()
+
+
+def test_kernels_are_measured_on_the_board_and_used_there(board):
+    with closing(device.open_program(board.url())) as program:
+        before = kernels.table(program)
+        isa = before[-1].isa
+        assert kernels.tune(program, isas={isa}) == str(board.folder / "ours" / "kernels.txt")
+        program.keep(f"{TITLE}\n{isa} b1-rows 9\n")
+        after = {(choice.isa, choice.choice): choice.value for choice in kernels.table(program)}
+    assert after == {(c.isa, c.choice): c.value for c in before} | {(isa, "b1-rows"): 9}
+    assert not (board.folder / "ours" / ".kernels.txt").exists()
 
 
 def test_a_connection_that_is_lost_midway(board, programs):

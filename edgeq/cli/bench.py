@@ -1,7 +1,9 @@
-"""`edgeq bench`: time a model on a device; `edgeq bench kernels`: which kernels this machine takes."""
+"""`edgeq bench`: time a model on a device; `edgeq bench kernels`: which kernels a machine takes."""
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import asdict, fields
 from typing import Annotated
 
 import typer
@@ -28,12 +30,15 @@ from edgeq.cli._options import (
 )
 
 EPILOG = examples(
-    "edgeq bench pokebnn-fashion", "edgeq bench pokebnn-fashion -d local -n 1000 --json", "edgeq bench kernels --tune"
+    "edgeq bench pokebnn-fashion",
+    "edgeq bench pokebnn-fashion -d local -n 1000 --json",
+    "edgeq bench kernels --tune",
+    "edgeq bench kernels --tune -d ssh:board",
 )
 KERNELS = "kernels"  # instead of a model
 Tune = Annotated[
     bool,
-    typer.Option("--tune", help="With `kernels`: measure which kernels are fastest here, and use them from now on."),
+    typer.Option("--tune", help="With `kernels`: measure which kernels are fastest there, and use them from now on."),
 ]
 
 
@@ -53,7 +58,7 @@ def command(
 ) -> None:
     """Measure latency, memory and energy of a model on a device; every raw timing is kept.
 
-    MODEL `kernels`: show which kernels this machine takes for which shapes; --tune finds the fastest.
+    MODEL `kernels`: show which kernels the machine takes for which shapes; --tune finds the fastest.
     """
     if model == KERNELS:
         _kernels(device, tune=tune, json=json)
@@ -64,17 +69,17 @@ def command(
     measure("bench", model, device, target, options, allow_unsigned=allow_unsigned, json=json, follow=follow)
 
 
-def _kernels(device: str, *, tune: bool, json: bool) -> None:
+def _kernels(url: str, *, tune: bool, json: bool) -> None:
+    from edgeq import device
     from edgeq.bench import kernels
     from edgeq.cli._output import print_json, print_table, remark
 
-    if device != "local":
-        raise UsageError("edgeq bench kernels runs where it is called: call it on the device itself, without --device")
-    if tune:
-        remark(f"stored in {kernels.tune(remark)}")
-    rows = kernels.table()
-    head = ("isa", "choice", "value", "built in", "least", "most")
+    with closing(device.open_program(url, remark)) as program:
+        if tune:
+            remark(f"stored in {kernels.tune(program, remark)}")
+        found = [asdict(choice) for choice in kernels.table(program)]
     if json:
-        print_json([dict(zip(head, row, strict=True)) for row in rows])
+        print_json(found)
     else:
-        print_table([tuple(map(str, row)) for row in rows], head=head, title="kernels of this machine")
+        head = [field.name.replace("_", " ") for field in fields(kernels.Choice)]
+        print_table([tuple(map(str, each.values())) for each in found], head=head, title=f"kernels of {url}")

@@ -21,10 +21,12 @@ from . import _names
 from ._board import Facts
 from .device import Device, SentOnce
 from .net import Net
+from .program import AgentProgram
 from .records import Condition, Entry, Found, Info, Loaded, Outcome, Predictions, Run, TensorSpec, Timing
 from .runtime import ARCHITECTURES
 
 __all__ = [
+    "AgentProgram",
     "Condition",
     "Device",
     "Entry",
@@ -41,6 +43,7 @@ __all__ = [
     "clean",
     "connect",
     "discover",
+    "open_program",
     "probe",
     "resolve",
 ]
@@ -111,6 +114,25 @@ def probe(found: Found) -> Found:
     return replace(found, kind=info.kind, state="ready", detail=f"{info.name}, {info.cpu}, takes {info.targets[0]}")
 
 
+def open_program(url: str, progress: Progress = _silent) -> AgentProgram:
+    """The agent's program on a machine, for `edgeq bench kernels`; close it.
+
+    raises  UnsupportedError where nobody chooses kernels, DeviceError when the machine cannot be reached
+    """
+    url = resolve(url)
+    module = _transport(url)
+    if not hasattr(module, "open_program"):
+        why = (
+            "call edgeq bench kernels on that machine itself"
+            if url.startswith("tcp:")
+            else "its kernels were chosen when it was compiled"
+        )
+        raise UnsupportedError(f"{url}: {why}")
+    progress(f"connecting to {url}")
+    program: AgentProgram = module.open_program(url, progress)
+    return program
+
+
 def clean(url: str) -> str:
     """Remove everything of ours from a board or phone; the folder that was removed.
 
@@ -132,14 +154,18 @@ def _examined(found: Found, facts: Facts) -> Found:
 
 
 def _open(url: str, *, target: str = "", timeout_s: float | None = None, progress: Progress = _silent) -> Device:
+    transport = _transport(url)
+    more = (progress, target) if hasattr(transport, "examine") else ()
+    stream = transport.open_stream(url, *more)
+    return Device(stream, timeout_s=timeout_s)
+
+
+def _transport(url: str) -> ModuleType:
     scheme = re.match(r"[a-z][a-z0-9]*", url)
     transports = _transports()
     if scheme is None or scheme[0] not in transports or url[scheme.end() : scheme.end() + 1] not in ("", ":"):
         raise UsageError(f'no transport for device "{url}"; there are: {", ".join(sorted(transports))}')
-    transport = transports[scheme[0]]
-    more = (progress, target) if hasattr(transport, "examine") else ()
-    stream = transport.open_stream(url, *more)
-    return Device(stream, timeout_s=timeout_s)
+    return transports[scheme[0]]
 
 
 def _transports() -> dict[str, ModuleType]:

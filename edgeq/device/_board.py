@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeq._errors import DeviceError, UnsupportedError, UsageError
 
-from ._shell import Shell, last_line
+from ._shell import Reply, Shell, last_line
+from .program import KERNELS, AgentProgram
 from .records import Condition
 from .runtime import AGENT, LITERT_LIBRARY, OPERATORS, Progress, Runtime, litert_for, runtime_for, sha256_of
 from .stream import FdStream
@@ -188,18 +192,50 @@ def start(
     root    folder of ours on the machine; "": the usual one there
     target  "litert": with what a `.tflite` needs
     """
+    facts, runtime, root, folder = _installed(shell, options, root, progress)
+    beside = ""
+    if target == "litert":
+        with _told(shell):
+            litert = litert_for(options.arch or facts.arch, progress)
+        beside = install(shell, litert, root, progress, shelf="litert")
+    command = _command(folder, runtime, options, facts, root, beside)
+    return shell.start(command, _arguments(root, options, facts, beside)), facts
+
+
+def program(shell: Shell, options: Options, root: str = "", progress: Progress = lambda stage: None) -> AgentProgram:
+    """Examine, install; the agent's program there, on the cores where the agent runs. Closing it closes the shell."""
+    facts, runtime, root, folder = _installed(shell, options, root, progress)
+    command = _command(folder, runtime, options, facts, root)
+
+    def call(arguments: list[str], timeout_s: float) -> Reply:
+        return shell.run(f"{command} {shlex.join(arguments)}", timeout_s=timeout_s)
+
+    def keep(table: str) -> str:
+        with tempfile.TemporaryDirectory(prefix="edgeq-") as stage:
+            (Path(stage) / KERNELS).write_text(table)
+            shell.put({f".{KERNELS}": Path(stage) / KERNELS}, root)
+        _must(shell, f"cd {_q(root)} && mv .{KERNELS} {KERNELS}", root)
+        return f"{root}/{KERNELS}"
+
+    return AgentProgram(shell.name, call, keep, shell.close)
+
+
+def _installed(shell: Shell, options: Options, root: str, progress: Progress) -> tuple[Facts, Runtime, str, str]:
+    """What the machine is, the runtime for it, our folder there, and the runtime's."""
     facts = examine(shell)
-    arch = options.arch or facts.arch
+    with _told(shell):
+        runtime = runtime_for(options.arch or facts.arch, progress)
+    root = root or f"{facts.cache}/edgeq"
+    return facts, runtime, root, install(shell, runtime, root, progress)
+
+
+@contextmanager
+def _told(shell: Shell) -> Iterator[None]:
+    """UnsupportedError with the machine's name."""
     try:
-        runtime = runtime_for(arch, progress)
-        litert = litert_for(arch, progress) if target == "litert" else None
+        yield
     except UnsupportedError as error:
         raise UnsupportedError(f"{shell.name}: {error}") from error
-    root = root or f"{facts.cache}/edgeq"
-    folder = install(shell, runtime, root, progress)
-    beside = install(shell, litert, root, progress, shelf="litert") if litert else ""
-    command, arguments = _command(folder, runtime, options, facts, beside), _arguments(root, options, facts, beside)
-    return shell.start(command, arguments), facts
 
 
 def clean(shell: Shell, root: str = "") -> str:
@@ -209,10 +245,11 @@ def clean(shell: Shell, root: str = "") -> str:
     return root
 
 
-def _command(folder: str, runtime: Runtime, options: Options, facts: Facts, litert: str = "") -> str:
+def _command(folder: str, runtime: Runtime, options: Options, facts: Facts, root: str, litert: str = "") -> str:
     words = [f"{folder}/{runtime.loader}", "--library-path", folder, f"{folder}/{AGENT}"]
     cores = options.cores or (",".join(map(str, facts.fast_cores)) if facts.android else "")
-    settings = [f"EDGEQ_ISA={options.isa}"] if options.isa else []
+    settings = [f"EDGEQ_KERNELS={root}/{KERNELS}"]
+    settings += [f"EDGEQ_ISA={options.isa}"] if options.isa else []
     settings += [f"EDGEQ_LITERT={litert}/{OPERATORS}"] if litert else []
     pin = ["--cores", cores] if cores else []
     return shlex.join(["env", *settings, *shlex.split(options.runner), *words, *pin])

@@ -25,6 +25,7 @@ from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageErro
 from . import _board
 from ._pipe import end, open_pipe
 from ._shell import Reply, call, last_line
+from .program import AgentProgram
 from .records import Found
 from .runtime import Progress
 from .stream import FdStream
@@ -58,6 +59,12 @@ def open_stream(url: str, progress: Progress = lambda stage: None, target: str =
     phone = _chosen(serial, _phones())
     stream, _ = _board.start(Adb(phone), options, _ROOT, progress, target)
     return stream
+
+
+def open_program(url: str, progress: Progress = lambda stage: None) -> AgentProgram:
+    """Put the agent on the phone unless it is there; raises as `open_stream`."""
+    serial, options = _parse(url)
+    return _board.program(Adb(_chosen(serial, _phones())), options, _ROOT, progress)
 
 
 def discover() -> list[Found]:

@@ -6,14 +6,17 @@ EDGEQ_THREADS sets them where the URL does not.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from edgeq import _paths
 from edgeq._errors import DeviceError, StoreError, UnsupportedError, UsageError
 
 from ._pipe import open_pipe
+from ._shell import call
+from .program import KERNELS, AgentProgram
 from .records import Found
-from .runtime import installed_litert
+from .runtime import Progress, installed_litert
 from .stream import FdStream
 
 _CLOSE_S = 1.0  # an idle agent ends at once; a busy one works on what nobody will read
@@ -25,6 +28,13 @@ def open_stream(url: str) -> FdStream:
     program = _paths.native("edgeq-agent", "EDGEQ_AGENT")
     command = [str(program), "--store", str(_paths.writable_home() / "agent"), "--threads", str(threads), *_litert()]
     return open_pipe("local", command, _ending, patience_s=_CLOSE_S)
+
+
+def open_program(url: str, progress: Progress = lambda stage: None) -> AgentProgram:
+    """`edgeq-agent` as it is installed; raises as `open_stream`."""
+    _threads(url)
+    program = str(_paths.native("edgeq-agent", "EDGEQ_AGENT"))
+    return AgentProgram("local", lambda words, s: call("local", [program, *words], timeout_s=s), _keep, lambda: None)
 
 
 def discover() -> list[Found]:
@@ -39,6 +49,19 @@ def discover() -> list[Found]:
         return [Found("local", "host", "no-runtime", str(error))]
     except (DeviceError, StoreError) as error:
         return [Found("local", "host", "offline", str(error))]
+
+
+def _keep(table: str) -> str:
+    """For the agent and for `edgeq._native`, which look in the same place."""
+    named = os.environ.get("EDGEQ_KERNELS")
+    file = Path(named) if named else _paths.writable_home() / KERNELS
+    part = file.with_name(f"{file.name}.part")
+    try:
+        part.write_text(table)
+        part.replace(file)
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
+    return str(file)
 
 
 def _litert() -> list[str]:

@@ -24,6 +24,7 @@ from edgeq._errors import DeviceError, NoReplyError, UnsupportedError, UsageErro
 from . import _board
 from ._pipe import end, open_pipe
 from ._shell import Reply, call, last_line
+from .program import AgentProgram
 from .records import Found
 from .runtime import Progress
 from .stream import FdStream
@@ -57,6 +58,17 @@ def open_stream(url: str, progress: Progress = lambda stage: None, target: str =
         shell.close()
         raise
     return stream
+
+
+def open_program(url: str, progress: Progress = lambda stage: None) -> AgentProgram:
+    """Connect, put the agent there unless it is there; raises as `open_stream`."""
+    words, root, options = _parse(url)
+    shell = Ssh(url, words)
+    try:
+        return _board.program(shell, options, root, progress)
+    except BaseException:
+        shell.close()
+        raise
 
 
 def discover() -> list[Found]:

@@ -13,6 +13,7 @@
 
 #include "../executorch/edgeq_executorch.h"
 #include "engine.h"
+#include "kernel_choices.h"
 #include "link.h"
 #include "litert_program.h"
 #include "runtime_log.h"
@@ -27,6 +28,8 @@ constexpr uint32_t kPayload = 1 << 20;
 const char kHelp[] =
     "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT [--once SECONDS]] [--threads N] [--cores LIST]\n"
     "                   [--memory-limit BYTES] [--patience SECONDS] [--name TEXT] [--kind linux|phone]\n"
+    "       edgeq-agent --kernels\n"
+    "       edgeq-agent --fastest ISA CHOICE\n"
     "Speaks EdgeQ's device protocol on standard input and output, or to clients that connect.\n"
     "  --store DIR           where programs are kept (made when missing)\n"
     "  --listen ADDRESS      serve connections; prints the address, port 0 takes a free one\n"
@@ -38,6 +41,8 @@ const char kHelp[] =
     "  --patience SECONDS    close a transfer in which nothing comes for so long, 60 unless told\n"
     "  --name TEXT           what the machine is called, its host name unless told\n"
     "  --kind KIND           what sort of device it is\n"
+    "  --kernels             print which kernels are in force: ISA CHOICE VALUE BUILT_IN LEAST MOST\n"
+    "  --fastest ISA CHOICE  measure on this machine, and print the fastest value of such a choice\n"
     "environment: EDGEQ_ISA instruction set (ref, avx2, ...), EDGEQ_LOG shows the runtime's log on standard error\n";
 
 struct Options {
@@ -136,8 +141,16 @@ int main(int argc, char **argv) {
     return 0;
   }
   try {
-    const Options options = parse(words);
     if (*edgeq_settings_error()) throw std::runtime_error(edgeq_settings_error());
+    if (words.size() == 1 && words[0] == "--kernels") {
+      std::fputs(edgeq::kernel_choices().c_str(), stdout);
+      return 0;
+    }
+    if (words.size() == 3 && words[0] == "--fastest") {
+      std::printf("%u\n", edgeq::fastest_choice(words[1], words[2]));
+      return 0;
+    }
+    const Options options = parse(words);
     // What a library prints must not end up between frames: standard output becomes standard error.
     const int out = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (options.listen.empty()) ::dup2(STDERR_FILENO, STDOUT_FILENO);
