@@ -461,5 +461,5 @@ def pick(value: int, below: int) -> int:
 
 
 def function(kind: str, x: float) -> float:
-    """The module's own exp, log, sqrt, or rounding to half precision."""
-    return float(_lib().eq_tune_function(("exp", "log", "sqrt", "half").index(kind), x))
+    """The module's own exp, log, sqrt, rounding to half precision, or exp near 0."""
+    return float(_lib().eq_tune_function(("exp", "log", "sqrt", "half", "exp_near").index(kind), x))

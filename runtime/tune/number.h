@@ -56,6 +56,10 @@ static inline float eq_sqrt_integer(float x) {
 static inline float eq_sqrt(float x) {
 #if defined(__NO_MATH_ERRNO__) && (defined(__SSE2__) || defined(__aarch64__))
   return __builtin_sqrtf(x);
+#elif defined(__thumb2__) && defined(__ARM_FP) && (__ARM_FP & 4) /* freestanding: gcc would call a library's */
+  float root;
+  __asm__("vsqrt.f32 %0, %1" : "=t"(root) : "t"(x));
+  return root;
 #else
   return eq_sqrt_integer(x);
 #endif

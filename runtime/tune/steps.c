@@ -1,4 +1,5 @@
 /* Learning step by step: the exact gradient of the head, and the zeroth-order methods. */
+#include "tune/four.h"
 #include "tune/number.h"
 #include "tune/state.h"
 
@@ -226,8 +227,7 @@ static void add_head(eq_tune *t, uint32_t sample, const float *hidden, const flo
     return;
   }
   for (uint32_t c = 0; c < s->classes; c++) {
-    float *g = gradient + (size_t)c * s->hidden;
-    for (uint32_t k = 0; k < s->hidden; k++) g[k] += t->slope[c] * hidden[k];
+    eq_add_product(gradient + (size_t)c * s->hidden, t->slope[c], hidden, s->hidden);
     gradient[(size_t)s->classes * s->hidden + c] += t->slope[c];
   }
 }

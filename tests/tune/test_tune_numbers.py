@@ -48,6 +48,13 @@ def test_exponential_and_logarithm():
     assert (np.abs(of("log", x) - exact) <= 2e-7 * np.maximum(np.abs(exact), 0.1)).all()
 
 
+def test_the_short_exponential_is_the_long_one():
+    """As every one of the 2 * 1051721728 arguments below 0.34375 was found to be, once."""
+    x = np.concatenate([np.arange(0, 0x3EB00000, 104729, dtype=np.uint32), np.uint32([0x3EAFFFFF])]).view(np.float32)
+    for signed in (x, -x):
+        assert (of("exp_near", signed) == of("exp", signed)).all()
+
+
 def test_rounding_to_half_precision():
     r = np.random.RandomState(1)
     x = np.concatenate(

@@ -141,44 +141,41 @@ def test_the_same_states_on_aarch64(folder, states):
     assert said("qemu-aarch64", program) == states
 
 
-@pytest.mark.parametrize(
-    ("machine", "core"),
-    [
-        ("mps2-an385", ["-mcpu=cortex-m3"]),  # no floating-point unit
-        ("mps2-an386", ["-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]),
-    ],
-)
-def test_the_same_states_on_cortex_m(folder, states, machine, core):
+CORES = {
+    "mps2-an385": ["-mcpu=cortex-m3"],  # no floating-point unit
+    "mps2-an386": ["-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"],
+}
+
+
+def on_board(folder: Path, machine: str, sources: list[Path], *options: str) -> str:
+    """What a program says on an emulated core; its clock counts instructions."""
     needs("arm-none-eabi-gcc", "qemu-system-arm")
     place = {"flash_at": 0, "flash_bytes": 256 << 10, "ram_at": 0x20000000, "ram_bytes": 4 << 20, "stack_bytes": 8192}
     link = ["-nostdlib", "-T", BOARD / "link.ld", "-Wl,--gc-sections"]
     link += [f"-Wl,--defsym={name}={value}" for name, value in place.items()]
-    options = ["-DON_BOARD", "-mthumb", *core, "-Os", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
-    program = build(
-        "arm-none-eabi-gcc",
-        folder / f"{machine}.elf",
-        *options,
-        HERE / "states.c",
-        *MODULE,
-        BOARD / "start.c",
-        *link,
-        "-lgcc",
-    )
+    compiled = ["-DON_BOARD", "-mthumb", *CORES[machine], "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
+    out = folder / f"{sources[0].stem}-{machine}.elf"
+    program = build("arm-none-eabi-gcc", out, *compiled, *options, *sources, BOARD / "start.c", *link, "-lgcc")
+    emulator = ["qemu-system-arm", "-M", machine, "-kernel", program, "-icount", "shift=0"]
     quiet = ["-display", "none", "-monitor", "none", "-serial", "none"]
-    done = subprocess.run(
-        [
-            "qemu-system-arm",
-            "-M",
-            machine,
-            "-kernel",
-            program,
-            *quiet,
-            "-semihosting-config",
-            "enable=on,target=native",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    semihosting = ["-semihosting-config", "enable=on,target=native"]
+    done = subprocess.run([*emulator, *quiet, *semihosting], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout + done.stderr == states
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("machine", CORES)
+def test_the_same_states_on_cortex_m(folder, states, machine):
+    assert on_board(folder, machine, [HERE / "states.c", *MODULE], "-Os") == states
+
+
+def test_instructions_of_a_step_on_cortex_m4(folder):
+    """The module alone, a sample of a step of 64, update included; an inference of pokebnn-fashion is 2,158,600."""
+    sources = [HERE / "cost.c", *sorted((RUNTIME / "tune").glob("*.c")), *PARTS[:2]]
+    spent = {
+        line.split()[0]: int(line.split()[1])
+        for line in on_board(folder, "mps2-an386", sources, "-O2").split("\n")
+        if line
+    }
+    assert spent["t0"] < 4_000
+    assert spent["t1"] < 65_000

@@ -316,7 +316,8 @@ uint32_t eq_tune_decide(const float *logits, uint32_t classes, const float *cost
 uint64_t eq_tune_word(uint64_t run, uint32_t stream, uint64_t step, uint64_t k);
 float eq_tune_gauss(uint64_t word);
 uint32_t eq_tune_pick(uint64_t word, uint32_t below);
-/* Arithmetic that is the same everywhere, for tests: kind 0 exp, 1 log, 2 sqrt, 3 rounding to half precision. */
+/* Arithmetic that is the same everywhere, for tests: kind 0 exp, 1 log, 2 sqrt, 3 rounding to half precision, 4 exp for
+ * |x| < 0.34. */
 float eq_tune_function(int kind, float x);
 
 #pragma GCC visibility pop

@@ -140,12 +140,23 @@ bool eq_on_TUNE_OPEN(eq_agent *agent, eq_reader *r, eq_writer *w) {
 }
 
 /* ---- one forward pass */
+/* What is long goes by words: eq_copy is the small one. `from` may lie anywhere. */
+static void copy_words(void *to, const void *from, size_t bytes) {
+  uint8_t *p = to;
+  const uint8_t *q = from;
+  for (uint32_t word; bytes >= sizeof word; bytes -= sizeof word, p += sizeof word, q += sizeof word) {
+    __builtin_memcpy(&word, q, sizeof word);
+    __builtin_memcpy(p, &word, sizeof word);
+  }
+  eq_copy(p, q, bytes);
+}
+
 static void give_input(eq_agent *agent, unsigned index, const float *data) {
   const eq_tune_run *run = &agent->run;
   if (run->port->borrow(run->port->context, run->net, index, data)) return;
   eq_tensor t;
   agent->engine->tensor(agent->engine->context, run->net, false, index, &t);
-  eq_copy(t.data, (const uint8_t *)data, t.bytes);
+  copy_words(t.data, data, t.bytes);
 }
 
 /* Runs the next row, whose sample has been written. */
@@ -169,7 +180,7 @@ static bool run_row(eq_agent *agent) {
     if (!(q->outputs >> i & 1)) continue;
     eq_tensor t;
     engine->tensor(engine->context, run->net, true, run->outputs[i], &t);
-    eq_copy((uint8_t *)(run->rows[i] + (size_t)row * run->width[i]), t.data, t.bytes);
+    copy_words(run->rows[i] + (size_t)row * run->width[i], t.data, t.bytes);
   }
   return true;
 }
@@ -200,7 +211,7 @@ static bool take_samples(eq_agent *agent, const uint8_t *bytes, size_t count) {
     for (unsigned i = 0; !written && i < run->own; i++) {
       eq_tensor t;
       agent->engine->tensor(agent->engine->context, run->net, false, i, &t);
-      eq_copy(t.data, bytes, t.bytes);
+      copy_words(t.data, bytes, t.bytes);
       bytes += t.bytes;
     }
     if (!run_row(agent)) return false;
