@@ -17,7 +17,10 @@ Loss = Literal["cross-entropy", "squares", "score"]
 LOSSES: tuple[Loss, ...] = ("cross-entropy", "squares", "score")
 Optimiser = Literal["adam", "scalar", "sgd"]
 OPTIMISERS: tuple[Optimiser, ...] = ("adam", "scalar", "sgd")
-FLAGS = ("no_stats", "no_cache", "unguarded", "exact_head", "few_samples", "fresh", "prefer_head")
+FLAGS = (
+    *("no_stats", "no_cache", "unguarded", "exact_head", "few_samples", "fresh", "prefer_head"),
+    *("weights", "no_start"),
+)
 KINDS = ("forward", "read", "write", "erase", "flush", "progress", "done")
 AREAS = ("slot-a", "slot-b", "log", "delta")
 OUTPUTS = ("logits", "hidden", "taps", "moments", "inputs", "scores")
@@ -49,6 +52,7 @@ class CLatent(ct.Structure):
         ("binary", ct.c_bool),
         ("codes", ct.c_void_p),
         ("scale", ct.c_void_p),
+        ("start", ct.c_void_p),
     )
 
 
@@ -69,6 +73,7 @@ class CModel(ct.Structure):
         ("head_sigma", ct.c_float),
         ("base_triangle", ct.c_void_p),
         ("base_samples", ct.c_uint32),
+        ("start_ac", ct.c_void_p),
     )
 
 
@@ -196,7 +201,10 @@ class TuneTap:
 
 @dataclass(frozen=True)
 class TuneLatent:
-    """A fully connected layer, `layer` among the tunable ones, whose codes (outputs, inputs) int8 may be learned."""
+    """A fully connected layer, `layer` among the tunable ones, whose codes (outputs, inputs) int8 may be learned.
+
+    start  the latents that `zeroqat` begins with, of the same shape
+    """
 
     layer: int
     codes: I8
@@ -204,6 +212,7 @@ class TuneLatent:
     low: int
     high: int
     binary: bool = False
+    start: F32 | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +221,7 @@ class TuneModel:
 
     base, layout    32 bytes each
     base_triangle   float32, packed rows as tune.h describes; d = widths of the taps + 1, classes as head_weight
+    start_ac        (2 channels,) that `zeroqat` begins with, where all latents have a start too
     """
 
     base: bytes
@@ -226,6 +236,7 @@ class TuneModel:
     moments: bool = False
     base_triangle: F32 | None = None
     base_samples: int = 0
+    start_ac: F32 | None = None
 
     @property
     def channels(self) -> int:
@@ -324,7 +335,10 @@ def c_model(model: TuneModel) -> CModel:
         check("scale", latent.scale, np.float32, (outputs,))
         c_latent.layer, c_latent.outputs, c_latent.inputs = latent.layer, outputs, inputs
         c_latent.low, c_latent.high, c_latent.binary = latent.low, latent.high, latent.binary
+        if latent.start is not None:
+            check("start", latent.start, np.float32, (outputs, inputs))
         c_latent.codes, c_latent.scale = address(latent.codes), address(latent.scale)
+        c_latent.start = address(latent.start)
     taps = (CTap * max(1, len(model.taps)))(*(CTap(tap.width, tap.rms) for tap in model.taps))
     check("head_weight", model.head_weight, np.float32)
     check("head_bias", model.head_bias, np.float32, (classes,))
@@ -332,6 +346,8 @@ def c_model(model: TuneModel) -> CModel:
     if model.base_triangle is not None:
         d = model.tap_width + 1
         check("base_triangle", model.base_triangle, np.float32, (d * (d + 1) // 2 + d * classes,))
+    if model.start_ac is not None:
+        check("start_ac", model.start_ac, np.float32, (2 * model.channels,))
     return CModel(
         bytes32("base", model.base),
         bytes32("layout", model.layout),
@@ -350,6 +366,7 @@ def c_model(model: TuneModel) -> CModel:
         model.head_sigma,
         address(model.base_triangle),
         model.base_samples,
+        address(model.start_ac),
     )
 
 

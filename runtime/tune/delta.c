@@ -45,9 +45,7 @@ static void codes_of(const eq_tune *t, uint32_t first, uint32_t count, uint8_t *
     const eq_tune_latent *latent = t->model->latents + l;
     for (uint32_t k = 0; k < latent->outputs * latent->inputs; k++, at++) {
       if (at < first || at >= first + count) continue;
-      const float code = latent->binary ? (value[at] >= 0.0f ? 1.0f : -1.0f)
-                                        : eq_clip(eq_round_even(value[at]), (float)latent->low, (float)latent->high);
-      out[at - first] = (uint8_t)(int8_t)code;
+      out[at - first] = (uint8_t)(int8_t)eq_code_of(latent, value[at]);
     }
   }
 }

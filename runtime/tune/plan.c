@@ -74,7 +74,7 @@ void eq_tune_defaults(eq_tune_settings *set, eq_tune_method method) {
   case EQ_TUNE_MEZO:
     set->optimiser = EQ_TUNE_SGD;
     set->eps = 0.001f;
-    set->lr_ac = set->lr_head = set->lr_bias = 0.001f;
+    set->lr_ac = set->lr_head = set->lr_bias = set->lr_latent = 0.001f;
     break;
   case EQ_TUNE_STATS:
   case EQ_TUNE_SOLVE:
@@ -114,7 +114,8 @@ static eq_tune_status check_latents(const eq_tune_model *m, eq_tune_shape *s) {
     const uint64_t size = (uint64_t)latent->outputs * latent->inputs;
     if (latent->layer >= m->layer_count || m->layers[latent->layer].channels != latent->outputs || !latent->inputs ||
         latent->inputs > MOST_WIDTH || !latent->codes || !latent->scale || latent->low < -128 || latent->high > 127 ||
-        latent->low >= latent->high || !all_positive(latent->scale, latent->outputs))
+        latent->low >= latent->high || !all_positive(latent->scale, latent->outputs) ||
+        !latent->start != !m->start_ac || (latent->start && !eq_all_finite(latent->start, (size_t)size)))
       return EQ_TUNE_BAD_MODEL;
     for (uint64_t i = 0; i < size; i++)
       if (latent->codes[i] < latent->low || latent->codes[i] > latent->high || (latent->binary && !latent->codes[i]))
@@ -123,7 +124,7 @@ static eq_tune_status check_latents(const eq_tune_model *m, eq_tune_shape *s) {
   }
   if (values > MOST_VALUES) return EQ_TUNE_BAD_MODEL;
   s->latent_values = (uint32_t)values;
-  return EQ_TUNE_OK;
+  return !m->start_ac || eq_all_finite(m->start_ac, s->ac) ? EQ_TUNE_OK : EQ_TUNE_BAD_MODEL;
 }
 
 static eq_tune_status check_head_and_taps(const eq_tune_model *m, eq_tune_shape *s) {
@@ -169,7 +170,7 @@ static bool rate(float x) { return eq_finite(x) && x >= 0.0f && x <= 1e6f; }
 
 static eq_tune_status check_settings(const eq_tune_settings *set, const eq_tune_shape *s) {
   if ((unsigned)set->method >= EQ_TUNE_METHODS || (unsigned)set->loss > EQ_TUNE_SCORE ||
-      (unsigned)set->optimiser > EQ_TUNE_SGD || set->flags >= 128 || !set->micro || set->micro > MOST_MICRO ||
+      (unsigned)set->optimiser > EQ_TUNE_SGD || set->flags >= 512 || !set->micro || set->micro > MOST_MICRO ||
       !set->batch || set->batch > MOST_SAMPLES || !set->evaluate_every || !set->patience || !set->converged ||
       !set->flip_every || set->steps > MOST_SAMPLES || set->head_steps > MOST_SAMPLES || !positive(set->eps) ||
       !rate(set->lr_ac) || !rate(set->lr_head) || !rate(set->lr_bias) || !rate(set->lr_latent) ||
@@ -197,8 +198,10 @@ static void legs_of(eq_tune_shape *s, const eq_tune_plan *plan) {
   s->cached = !(flags & EQ_TUNE_NO_CACHE) && (s->solve || s->head);
   s->per_sample = s->noise && (automatic || (method >= EQ_TUNE_T1 && method <= EQ_TUNE_T3));
   s->gauss = method == EQ_TUNE_ZEROQAT || method == EQ_TUNE_MEZO;
-  s->noise_ac = s->noise && method != EQ_TUNE_ZEROQAT;
-  s->noise_latent = s->noise && method == EQ_TUNE_ZEROQAT;
+  s->weights = method == EQ_TUNE_MEZO && (flags & EQ_TUNE_WEIGHTS);
+  s->start = method == EQ_TUNE_ZEROQAT && m->start_ac && !(flags & EQ_TUNE_NO_START);
+  s->noise_latent = s->noise && (method == EQ_TUNE_ZEROQAT || s->weights);
+  s->noise_ac = s->noise && !s->noise_latent;
   s->flips = method == EQ_TUNE_T2;
   s->learn_latent = s->flips || method == EQ_TUNE_T3 || s->noise_latent;
   s->exact_head = s->noise && !s->solve && (s->per_sample || (s->gauss && (flags & EQ_TUNE_EXACT_HEAD)));
@@ -218,6 +221,7 @@ static eq_tune_status check_method(const eq_tune_shape *s, const eq_tune_plan *p
   if (!s->labelled && !(set->method == EQ_TUNE_STATS && (set->flags & EQ_TUNE_UNGUARDED))) return EQ_TUNE_NO_LABELS;
   if (set->loss == EQ_TUNE_SCORE && (s->solve || s->head || s->exact_head)) return EQ_TUNE_BAD_SETTING;
   if (s->per_sample && set->optimiser != EQ_TUNE_ADAM) return EQ_TUNE_BAD_SETTING;
+  if ((set->flags & EQ_TUNE_WEIGHTS) && !s->weights) return EQ_TUNE_BAD_SETTING;
   if (set->method >= EQ_TUNE_T0 && !set->steps) return EQ_TUNE_BAD_SETTING;
   if (set->method >= EQ_TUNE_T0 && s->samples < EQ_TUNE_FEW && !(set->flags & EQ_TUNE_FEW_SAMPLES))
     return EQ_TUNE_TOO_FEW;
@@ -356,7 +360,9 @@ size_t eq_tune_bytes(const eq_tune_plan *plan) {
 }
 
 /* Everything that changes the result: neither the micro-batch nor whether a journal is forgotten. */
-void eq_tune_hash_plan(const eq_tune_settings *set, uint32_t classes, uint8_t digest[32]) {
+void eq_tune_hash_plan(const eq_tune_plan *plan, const eq_tune_shape *s, uint8_t digest[32]) {
+  const eq_tune_settings *set = &plan->settings;
+  const eq_tune_model *m = plan->model;
   const float reals[] = {set->eps,    set->lr_ac,    set->lr_head, set->lr_bias,     set->lr_latent, set->tolerance,
                          set->margin, set->held_out, set->shrink,  set->base_weight, set->ridge,     set->flip_share};
   const uint32_t words[] = {(uint32_t)set->method,
@@ -378,6 +384,12 @@ void eq_tune_hash_plan(const eq_tune_settings *set, uint32_t classes, uint8_t di
   eq_sha256_update(&hash, (const uint8_t *)&set->seed, sizeof set->seed);
   eq_sha256_update(&hash, (const uint8_t *)words, sizeof words);
   eq_sha256_update(&hash, (const uint8_t *)reals, sizeof reals);
-  if (set->cost) eq_sha256_update(&hash, (const uint8_t *)set->cost, sizeof(float) * classes * classes);
+  if (set->cost) eq_sha256_update(&hash, (const uint8_t *)set->cost, sizeof(float) * s->classes * s->classes);
+  if (s->start) {
+    eq_sha256_update(&hash, (const uint8_t *)m->start_ac, sizeof(float) * s->ac);
+    for (uint32_t l = 0; l < m->latent_count; l++)
+      eq_sha256_update(&hash, (const uint8_t *)m->latents[l].start,
+                       sizeof(float) * m->latents[l].outputs * m->latents[l].inputs);
+  }
   eq_sha256_final(&hash, digest);
 }

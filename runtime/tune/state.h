@@ -4,6 +4,7 @@
 
 #include "edgeq/tune.h"
 #include "proto/sha256.h"
+#include "tune/number.h"
 #include "tune/random.h"
 #include "tune/triangle.h"
 
@@ -30,6 +31,7 @@ typedef struct {
   bool pairs;                     /* both sides of a sample in one request; else one after the other */
   bool noise_ac, noise_head, noise_latent;
   bool exact_head, learn_head, learn_latent, flips;
+  bool weights, start;           /* noise on codes instead of latents; begins where the model says */
   uint32_t samples, held, folds; /* folds 0: a held-out part */
   uint32_t channels, ac, classes, hidden, head_values, latent_values, values;
   uint32_t taps, d;                              /* d = taps + 1 features of the solve */
@@ -129,6 +131,11 @@ static inline float *eq_head_bias(const eq_tune *t) {
 }
 static inline uint32_t eq_latent_start(const eq_tune_shape *s) { return s->ac + (s->learn_head ? s->head_values : 0); }
 static inline float *eq_latents(const eq_tune *t) { return t->values + eq_latent_start(&t->shape); }
+/* As the network rounds it. */
+static inline float eq_code_of(const eq_tune_latent *latent, float value) {
+  if (latent->binary) return value >= 0.0f ? 1.0f : -1.0f;
+  return eq_clip(eq_round_even(value), (float)latent->low, (float)latent->high);
+}
 static inline uint32_t eq_sample_at(const eq_tune *t, uint32_t position) {
   return t->order ? t->order[position] : position;
 }
@@ -136,7 +143,7 @@ static inline uint32_t eq_sample_at(const eq_tune *t, uint32_t position) {
 /* plan.c */
 eq_tune_status eq_tune_shape_of(eq_tune_shape *shape, const eq_tune_plan *plan);
 size_t eq_tune_place(eq_tune *t, const eq_tune_shape *shape, uint32_t latents, uint8_t *memory);
-void eq_tune_hash_plan(const eq_tune_settings *settings, uint32_t classes, uint8_t digest[32]);
+void eq_tune_hash_plan(const eq_tune_plan *plan, const eq_tune_shape *shape, uint8_t digest[32]);
 
 /* tune.c */
 void eq_tune_fail(eq_tune *t, eq_tune_status status);
@@ -183,6 +190,7 @@ void eq_tune_update(eq_tune *t);
 void eq_tune_zero_moments(eq_tune *t);
 /* t->noisy... = parameters + sign * eps * noise, shared by all samples. */
 void eq_tune_perturb(eq_tune *t, float sign);
+void eq_tune_codes(const eq_tune *t, float *codes); /* [latent_values] of the latents */
 
 /* journal.c, delta.c */
 void eq_tune_io_start(eq_tune *t, eq_tune_io io);

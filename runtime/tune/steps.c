@@ -45,6 +45,18 @@ static void head_from_base(eq_tune *t) {
   __builtin_memcpy(eq_head_bias(t), t->model->head_bias, t->shape.classes * sizeof(float));
 }
 
+/* Scales, biases and latents as the model says; up to here they were the base's. */
+static void begin_at_start(eq_tune *t) {
+  const eq_tune_model *m = t->model;
+  float *value = eq_latents(t);
+  __builtin_memcpy(t->values, m->start_ac, t->shape.ac * sizeof(float));
+  for (uint32_t l = 0; l < m->latent_count; l++) {
+    const uint32_t count = m->latents[l].outputs * m->latents[l].inputs;
+    __builtin_memcpy(value, m->latents[l].start, count * sizeof(float));
+    value += count;
+  }
+}
+
 void eq_tune_leg_start(eq_tune *t, uint32_t leg) {
   eq_tune_saved *v = t->saved;
   v->leg = leg;
@@ -53,6 +65,7 @@ void eq_tune_leg_start(eq_tune *t, uint32_t leg) {
   v->now = v->best = (eq_tune_sum){0};
   v->leave_one_out = 0;
   eq_tune_zero_moments(t);
+  if (t->shape.start) begin_at_start(t);
   eq_tune_enter(t, S_STEPS);
 }
 
@@ -206,8 +219,8 @@ static void ask_noisy(eq_tune *t, uint32_t count) {
     t->request.ac_rows = s->per_sample ? 2 * count : 2;
     return;
   }
-  eq_tune_perturb(t, t->side == 0 ? 1.0f : -1.0f);
   eq_tune_ask(t, count, outputs);
+  eq_tune_perturb(t, t->side == 0 ? 1.0f : -1.0f);
   if (s->noise_ac) t->request.ac = t->noisy;
   if (s->noise_head) {
     t->request.head_weight = t->noisy_head;

@@ -49,8 +49,9 @@ void eq_tune_ask(eq_tune *t, uint32_t count, uint32_t outputs) {
                                  .head_weight = s->learn_head ? eq_head_weight(t) : t->model->head_weight,
                                  .head_bias = s->learn_head ? eq_head_bias(t) : t->model->head_bias,
                                  .latent = s->learn_latent ? t->latent : NULL};
+  if (s->weights) eq_tune_codes(t, t->noisy_latent);
   for (uint32_t l = 0, at = 0; s->learn_latent && l < t->model->latent_count; l++) {
-    t->latent[l] = eq_latents(t) + at;
+    t->latent[l] = (s->weights ? t->noisy_latent : eq_latents(t)) + at;
     at += t->model->latents[l].outputs * t->model->latents[l].inputs;
   }
   t->waiting = true;
@@ -226,7 +227,7 @@ eq_tune_status eq_tune_open(eq_tune **tune, const eq_tune_plan *plan, void *memo
   eq_tune *t = memory;
   *t = (eq_tune){.model = plan->model, .data = plan->data, .set = plan->settings, .shape = shape};
   eq_tune_place(t, &shape, plan->model->latent_count, memory);
-  eq_tune_hash_plan(&t->set, shape.classes, t->plan_hash);
+  eq_tune_hash_plan(plan, &shape, t->plan_hash);
   eq_tune_initial(t);
   if (t->order) shuffle(t);
   eq_tune_io_start(t, IO_RECOVER);

@@ -39,7 +39,16 @@ void eq_tune_perturb(eq_tune *t, float sign) {
   }
   if (s->noise_latent) {
     const eq_noise noise = noise_of(t, ON_LATENT);
-    eq_noise_add(&noise, eq_latents(t), eps, t->noisy_latent, s->latent_values);
+    if (s->weights) eq_tune_codes(t, t->noisy_latent);
+    eq_noise_add(&noise, s->weights ? t->noisy_latent : eq_latents(t), eps, t->noisy_latent, s->latent_values);
+  }
+}
+
+void eq_tune_codes(const eq_tune *t, float *codes) {
+  const float *value = eq_latents(t);
+  for (uint32_t l = 0; l < t->model->latent_count; l++) {
+    const eq_tune_latent *latent = t->model->latents + l;
+    for (uint32_t k = 0; k < latent->outputs * latent->inputs; k++) *codes++ = eq_code_of(latent, *value++);
   }
 }
 

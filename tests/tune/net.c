@@ -19,8 +19,8 @@ static const float *inputs[] = {first_input, second_input};
 static eq_tune_layer layers[2] = {{FIRST, 0, 0.9f, bias[0], mean[0], deviation[0]},
                                   {SECOND, 1, 1.1f, bias[1], mean[1], deviation[1]}};
 static const eq_tune_tap blocks[2] = {{FIRST, 0.8f}, {SECOND, 0.7f}};
-static const eq_tune_latent latents[2] = {{0, FIRST, INPUTS, -1, 1, false, codes[0], scale[0]},
-                                          {1, SECOND, FIRST, -1, 1, false, codes[1], scale[1]}};
+static const eq_tune_latent latents[2] = {{0, FIRST, INPUTS, -1, 1, false, codes[0], scale[0], NULL},
+                                          {1, SECOND, FIRST, -1, 1, false, codes[1], scale[1], NULL}};
 
 static float random_at(uint32_t what, uint32_t k) { return eq_gauss(eq_word(eq_stream(77, 9, what), k)); }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from toy import F, Memory, Toy, packed_triangle, tuned
 
+from edgeq._errors import UsageError
 from edgeq._native import tune
 from edgeq._native.tune_types import TuneData
 
@@ -266,6 +267,83 @@ def test_codes_are_learned(toy, method):
     assert [c.shape for c in delta.codes] == [c.shape for c in toy.codes]
     assert any((c != base).any() for c, base in zip(delta.codes, toy.codes, strict=True))
     assert all(np.isin(c, (-1, 0, 1)).all() for c in delta.codes)
+
+
+def begun(toy: Toy, by: float, shift: float):
+    """A model that says where zeroqat begins: latents `by` above the codes, all of ac at `shift`."""
+    model = toy.model()
+    latents = [replace(latent, start=(latent.codes + by).astype(F)) for latent in model.latents]
+    return replace(model, latents=latents, start_ac=np.full(2 * CHANNELS, shift, F))
+
+
+def test_zeroqat_begins_where_the_model_says(toy):
+    x, y = toy.sample(100, 1, "turn")
+    seen = []
+
+    def watched(request):
+        seen.append((request.ac_rows.copy(), [a.copy() for a in request.latents]))
+        return toy.forward(x)(request)
+
+    knobs = {"steps": 4, "evaluate_every": 2, "batch": 16, "micro": 128, "flags": ["unguarded"], "forward": watched}
+    plain, delta, _, _ = tuned(toy, x, y, "zeroqat", **knobs)
+    requests = len(seen)
+    _, same, _, _ = tuned(toy, x, y, "zeroqat", model=begun(toy, 0, 0), **knobs)
+    assert same.ac.tobytes() == delta.ac.tobytes() and all(map(np.array_equal, same.codes, delta.codes))
+    report, moved, other, _ = tuned(toy, x, y, "zeroqat", model=begun(toy, 0.3, 0.1), **knobs)
+    base, first = seen[2 * requests], seen[2 * requests + 1]
+    assert not base[0].any() and all((a == c).all() for a, c in zip(base[1], toy.codes, strict=True))
+    assert report.base == plain.base  # what it must beat is the base
+    assert (first[0] == F(0.1)).all()
+    assert all((a == (c + F(0.3)).astype(F)).all() for a, c in zip(first[1], toy.codes, strict=True))
+    assert (moved.ac == F(0.1)).all()
+    knobs["flags"] = ["unguarded", "no_start"]
+    _, off, _, _ = tuned(toy, x, y, "zeroqat", model=begun(toy, 0.3, 0.1), **knobs)
+    assert off.ac.tobytes() == delta.ac.tobytes() and all(map(np.array_equal, off.codes, delta.codes))
+    slots = Memory({name: other.areas[name] for name in ("slot-a", "slot-b")})
+    knobs["flags"] = ["unguarded"]
+    report, *_ = tuned(toy, x, y, "zeroqat", store=slots, model=begun(toy, 0.2, 0.1), **knobs)
+    assert "other settings" in report.status  # a journal of another start is not gone on with
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_mezo_moves_weights_around_their_codes(toy, optimiser):
+    x, y = toy.sample(150, 1, "turn")
+    seen = []
+
+    def unrounded(request):
+        seen.append([a.copy() for a in request.latents])
+        h = x[request.samples]
+        for latent, scale, bias in zip(request.latents, toy.scales, toy.biases, strict=True):
+            h = np.maximum(h @ latent.T * scale + bias, 0).astype(F)
+        logits = (h @ request.head_weight.T + request.head_bias).astype(F)
+        given = {"logits": logits, "hidden": h}
+        return tune.Outputs(**{name: value for name, value in given.items() if name in request.outputs})
+
+    knobs = {"steps": 40, "evaluate_every": 10, "batch": 32, "micro": 256, "eps": 0.05, "lr_latent": 0.1}
+    flags = ["unguarded", "weights", "exact_head"]
+    report, delta, _, _ = tuned(
+        toy, x, y, "mezo", forward=unrounded, flags=flags, optimiser=optimiser, **knobs, lr_head=0.1
+    )
+    clean, plus, minus = seen[0], seen[2], seen[3]
+    assert all((a == c).all() for a, c in zip(clean, toy.codes, strict=True))
+    middle = [(a + b) / 2 for a, b in zip(plus, minus, strict=True)]
+    assert all(np.abs(a - c).max() < 1e-6 for a, c in zip(middle, toy.codes, strict=True))
+    noise = np.concatenate([((a - b) / 0.1).ravel() for a, b in zip(plus, minus, strict=True)])
+    assert abs(noise.mean()) < 0.15 and abs(noise.std() - 1) < 0.15
+    assert not delta.ac.any() and report.best.loss < report.base.loss
+    assert all(np.isin(c, (-1, 0, 1)).all() for c in delta.codes)
+
+
+def test_what_goes_with_which_method(toy):
+    x, y = toy.sample(60, 1)
+    with pytest.raises(UsageError, match="range"):
+        tuned(toy, x, y, "zeroqat", flags=["weights"])
+    half = replace(begun(toy, 0.1, 0.1), start_ac=None)
+    with pytest.raises(UsageError, match="does not fit together"):
+        tuned(toy, x, y, "zeroqat", model=half)
+    bad = replace(begun(toy, 0.1, 0.1), start_ac=np.full(2 * CHANNELS, np.nan, F))
+    with pytest.raises(UsageError, match="does not fit together"):
+        tuned(toy, x, y, "zeroqat", model=bad)
 
 
 @pytest.mark.parametrize("method", ["t0", "zeroqat", "mezo"])

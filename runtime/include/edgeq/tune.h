@@ -74,6 +74,7 @@ typedef struct {
   bool binary;
   const int8_t *codes; /* [outputs][inputs] of the base */
   const float *scale;  /* [outputs] */
+  const float *start;  /* [outputs][inputs] latents that ZEROQAT begins with; NULL: the codes */
 } eq_tune_latent;
 
 typedef struct {
@@ -93,6 +94,7 @@ typedef struct {
                                  entries i .. d - 1, then one per class; d = widths of the taps + 1, the constant
                                  feature last; features divided by rms, targets [y = c] - 1 / classes. NULL: none */
   uint32_t base_samples;      /* behind base_triangle */
+  const float *start_ac;      /* [2 * channels] that ZEROQAT begins with, where latents have a start; NULL: 0 */
 } eq_tune_model;
 
 /* ---- what to learn from */
@@ -114,7 +116,7 @@ typedef enum {
   EQ_TUNE_T2,       /* T1, and codes that flip */
   EQ_TUNE_T3,       /* T1, and latents of the chosen layers */
   EQ_TUNE_ZEROQAT,  /* latents through fake quantisation, shared Gaussian noise */
-  EQ_TUNE_MEZO,     /* scales, biases and the head, shared Gaussian noise, plain descent */
+  EQ_TUNE_MEZO,     /* scales, biases (or weights) and the head, shared Gaussian noise, plain descent */
   EQ_TUNE_METHODS,
 } eq_tune_method;
 
@@ -135,6 +137,9 @@ enum {
   EQ_TUNE_FEW_SAMPLES = 16, /* T0 and later with fewer than 30 samples */
   EQ_TUNE_FRESH = 32,       /* forget a journal that is there */
   EQ_TUNE_PREFER_HEAD = 64, /* AUTO: HEAD instead of SOLVE, where memory is short */
+  EQ_TUNE_WEIGHTS = 128,    /* MEZO: weights, by their latents, instead of scales and biases. Its requests then hold
+                               codes, or codes and noise, which the network must take as they are, unrounded */
+  EQ_TUNE_NO_START = 256,   /* ZEROQAT: from the base's codes even where the model has a start */
 };
 
 typedef struct {
