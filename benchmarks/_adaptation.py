@@ -224,6 +224,15 @@ Predict = Callable[[Any], Array]  # inputs (n, ...) -> logits (n, classes)
 
 
 @dataclass(frozen=True)
+class Raw:
+    """Pictures (n, h, w) bytes as the device's camera gives them, and what makes the network's inputs of them."""
+
+    learn_from: Array
+    test: Array
+    network: Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
 class Case:
     """A world to adapt to.
 
@@ -233,6 +242,7 @@ class Case:
     norms       the model has batch norms, which may adapt
     validation  samples and labels on which the ceiling's setting is chosen; None: on the other groups' test parts
     home        samples and labels of the world that the base was trained for
+    raw         the samples before they were made inputs, where they are pictures
     """
 
     task: str
@@ -247,6 +257,7 @@ class Case:
     norms: bool = True
     validation: tuple[Inputs, Array] | None = None
     home: tuple[Inputs, Array] | None = None
+    raw: Raw | None = None
 
     def score(self, logits: Array) -> dict[str, float]:
         found = {"accuracy": accuracy(logits, self.labels)}

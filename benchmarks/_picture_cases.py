@@ -16,7 +16,7 @@ from edgeq.datasets import places, shifts
 from edgeq.train import load_trained
 from edgeq.tune import Samples
 
-from ._adaptation import Array, Case, Predict, Setting, Subject, asked_for, backpropagate
+from ._adaptation import Array, Case, Predict, Raw, Setting, Subject, asked_for, backpropagate
 from .harness import Options
 
 PICTURES, TESTED, BASE_PICTURES, VALIDATED, DRAWS, STEPS = 350, 1000, 2000, 500, 3, 100
@@ -66,13 +66,15 @@ def _shifted(
         if not asked_for(options.only, task, model):
             continue
         shift = shifts.PICTURES[task]
-        x, y = data.preprocess(shift(test[0][asked]), config), test[1][asked]
+        shown, y = shift(test[0][asked]), test[1][asked]
+        x = data.preprocess(shown, config)
         validation = (data.preprocess(shift(train[0][checked]), config), train[1][checked])
         for draw in range(1 if options.quick else DRAWS):
             rows = BASE_PICTURES + np.random.default_rng(8000 + since + draw).permutation(len(train[0]) - BASE_PICTURES)
             rows = rows[:count]
             rows = rows[train[1][rows] < classes]
-            seen, labels = data.preprocess(shift(train[0][rows]), config), train[1][rows]
+            raw = Raw(shift(train[0][rows]), shown, lambda pictures: data.preprocess(pictures, config))
+            seen, labels = raw.network(raw.learn_from), train[1][rows]
 
             def ceiling(setting: Setting, seen: Array = seen, labels: Array = labels) -> Predict:
                 return backpropagate(latents(model), seen, labels, setting, steps=STEPS, seed=1)
@@ -91,6 +93,7 @@ def _shifted(
                 "pokebnn" in model,
                 validation,
                 (data.preprocess(test[0][asked], config), y),
+                raw,
             )
 
 

@@ -45,6 +45,8 @@ from . import _digit_tables, _limits, _picture_cases, _risk, _speech_cases, _ste
 from ._adaptation import Case, Setting, accuracy, learn, scores
 from ._best_head import best_head
 from ._cells import Cells, Figures, mean_and_error
+from ._limits import BACKPROP
+from ._looks import INPUT, corrected
 from ._table import console
 from .harness import Options, Row
 
@@ -71,7 +73,6 @@ TASKS: Mapping[str, Callable[[Options], Iterator[Case]]] = {
     "text": _text_cases.cases,
     LIMITS: _limits.cases,
 }
-BACKPROP = "backpropagation"
 
 
 def run(options: Options) -> list[Row]:
@@ -108,7 +109,8 @@ def _results(cases: Sequence[Case], methods: Sequence[str], options: Options, ce
     for case in cases:
         slow = case.draw < options.count(0, 1)
         for name in methods:
-            if name in SLOW and (not slow or case.parts):
+            late = (name in SLOW and (not slow or case.parts)) or (name == "best head" and not slow)
+            if late or (name == INPUT and case.raw is None):
                 continue
             figures = cells.get(_name(case, name, options), lambda case=case, name=name: _one(case, name))
             found.setdefault(name, {}).setdefault(case.group, []).append(figures)
@@ -131,9 +133,12 @@ def _one(case: Case, method: str) -> Figures:
         return {**case.score(scores(subject, None, case.test)), "passes": 0.0}
     if method == "best head":
         return {**case.score(best_head(case)), "passes": float("nan")}
+    before = 0.0
+    if method == INPUT:
+        (case, before), method = corrected(case), "auto"
     result = learn(subject, case.learn_from, METHODS[method])
     logits = scores(subject, result.delta, case.test)
-    return {**case.score(logits), "passes": result.passes / len(case.learn_from)}
+    return {**case.score(logits), "passes": before + result.passes / len(case.learn_from)}
 
 
 def _ceilings(cases: Sequence[Case], options: Options, cells: Cells) -> dict[str, list[Figures]]:

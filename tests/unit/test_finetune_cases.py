@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_tunable import CLASSES, shift_network, task
 
-from benchmarks import _limits, _picture_cases, _risk, _speech_cases, _text_cases, finetune
-from benchmarks._adaptation import Case, Setting, Subject, accuracy, asked_for, hidden, learn, scores
+from benchmarks import _limits, _looks, _picture_cases, _risk, _speech_cases, _text_cases, finetune
+from benchmarks._adaptation import Case, Raw, Setting, Subject, accuracy, asked_for, hidden, learn, scores
 from benchmarks._best_head import FOLDS, best_head, crossed, fit
 from benchmarks._cells import Cells, mean_and_error
 from benchmarks.harness import Options
@@ -129,7 +129,30 @@ def test_hidden_is_what_the_head_reads(case):
     assert best_head(case).shape == (len(case.labels), CLASSES)
 
 
-@pytest.mark.parametrize("method", _limits.METHODS)
+def columns(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dark pictures with one bright column, and which."""
+    y = np.random.default_rng(seed).integers(0, 9, count)
+    x = np.zeros((count, 9, 9), np.uint8)
+    x[np.arange(count), :, y] = 200
+    return x, y
+
+
+@pytest.mark.parametrize(
+    ("shift", "wanted"),
+    [(lambda x: 255 - x, "inverted"), (lambda x: x, _looks.AS_IT_IS), (lambda x: 0 * x, _looks.AS_IT_IS)],
+)
+def test_the_input_is_put_right_where_that_clearly_helps(case, monkeypatch, shift, wanted):
+    (x, y), (tested, answers) = columns(60, 1), columns(20, 2)
+    raw = Raw(shift(x), shift(tested), lambda pictures: pictures.astype(np.float32))
+    given = replace(case, learn_from=Samples((raw.network(raw.learn_from),), y.astype(np.int32), "x"), raw=raw)
+    monkeypatch.setattr(_looks, "scores", lambda _subject, _delta, pictures: pictures.mean(1))
+    seen, passes = _looks.corrected(given)
+    assert seen.learn_from.name == wanted and passes == _looks.TRIED * len(_looks.corrections()) / 60
+    if wanted == "inverted":
+        assert (seen.test.mean(1).argmax(1) == answers).all() and np.array_equal(seen.learn_from.inputs[0], x)
+
+
+@pytest.mark.parametrize("method", [name for name in _limits.METHODS if name != _looks.INPUT])
 def test_every_method_of_the_suite_gives_its_figures(case, method):
     figures = finetune._one(case, method)
     assert 0 <= figures["accuracy"] <= 1 and set(figures) >= {"accuracy", "passes"}
@@ -169,7 +192,7 @@ def test_within_a_standard_error_nobody_wins(found, wins):
 def test_the_ceiling_is_compared_on_the_draws_it_was_trained_on():
     found = {**runs(stats=[0.5, 0.9], head=[0.1, 0.1], auto=[0.4, 0.1]), **runs(backpropagation=[0.6])}
     shared = _limits.common(found)
-    assert {name: list(groups) for name, groups in shared.items()} == {name: ["draw 0"] for name in _limits.RIVALS}
+    assert {name: list(groups) for name, groups in shared.items()} == {name: ["draw 0"] for name in found}
 
 
 def test_costs_for_f1_draw_the_line_at_half_of_it():
