@@ -16,9 +16,10 @@ struct Resolver {
 
 extern "C" bool EdgeQRegister(Resolver *resolver) {
   for (size_t i = 0; const eql_entry *entry = eql_entry_at(i); i++) {
-    if (resolver->count == 200) return false;
+    const TFLMRegistration *found = edgeq::TflmOperator(entry->name);
+    if (!found || resolver->count == 200) return false;
     TFLMRegistration &slot = resolver->slots[resolver->count++];
-    slot = *edgeq::TflmOperator(entry->name);
+    slot = *found;
     slot.custom_name = entry->name;
   }
   return true;

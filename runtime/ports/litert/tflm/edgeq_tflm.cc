@@ -15,7 +15,7 @@ extern "C" {
 namespace edgeq {
 namespace {
 
-constexpr size_t kMostOperators = 64;
+constexpr size_t kMostOperators = 96; // room for more than there are
 constexpr size_t kLine = 64;
 constexpr int32_t kCustom = 32; // BuiltinOperator_CUSTOM
 
