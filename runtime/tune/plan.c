@@ -69,7 +69,10 @@ void eq_tune_defaults(eq_tune_settings *set, eq_tune_method method) {
     set->lr_ac = 0.01f;
     break;
   case EQ_TUNE_T2:
-  case EQ_TUNE_T3: set->lr_ac = set->lr_bias = 0.01f; break;
+  case EQ_TUNE_T3:
+    set->lr_ac = set->lr_bias = 0.01f;
+    set->converged = 30;
+    break;
   case EQ_TUNE_ZEROQAT: set->eps = 0.4f; break;
   case EQ_TUNE_MEZO:
     set->optimiser = EQ_TUNE_SGD;

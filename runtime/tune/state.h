@@ -140,6 +140,13 @@ static inline uint32_t eq_sample_at(const eq_tune *t, uint32_t position) {
   return t->order ? t->order[position] : position;
 }
 
+/* Where the a of a layer begins in ac; its c follows them. */
+static inline uint32_t eq_a_of(const eq_tune_model *m, uint32_t layer) {
+  uint32_t at = 0;
+  for (uint32_t k = 0; k < layer; k++) at += 2 * m->layers[k].channels;
+  return at;
+}
+
 /* plan.c */
 eq_tune_status eq_tune_shape_of(eq_tune_shape *shape, const eq_tune_plan *plan);
 size_t eq_tune_place(eq_tune *t, const eq_tune_shape *shape, uint32_t latents, uint8_t *memory);

@@ -194,6 +194,16 @@ static void judge(eq_tune *t) {
 }
 
 /* ---- one step */
+/* No noise on the scales of layers whose latents learn: it would only blur what the others' differences tell, and their
+ * gradient follows from that of the latents (update.c). */
+static void still_scales(const eq_tune *t, float *row) {
+  for (uint32_t l = 0; l < t->model->latent_count; l++) {
+    const eq_tune_latent *latent = t->model->latents + l;
+    const uint32_t at = eq_a_of(t->model, latent->layer);
+    __builtin_memcpy(row + at, t->values + at, latent->outputs * sizeof(float));
+  }
+}
+
 /* ac with and without its noise, side by side: one pair of rows for all samples, or one for each of `count`. */
 static void make_pairs(eq_tune *t, uint32_t count) {
   const eq_tune_shape *s = &t->shape;
@@ -205,6 +215,9 @@ static void make_pairs(eq_tune *t, uint32_t count) {
         s->gauss ? eq_noise_gauss(stream) : eq_noise_signs(stream, s->per_sample ? t->position + i : 0, s->ac);
     eq_noise_add(&noise, t->values, t->set.eps, plus, s->ac);
     eq_noise_add(&noise, t->values, -t->set.eps, minus, s->ac);
+    if (!s->learn_latent) continue;
+    still_scales(t, plus);
+    still_scales(t, minus);
   }
 }
 
@@ -379,8 +392,7 @@ static void add_latents(eq_tune *t, const eq_tune_outputs *o, uint32_t i, const 
   for (uint32_t l = 0; l < m->latent_count; l++) {
     const eq_tune_latent *latent = m->latents + l;
     const float *x = o->inputs[l] + (size_t)i * latent->inputs;
-    uint32_t at = 0;
-    for (uint32_t k = 0; k < latent->layer; k++) at += 2 * m->layers[k].channels;
+    const uint32_t at = eq_a_of(m, latent->layer);
     if (!eq_all_finite(x, latent->inputs)) t->bad_step = true;
     for (uint32_t j = 0; j < latent->outputs; j++, gradient += latent->inputs) {
       const float z = eq_noise_at(noise, at + latent->outputs + j);

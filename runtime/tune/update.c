@@ -185,6 +185,20 @@ static void clamp_ac(eq_tune *t) {
   }
 }
 
+/* y is scale exp(a) codes x and what does not depend on a: its gradient is the sum of codes times theirs. */
+static void scales_from_latents(eq_tune *t) {
+  const float *value = eq_latents(t), *g = t->gradient + (eq_latent_start(&t->shape) - t->shape.adam_from);
+  for (uint32_t l = 0; l < t->model->latent_count; l++) {
+    const eq_tune_latent *latent = t->model->latents + l;
+    float *a = t->gradient + eq_a_of(t->model, latent->layer);
+    for (uint32_t j = 0; j < latent->outputs; j++) {
+      float sum = 0.0f;
+      for (uint32_t k = 0; k < latent->inputs; k++) sum += eq_code_of(latent, *value++) * *g++;
+      a[j] = sum;
+    }
+  }
+}
+
 void eq_tune_update(eq_tune *t) {
   const eq_tune_shape *s = &t->shape;
   const float cosine = eq_cosine(t->saved->step + 1, eq_tune_steps_of(t)), mean = 1.0f / (float)eq_tune_batch_of(t);
@@ -200,6 +214,7 @@ void eq_tune_update(eq_tune *t) {
   if (!s->per_sample)
     shared_step(t, rate);
   else {
+    if (s->learn_latent) scales_from_latents(t);
     adam(t, 0, s->ac, mean, rate * t->set.lr_ac);
     if (s->flips)
       flip_codes(t, mean, cosine);
