@@ -29,6 +29,7 @@ Inputs = Array | tuple[Array, ...]  # of a network with one input, or with sever
 BATCH = 64
 LEAN = {"logits", "hidden", "inputs"}  # what `forward_step` gives
 CODE_METHODS = ("t2", "t3", "zeroqat")
+WEIGHTS = "weights"  # the flag of `mezo` whose requests hold weights that must not be rounded
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class Subject:
         return TunableNet(self.model, torch.from_numpy(self.tuning.base.sigma), PARTS, lean=lean).eval()
 
     @contextmanager
-    def codes(self, latents: Sequence[Array]) -> Iterator[None]:
-        """Run with these codes instead of the base's; none: with the base's."""
+    def codes(self, latents: Sequence[Array], *, exact: bool = False) -> Iterator[None]:
+        """Run with these codes instead of the base's, exact: as nearly unrounded as can be; none: with the base's."""
         if not latents:
             yield
             return
-        self.model.write_codes(latents)
+        self.model.write_codes(latents, **({"exact": True} if exact else {}))
         try:
             yield
         finally:
@@ -78,7 +79,8 @@ Score = Callable[[Array, Array], Array]  # logits (n, classes), labels (n,) -> (
 class EagerForward:
     """Answers the module with `forward_tune` in eager: the bits of the compiled program, without its file."""
 
-    def __init__(self, subject: Subject, samples: Samples, score: Score | None = None) -> None:
+    def __init__(self, subject: Subject, samples: Samples, score: Score | None = None, *, exact: bool = False) -> None:
+        self.exact = exact
         self._subject, self._net, self._lean = subject, subject.net(), subject.net(lean=True)
         self._x, self._labels, self._score = samples.inputs, samples.labels, score
         self._names = output_names(subject.tuning.layout)
@@ -88,7 +90,11 @@ class EagerForward:
         self.passes += len(request.samples)
         x = taken(self._x, request.samples)
         fixed = [torch.from_numpy(array.copy()) for array in (request.ac_rows, request.head_weight, request.head_bias)]
-        with torch.no_grad(), self._subject.codes(request.latents or ()), self._watched(request) as seen:
+        with (
+            torch.no_grad(),
+            self._subject.codes(request.latents or (), exact=self.exact),
+            self._watched(request) as seen,
+        ):
             net = self._lean if request.outputs <= {*LEAN, "scores"} else self._net
             found = net(*x, *fixed)
         outputs = {name: y.numpy() for name, y in zip(self._names, found, strict=False)}
@@ -144,11 +150,11 @@ def learn(
     cost   (classes, classes) float32 of saying column for row, where errors are not equal
     score  what to lower instead of cross-entropy, of any shape: t0, zeroqat and mezo
     """
-    forward = EagerForward(subject, samples, score)
+    forward = EagerForward(subject, samples, score, exact=WEIGHTS in wishes.flags)
     folder = Path(tempfile.mkdtemp())
     try:
         journal = Journal(folder / "run")
-        if wishes.method in CODE_METHODS or cost is not None or score is not None:
+        if wishes.method in CODE_METHODS or forward.exact or cost is not None or score is not None:
             changes: dict[str, float | str] = {"seed": wishes.seed, **wishes.changes}
             if score is not None:
                 changes["loss"] = "score"

@@ -1,6 +1,7 @@
 """Accuracy on the digits: the specification's tables, and its bars, with the module's defaults.
 
   bars     what the methods must reach, over MLPs and a CNN, two worlds
+  zeroth   MeZO and ZeroQAT beside the head, T0 and T1: _zeroth.py
   samples  350 samples of six worlds; 20 and 50; backpropagation (600 or 300 steps, rate 2e-3, not tuned) on one seed
   tasks    only five digits enrolled; a digit that the base does not know
 
@@ -19,8 +20,8 @@ from rich.table import Table
 
 from edgeq.tune import Samples, Wishes
 
-from . import _digits
-from ._adaptation import Case, Subject, accuracy, learn, scores
+from . import _digits, _zeroth
+from ._adaptation import Case, Result, Subject, accuracy, learn, scores
 from ._cells import Cells, Figures, mean_and_error
 from ._digits import SEEDS
 from .harness import Options
@@ -99,6 +100,8 @@ def tables(options: Options, cells: Cells) -> Iterator[Table]:
         yield _tenth(bench)
     if part in ("", "bars"):
         yield _bars(bench)
+    if part in ("", "zeroth"):
+        yield from _zeroth.tables(bench, lambda bits, world, seed: digits_case("mlp", bits, seed, world, _digits.LEARN))
 
 
 @cache
@@ -141,6 +144,18 @@ class Bench:
             return kept
 
         return self._said(case, method, self.cells.get(f"{case.task}/{case.group}/{method}", compute))
+
+    def measured(self, case: Case, name: str, run: Callable[[], Result]) -> Figures:
+        """Of one run; name "zeroth base": of none."""
+
+        def compute() -> Figures:
+            if name.endswith(" base"):
+                return {**case.score(scores(case.subject(), None, case.test)), "passes": 0, "module_bytes": 0}
+            result = run()
+            kept = case.score(scores(case.subject(), result.delta, case.test))
+            return {**kept, "passes": result.passes / len(case.learn_from), "module_bytes": result.module_bytes}
+
+        return self._said(case, name, self.cells.get(f"{case.task}/{case.group}/{name}", compute))
 
     def ceiling(self, kind: str, bits: str, seed: int, world: str) -> Figures:
         case = digits_case(kind, bits, seed, world, _digits.LEARN)

@@ -183,6 +183,7 @@ class DigitsNet(nn.Module):
                 layer.grid.copy_(grid(net.steps[i + 1]))
                 layers.append(layer)
             self.layers = nn.ModuleList(layers)
+            self.real = [layer.params[0].clone() for layer in layers]  # of one code
             last = len(net.weights) - 1
             self.head = PackedHead(HIDDEN[net.kind], len(net.biases[last]), "i8")
             self.head.weight.copy_(net.codes(last))
@@ -217,7 +218,7 @@ class DigitsNet(nn.Module):
         return tuple(
             TuneLatent(
                 i,
-                np.ascontiguousarray(layer.weight.flatten(1).numpy()),
+                layer.weight.flatten(1).numpy().copy(),  # not the layer's own: it is written
                 (layer.params[0] / self.steps[i]).numpy().astype(np.float32),
                 low,
                 high,
@@ -226,9 +227,17 @@ class DigitsNet(nn.Module):
             for i, layer in enumerate(self.layers)
         )
 
-    def write_codes(self, latents: Sequence[Array]) -> None:
-        """Latents in codes (O, I), rounded as the module says, into the layers."""
+    def write_codes(self, latents: Sequence[Array], *, exact: bool = False) -> None:
+        """Latents in codes (O, I), rounded as the module says, into the layers.
+
+        exact  on the finest grid that eight bits have for the codes and half of one beyond, scales to fit
+        """
         low, high = CODES[self.bits]
-        for layer, v in zip(self.layers, latents, strict=True):
-            codes = np.where(v >= 0, 1, -1) if self.bits == "bin" else np.rint(v).clip(low, high)
+        fine = int(int8.TOP / (max(-low, high) + 0.5)) if exact else 1
+        for i, (layer, v) in enumerate(zip(self.layers, latents, strict=True)):
+            if exact:
+                codes = np.rint(fine * v).clip(-int8.TOP, int8.TOP)
+            else:
+                codes = np.where(v >= 0, 1, -1) if self.bits == "bin" else np.rint(v).clip(low, high)
+            layer.params[0] = self.real[i] / fine
             layer.weight.copy_(torch.from_numpy(codes.astype(np.int8)).reshape(layer.weight.shape))
