@@ -8,8 +8,8 @@ Settings are the module's defaults, the same for every task; nothing is tuned on
 (no labels, unguarded); `solve`; `auto`; `head` (exact gradient of the last layer in float, unguarded: the control);
 on the first draw (--rounds N: on N draws) `t1` and `mezo` with the passes that the column says, and backpropagation
 through all latents (straight-through; its rate and whether batch norms adapt are chosen by the other speakers, or on
-500 further labelled pictures of the world). Networks run in eager on the product's kernels; that the compiled program
-gives the same is tested (`tests/unit/test_tunable.py`).
+500 further labelled pictures of the world; --no-peers leaves it out). Networks run in eager on the product's kernels;
+that the compiled program gives the same is tested (`tests/unit/test_tunable.py`).
 
   digits    the tables of the specification: small MLPs and CNNs, seven worlds, 3 seeds, and its bars: _digit_tables.py
   speech    each speaker left out of the base's training (EDGEQ_LOSO); 25 of his recordings (two or three of each digit)
@@ -115,7 +115,7 @@ def _results(cases: Sequence[Case], methods: Sequence[str], options: Options, ce
             figures = cells.get(_name(case, name, options), lambda case=case, name=name: _one(case, name))
             found.setdefault(name, {}).setdefault(case.group, []).append(figures)
         options.say(f"{case.task}, {case.group}: " + ", ".join(f"{m} {_mean(g):.3f}" for m, g in found.items()))
-    if cases[0].ceiling is not None and not options.quick:
+    if cases[0].ceiling is not None and options.peers and not options.quick:
         found[BACKPROP] = _ceilings([case for case in cases if case.draw < options.count(0, 1)], options, cells)
     return found
 

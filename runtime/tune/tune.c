@@ -105,15 +105,24 @@ static void baseline(eq_tune *t) {
   sweep_done(t);
 }
 
+/* AUTO keeps the head as it was where the statistics tier alone has the lower loss. Its probabilities are those of the
+ * base, fitted to no sample, and leave-one-out took the best temperature: the two compare, and better than few hits. */
+static bool better_alone(const eq_tune *t) {
+  const eq_tune_saved *v = t->saved;
+  return t->set.method == EQ_TUNE_AUTO && v->leave_one_out && v->stats.count &&
+         eq_tune_score_of(&v->stats).loss < eq_tune_score_of(&v->best).loss;
+}
+
 static void decide(eq_tune *t) {
   eq_tune_saved *v = t->saved;
   const bool all = v->leave_one_out || t->shape.folds || !v->best.count;
   const eq_tune_sum *base = all ? &v->base_all : &v->base_held;
-  const bool steps = t->shape.head || t->shape.noise;
+  const bool steps = t->shape.head || t->shape.noise, unguarded = t->set.flags & EQ_TUNE_UNGUARDED;
   if (!t->shape.solve && !steps) v->best = v->now = v->stats;
-  if ((t->set.flags & EQ_TUNE_UNGUARDED) || eq_tune_better(t, &v->best, base)) {
+  const bool stats = t->shape.stats && !t->shape.noise && eq_tune_better(t, &v->stats, &v->base_all);
+  if (unguarded || (eq_tune_better(t, &v->best, base) && !(stats && better_alone(t)))) {
     eq_tune_enter(t, S_COMMIT);
-  } else if (t->shape.stats && !t->shape.noise && eq_tune_better(t, &v->stats, &v->base_all)) {
+  } else if (stats) {
     v->best = v->stats; /* the statistics tier alone */
     v->solved = EQ_HEAD_BASE;
     v->leave_one_out = 0;

@@ -33,6 +33,17 @@ def test_the_micro_batch_never_changes_a_bit(toy, turned, method):
     assert len(results) == 1
 
 
+def test_the_automatic_mode_keeps_the_head_where_statistics_are_better(toy):
+    """A head that hardly says anything is right as often as another, and its loss tells."""
+    x, y = toy.sample(60, 1, "gain")
+    report, delta, _, _ = tuned(toy, x, y, "auto", ridge=1e6)
+    _, alone, _, _ = tuned(toy, x, y, "stats", flags=["unguarded"])
+    assert delta.over is None and np.array_equal(delta.ac, alone.ac)
+    assert report.best == report.stats and not report.leave_one_out
+    assert tuned(toy, x, y, "auto", ridge=1e6, flags=["unguarded"])[1].over == "taps"
+    assert tuned(toy, x, y, "solve", ridge=1e6)[0].leave_one_out
+
+
 @pytest.mark.parametrize("shift", ["gain", "turn"])
 @pytest.mark.parametrize("count", [14, 40, 200])
 def test_the_automatic_mode_helps_with_any_number_of_samples(toy, shift, count):
