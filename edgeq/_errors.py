@@ -12,8 +12,10 @@ EdgeQError
     RefusedError            the device answered with an error
   CompileError            a graph or module cannot be lowered
   UnsupportedError        valid, but this backend, target or machine cannot run it
+    NoRoomError             the device has too little memory for it
   StoreError              the results store cannot be read or written
   EnergyError             an energy sensor cannot be read
+  FinetuneError           a run of the tuning module failed; the base stays in use
 """
 
 
@@ -79,6 +81,10 @@ class UnsupportedError(EdgeQError):
     exit_code = 7
 
 
+class NoRoomError(UnsupportedError):
+    """The device has too little memory for it."""
+
+
 class StoreError(EdgeQError):
     """The results store cannot be read or written."""
 
@@ -89,3 +95,7 @@ class EnergyError(EdgeQError):
     """An energy sensor is absent or cannot be read."""
 
     exit_code = 9
+
+
+class FinetuneError(EdgeQError):
+    """A run of the tuning module failed: NaN from the network, a storage that fails, the journal of another run."""

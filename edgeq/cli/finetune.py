@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeq._errors import UsageError
+from edgeq._errors import FinetuneError, UsageError
 from edgeq.cli import _output
 from edgeq.cli._options import DEFAULT_DEVICE, AllowUnsigned, Device, Follow, Json, Key, examples
 from edgeq.cli._output import Progress, print_json, print_table, remark, size
@@ -95,6 +95,8 @@ def command(
             progress=progress,
             started=_stop_on_signals,
         )
+        if learned.report.outcome == "failed":
+            raise FinetuneError(f"{learned.model}: nothing was learned: {learned.report.status}")
         if isinstance(progress, _output.Follow):
             progress.report(learned.as_json())
             return

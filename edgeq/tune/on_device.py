@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeq._errors import DeviceError, UnsupportedError
+from edgeq._errors import DeviceError, NoRoomError, UnsupportedError
 from edgeq._native.tune import TuneSettings, TuneStore, status_text
-from edgeq._native.tune_types import AREAS, METHODS, OUTCOMES, STAGES, Score, TuneData, TuneModel, TuneReport
+from edgeq._native.tune_types import AREAS, FLAGS, METHODS, OUTCOMES, STAGES, Score, TuneData, TuneModel, TuneReport
 from edgeq.device.agent import Refusal
 
 from .plan_file import plan_bytes
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .samples import Samples
 
 _PATIENCE_S = 600.0
-_WITH_BASE = ("auto", "solve")  # methods that read what the base has learned from
 _STATUSES = 60  # frames.def, TUNE_CODES
 
 
@@ -37,7 +36,8 @@ class OnDevice:
     passes        samples sent so far
     net_ticks     of the device in passes, and module_ticks outside of them, up to now
 
-    raises  UnsupportedError for a device whose agent does not learn; UsageError, DeviceError in the device's words
+    raises  UnsupportedError for a device whose agent does not learn, NoRoomError where the plan or the module finds no
+            room; UsageError, DeviceError in the device's words
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class OnDevice:
         chosen: TuneSettings,
         samples: Samples,
     ) -> None:
-        if METHODS[chosen.values.method] not in _WITH_BASE:
+        if not reads_base(chosen):
             model = replace(model, base_triangle=None)  # often more than all the rest
         blob = plan_bytes(model, data, chosen)
         name = f"plan-{hashlib.sha256(blob).hexdigest()[:16]}"
@@ -64,16 +64,21 @@ class OnDevice:
             except Refusal as refusal:
                 if refusal.code != "TOO_LARGE":
                     raise
-                raise UnsupportedError(
-                    f"{self._agent.name}: no room for {len(blob)} bytes of plan beside the program; "
-                    "--method head, t0 or t1 need less"
-                ) from refusal
+                raise self._no_room(f"no room for {len(blob)} bytes of plan beside the program") from refusal
         self.net: Net = device.load(program, method)
-        opened = self._ask("TUNE_OPEN", net=self.net.loaded.net, plan=name)
+        try:
+            opened = self._ask("TUNE_OPEN", net=self.net.loaded.net, plan=name)
+        except Refusal as refusal:
+            if refusal.code != "NO_MEMORY":
+                raise
+            raise self._no_room("too little memory beside the program for the module") from refusal
         self.bytes, self.other_bytes, self.plan_bytes = opened["module_bytes"], opened["other_bytes"], len(blob)
         self.passes, self.net_ticks, self.module_ticks = 0, 0, 0
         self._stopping = False
         self._room = self._agent.room("TUNE_NEXT", status=0)
+
+    def _no_room(self, what: str) -> NoRoomError:
+        return NoRoomError(f"{self._agent.name}: {what}; fewer samples, --method head, t0 or t1 need less")
 
     def converse(
         self,
@@ -196,3 +201,9 @@ class OnDevice:
             if refusal.code.startswith("code ") and (number := int(refusal.code[5:]) - _STATUSES) > 0:
                 raise DeviceError(f"{self._agent.name}: fine-tuning: {status_text(number)}") from refusal
             raise
+
+
+def reads_base(chosen: TuneSettings) -> bool:
+    """Does the run read what the base has learned from? That is often more than all the rest of a plan."""
+    method = METHODS[chosen.values.method]
+    return method == "solve" or (method == "auto" and not chosen.values.flags >> FLAGS.index("prefer_head") & 1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edgeq import _paths, deltas, hub
-from edgeq._errors import UnsupportedError, UsageError
+from edgeq._errors import NoRoomError, UnsupportedError, UsageError
 from edgeq._native.tune import Forward, Outputs, Tuner, TuneSettings, converse, settings
 from edgeq._native.tune_types import METHODS, Method, TuneData, TuneModel, TuneReport
 from edgeq.bench import tuned
@@ -207,6 +207,7 @@ class RemoteLearner(Learner):
     ) -> None:
         self.model, data, chosen = plan_of(tuning, samples, wishes, wishes.classes)
         self.remote = OnDevice(device, program, method, self.model, data, chosen, samples)
+        self.wishes = wishes
         self.points = []
         self._seconds = wishes.seconds
 
@@ -262,6 +263,34 @@ def finetune(
         return _learn(device, url, package, artefact, tuning, samples, tests, wishes, key, store, progress, started)
 
 
+def _remote(
+    device: Device,
+    artefact: Artefact,
+    tuning: Tuning,
+    samples: Samples,
+    wishes: Wishes,
+    progress: Progress,
+    warnings: list[str],
+) -> RemoteLearner:
+    """The run on the device. Where its memory does not hold `solve`, automatic mode takes `stats` and `head`, then the
+    head without its cache; `warnings` tells so."""
+    leaner = ((), ("prefer_head",), ("prefer_head", "no_cache")) if wishes.method == "auto" else ((),)
+    for further in leaner:
+        wish = replace(wishes, flags=tuple(sorted({*wishes.flags, *further})))
+        program = device.put(artefact.path, progress=progress).name  # again: a plan may have taken its place
+        try:
+            learner = RemoteLearner(device, program, program_method(wish.method), tuning, samples, wish)
+        except NoRoomError as error:
+            short = error
+            device.reset()
+            continue
+        if further:
+            how = "one pass a sample and step" if "no_cache" in further else "by its gradient"
+            warnings.append(f"{device.info.name or 'the device'}: too little memory for solve; a head instead, {how}")
+        return learner
+    raise short
+
+
 def _learn(
     device: Device,
     url: str,
@@ -282,13 +311,14 @@ def _learn(
         warnings.append("the package holds no base statistics: no statistics tier, and nothing keeps old knowledge")
     progress(f"deploying {artefact.path.name} to {url}")
     there = artefact.manifest["tuning"]["methods"]
-    program = device.put(artefact.path, progress=progress).name
     learner: Learner
     passing: DeviceForward | OnDevice
     if wishes.on_device:
-        learner = remote = RemoteLearner(device, program, program_method(wishes.method), tuning, samples, wishes)
+        learner = remote = _remote(device, artefact, tuning, samples, wishes, progress, warnings)
+        wishes = remote.wishes
         passing, net, module_bytes = remote.remote, remote.remote.net, remote.remote.bytes
     else:
+        program = device.put(artefact.path, progress=progress).name
         method = program_method(wishes.method, there, micro=int(wishes.changes.get("micro", 0)))
         net = device.load(program, method)
         passing = DeviceForward(net, samples, tuning.layout, [codes for codes, _ in tuning.codes])

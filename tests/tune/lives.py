@@ -76,3 +76,4 @@ def killed(make: Callable[[Path], Callable[[], int]], check: Callable[[Path], No
         else:
             whole(make(place), log)
         check(place)
+    print(f"\n{done} lives were killed, {number} runs came to their end; a whole one took {lasted:.1f} s")

@@ -14,6 +14,8 @@ from edgeq import cli
 from edgeq._native import tune
 from edgeq.tune.journal import Journal
 
+MODEL = "pokebnn-fashion"  # quick: most of a life is the run itself
+
 
 @pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_kill_9_at_any_moment_changes_no_byte(tmp_path, kills):
@@ -40,19 +42,16 @@ def test_kill_9_at_any_moment_changes_no_byte(tmp_path, kills):
 def test_kill_9_of_the_command(tmp_path, monkeypatch, method):
     """`edgeq finetune` as a user gives it: package, journal, agent, delta, results."""
     home, deltas = tmp_path / "home", set()
-    rng = np.random.default_rng(1)
-    np.savez(
-        tmp_path / "mine.npz",
-        x=rng.standard_normal((40, *input_shape("denseshift-kws"))).astype(np.float32),
-        y=(np.arange(40) % 10).astype(np.int32),
-    )
-    command = ["finetune", "denseshift-kws", "--data", str(tmp_path / "mine.npz"), "--method", method, "--no-apply"]
+    rng, y = np.random.default_rng(1), (np.arange(40) % 10).astype(np.int32)
+    x = rng.standard_normal((10, *input_shape(MODEL)))[y] + rng.standard_normal((40, *input_shape(MODEL)))
+    np.savez(tmp_path / "mine.npz", x=x.astype(np.float32), y=y)
+    command = ["finetune", MODEL, "--data", str(tmp_path / "mine.npz"), "--method", method, "--no-apply"]
     command += ["--flag", "unguarded", "--json", "-d", "local:"]
-    for change in ("steps=40", "batch=16", "evaluate_every=5"):
+    for change in ("steps=120", "head_steps=100", "batch=16", "evaluate_every=5", "patience=100", "converged=100"):
         command += ["--set", change]
     monkeypatch.setenv("EDGEQ_HOME", str(home))
     assert edgeq.tune and edgeq.device  # imported before the forks
-    assert cli.run(["compile", "denseshift-kws", "--tunable", "all"]) == 0
+    assert cli.run(["compile", MODEL, "--tunable", "all"]) == 0
 
     def make(place):
         if not place.exists():
