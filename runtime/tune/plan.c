@@ -198,6 +198,7 @@ static void legs_of(eq_tune_shape *s, const eq_tune_plan *plan) {
   s->head = method == EQ_TUNE_HEAD || (automatic && !s->solve) || (method == EQ_TUNE_T1 && !(flags & EQ_TUNE_NO_CACHE));
   s->noise = method >= EQ_TUNE_T0 || (automatic && set->steps && s->channels);
   if (automatic && s->samples < EQ_TUNE_FEW && !(flags & EQ_TUNE_FEW_SAMPLES)) s->noise = false;
+  s->lifts = s->solve && set->base_classes && set->base_classes < s->classes && plan->data->labels;
   s->cached = !(flags & EQ_TUNE_NO_CACHE) && (s->solve || s->head);
   s->per_sample = s->noise && (automatic || (method >= EQ_TUNE_T1 && method <= EQ_TUNE_T3));
   s->gauss = method == EQ_TUNE_ZEROQAT || method == EQ_TUNE_MEZO;
@@ -342,6 +343,7 @@ static uint64_t arrange(eq_tune *t, const eq_tune_shape *s, uint32_t latents, ui
   t->lever = floats(&p, s->solve ? s->d : 0);
   t->solution = floats(&p, s->solve ? (uint64_t)s->d * s->classes : 0);
   t->class_weight = floats(&p, s->solve ? s->classes : 0);
+  t->lift = floats(&p, s->lifts ? s->classes : 0);
   t->warm = take(&p, s->solve ? EQ_TUNE_TEMPERATURES : 0, sizeof(eq_tune_sum));
   return p.used;
 }

@@ -7,9 +7,10 @@
 #define FEW_RIDGE 0.03f
 #define FEW_WEIGHT 30.0f
 #define NEW_CLASS_RIDGE 1e-3f
+#define UNSHOWN_WEIGHT 5.0f /* of the base, for each sample, where classes are left out on purpose */
 
 static const float ridges[] = {3e-4f, 1e-3f, 3e-3f, 1e-2f, 3e-2f, 1e-1f};
-static const float weights[] = {0.0f, 3.0f, 30.0f};
+static const float weights[] = {3.0f, 30.0f, 300.0f}; /* without a base there is but 0 */
 enum { RIDGES = sizeof ridges / sizeof *ridges, WEIGHTS = sizeof weights / sizeof *weights };
 
 /* 60^(k / 24) */
@@ -35,6 +36,15 @@ static uint32_t count_classes(eq_tune *t) {
   return missing;
 }
 
+/* Whether so few classes are missing that it may be chance: of n samples of classes that are all alike
+ * classes (1 - 1 / classes)^n miss on average, and its square root is about how far it strays. */
+static bool by_chance(uint32_t missing, uint32_t classes, uint32_t n) {
+  const float keep = 1.0f - 1.0f / (float)classes;
+  float expected = (float)classes;
+  for (uint32_t i = 0; i < n && expected > 1e-6f; i++) expected *= keep;
+  return (float)missing <= expected + 2.0f * eq_sqrt(expected);
+}
+
 /* The rules of the specification: what base_weight and ridge are where leave-one-out does not choose them (< 0). */
 static void fixed_choice(eq_tune *t, float *weight, float *ridge) {
   const float base = (float)t->model->base_samples;
@@ -44,12 +54,13 @@ static void fixed_choice(eq_tune *t, float *weight, float *ridge) {
   if (new_classes(t)) {
     *weight = base;
     *ridge = NEW_CLASS_RIDGE;
-  } else if (missing) { /* leave-one-out is blind to classes that are not there */
-    *weight = base;
+  } else {
+    const bool unshown = missing && !by_chance(missing, old_classes(t), n);
+    const float all = UNSHOWN_WEIGHT * (float)n;
+    if (unshown) *weight = all < base ? all : base;
     if (t->shape.grid && n >= 3 * classes) *ridge = -1.0f;
-  } else if (t->shape.grid && n >= 3 * classes) {
-    *ridge = -1.0f;
-    if (n >= 5 * classes) *weight = -1.0f;
+    /* leave-one-out is blind to classes that are not there */
+    if (t->shape.grid && n >= 5 * classes && !missing) *weight = -1.0f;
   }
   if (t->set.base_weight >= 0.0f) *weight = t->set.base_weight;
   if (t->set.ridge > 0.0f) *ridge = t->set.ridge;
@@ -209,12 +220,26 @@ static void from_cache(eq_tune *t) {
 static bool score_left_out(eq_tune *t, const float *taps, uint32_t sample) {
   const uint32_t classes = t->shape.classes, last = t->set.loss == EQ_TUNE_SQUARES ? 1 : EQ_TUNE_TEMPERATURES;
   const float factor = left_out(t, taps, sample);
+  if (t->shape.lifts) {
+    const uint32_t label = (uint32_t)t->data->labels[sample];
+    t->lift[label] += t->slope[label] * (factor - 1.0f);
+  }
   for (uint32_t c = 0; c < classes; c++) t->slope[c] = target(t, sample, c) - t->slope[c] * factor;
   for (uint32_t k = 0; k < last; k++) {
     for (uint32_t c = 0; c < classes; c++) t->logits[c] = t->slope[c] * temperatures[k];
     if (!eq_tune_sum_logits(t, t->warm + k, sample, t->logits)) return false;
   }
   return true;
+}
+
+/* A class that a handful of samples taught answers to others of its kind more weakly than to these: by how much,
+ * leave-one-out tells. Half of it as a bias meets the old classes in the middle. */
+static float lift_of(const eq_tune *t, uint32_t class) {
+  if (!t->shape.lifts || class < old_classes(t)) return 0.0f;
+  uint32_t count = 0;
+  for (uint32_t p = first_position(t); p < t->shape.samples; p++)
+    count += t->data->labels[eq_sample_at(t, p)] == (int32_t)class;
+  return count ? 0.5f * t->lift[class] / (float)count : 0.0f;
 }
 
 static void finish(eq_tune *t) {
@@ -232,7 +257,7 @@ static void finish(eq_tune *t) {
       for (uint32_t k = 0; k < t->model->taps[i].width; k++, at++)
         weight[(size_t)c * s->taps + at] =
             eq_flush(t->solution[(size_t)at * s->classes + c] * temperatures[best] / t->model->taps[i].rms);
-    bias[c] = t->solution[(size_t)at * s->classes + c] * temperatures[best];
+    bias[c] = (t->solution[(size_t)at * s->classes + c] + lift_of(t, c)) * temperatures[best];
   }
   if (!eq_all_finite(t->tap, s->tap_values)) {
     eq_tune_finish(t, EQ_TUNE_FAILED, EQ_TUNE_NOT_FINITE);
@@ -252,6 +277,7 @@ void eq_tune_solve_start(eq_tune *t) {
   t->saved->solved = EQ_HEAD_GRAPH;
   if (t->saved->leg == 0) t->saved->stats = (eq_tune_sum){0};
   for (uint32_t k = 0; k < EQ_TUNE_TEMPERATURES; k++) t->warm[k] = (eq_tune_sum){0};
+  for (uint32_t c = 0; t->shape.lifts && c < t->shape.classes; c++) t->lift[c] = 0.0f;
   if (t->shape.cached) return;
   fixed_choice(t, &t->saved->weight, &t->saved->ridge);
   weigh_classes(t);

@@ -27,6 +27,7 @@ enum {
 typedef struct {
   bool stats, solve, head, noise; /* legs of the run; neither solve, head nor noise: the statistics tier alone */
   bool labelled, cached, grid;    /* grid: solve chooses by leave-one-out, with a second triangle */
+  bool lifts;                     /* solve gives new classes a bias */
   bool per_sample, gauss, logged; /* of the noise; logged: a step is one number */
   bool pairs;                     /* both sides of a sample in one request; else one after the other */
   bool noise_ac, noise_head, noise_latent;
@@ -112,6 +113,7 @@ struct eq_tune {
   eq_tune_sum evaluation;
   eq_triangle work, data_triangle;
   float *row, *lever, *solution, *class_weight; /* [d + classes], [d], [d][classes], [classes] */
+  float *lift;                                  /* [classes] sum of what leave-one-out says each new class misses */
   float trace;
   uint32_t pass;     /* of the solve */
   eq_tune_sum *warm; /* [EQ_TUNE_TEMPERATURES] leave-one-out scores */

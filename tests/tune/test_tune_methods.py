@@ -12,7 +12,7 @@ from edgeq._native import tune
 from edgeq._native.tune_types import TuneData
 
 CHANNELS = 34
-RIDGES, WEIGHTS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), (0.0, 3.0, 30.0)
+RIDGES, WEIGHTS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), (3.0, 30.0, 300.0)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +120,21 @@ def test_few_samples_take_the_fixed_numbers(toy):
     x, y = toy.sample(14, 1, "turn")  # below three a class
     report, _, _, _ = tuned(toy, x, y, "solve")
     assert (report.base_weight, report.ridge) == (30, pytest.approx(0.03))
-    seen = y < 3  # some classes are not there: the base counts whole
-    report, _, _, _ = tuned(toy, x[seen], y[seen], "solve")
-    assert report.base_weight == 400
+
+
+@pytest.mark.parametrize(
+    ("count", "seen", "weight"),
+    [
+        (14, (0, 1, 2, 3), 30),  # of 12 samples one class of five may well be missing by chance
+        (40, (0, 1), 80),  # of 16 hardly three: the base counts as five times the samples
+        (125, (0, 1, 2, 3), 400),  # as much as it has at most
+    ],
+)
+def test_classes_missing_by_chance_and_on_purpose(toy, count, seen, weight):
+    x, y = toy.sample(count, 1, "turn")
+    shown = np.isin(y, seen)
+    report, _, _, _ = tuned(toy, x[shown], y[shown], "solve", flags=["unguarded"])
+    assert report.base_weight == weight
 
 
 def test_without_cache_the_same_head(toy):
@@ -136,26 +148,49 @@ def test_without_cache_the_same_head(toy):
     assert again.forwards == kept.forwards + 60
 
 
-def test_a_new_class_without_forgetting(toy):
-    """The base knows all but the last class; the device sees only that one."""
-    old = Toy()
-    keep = old.base_labels < 4
-    z, y0 = old.features[keep], old.base_labels[keep]
-    target = np.eye(5)[y0] - 1 / 4
+def one_class_short(toy):
+    """The toy as a base that knows all but the last class: it, its model, its features and one-hot targets."""
+    keep = toy.base_labels < 4
+    z, y = toy.features[keep], toy.base_labels[keep]
+    target = np.eye(5)[y] - 1 / 4
     target[:, 4] = 0
-    weight, bias = old.head[0].copy(), old.head[1].copy()
-    weight[4], bias[4] = 0, -20
-    head = {"head_weight": weight, "head_bias": bias}
-    model = old.model(**head, base_triangle=packed_triangle(z, target), base_samples=int(keep.sum()))
+    toy.head[0][4], toy.head[1][4] = 0, -20
+    head = {"head_weight": toy.head[0], "head_bias": toy.head[1]}
+    triangle = packed_triangle(z, target)
+    return toy.model(**head, base_triangle=triangle, base_samples=len(z)), z, np.eye(5)[y]
+
+
+def test_a_new_class_without_forgetting():
+    old = Toy()
+    model, _, _ = one_class_short(old)
     x, y = old.sample(100, 1)
     new = y == 4
-    old.head = weight, bias
     test_x, test_y = old.sample(500, 2)
     report, delta, _, _ = tuned(old, x[new][:10], y[new][:10], "solve", model=model, flags=["no_stats"], base_classes=4)
     assert report.outcome == "committed"
     known = test_y < 4
     assert old.accuracy(test_x[~known], test_y[~known], delta) >= 0.7
     assert old.accuracy(test_x[known], test_y[known], delta) >= old.accuracy(test_x[known], test_y[known]) - 0.02
+
+
+@pytest.mark.parametrize("flags", [["no_stats"], ["no_stats", "no_cache"]], ids=["cache", "no cache"])
+def test_a_new_class_is_lifted_by_half_of_what_leave_one_out_says_it_misses(flags):
+    old = Toy()
+    model, z0, one0 = one_class_short(old)
+    x, y = old.sample(50, 1)
+    x, y = x[y == 4], y[y == 4]
+    report, delta, _, _ = tuned(old, x, y, "solve", model=model, flags=[*flags, "unguarded"], base_classes=4)
+    z, one = features(old, x, delta.ac[None]), np.eye(5)[y]
+    weight = len(z0) / 4 / len(z)
+    gram = z0.T @ z0 + weight * z.T @ z
+    a = gram + 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    d = np.linalg.solve(a, z0.T @ one0 + weight * z.T @ one)
+    h = weight * np.einsum("ij,ij->i", z, np.linalg.solve(a, z.T).T)
+    left_out = one - (one - z @ d) / (1 - h)[:, None]
+    missed = (z @ d - left_out)[:, 4].mean()
+    assert missed > 0.05
+    expected = d[-1] + np.array([0, 0, 0, 0, missed / 2])
+    assert delta.bias / report.temperature == pytest.approx(expected, abs=2e-4)
 
 
 def test_cost_decides(toy):
