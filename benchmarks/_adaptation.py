@@ -18,6 +18,7 @@ from edgeq._native.tune import Forward, Outputs, Tuner, converse, head_logits, r
 from edgeq._native.tune_types import Delta, TuneData, TuneLatent, TuneModel, TuneReport
 from edgeq.bench import tuned
 from edgeq.compile.layout import PARTS, Tuning
+from edgeq.compile.start import Start, started
 from edgeq.compile.tunable import TunableNet, base_bias, base_head
 from edgeq.compile.tuning_base import measure_base
 from edgeq.tune import Learner, Samples, Wishes
@@ -37,12 +38,14 @@ class Subject:
     """A packed base with what it was like on its training data.
 
     latents   layers whose codes may be learned, of a model that has `latents`, `write_codes`, `layers` and `steps`
+    begins    where `zeroqat` begins, and the weights that became codes
     """
 
     model: nn.Module
     tuning: Tuning
     classes: int
     latents: tuple[TuneLatent, ...] = ()
+    begins: tuple[Start, Sequence[Array]] | None = None
 
     @classmethod
     def of(cls, model: nn.Module, inputs: Inputs, labels: Array, classes: int | None = None) -> Subject:
@@ -54,7 +57,8 @@ class Subject:
         return cls(model, tuning, classes or layout.classes, getattr(model, "latents", tuple)())
 
     def tune_model(self) -> TuneModel:
-        return replace(tuned.tune_model(self.tuning, self.classes), latents=self.latents)
+        model = replace(tuned.tune_model(self.tuning, self.classes), latents=self.latents)
+        return model if self.begins is None else started(model, *self.begins)
 
     def net(self, *, lean: bool = False) -> TunableNet:
         assert self.tuning.base is not None

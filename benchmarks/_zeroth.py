@@ -1,22 +1,29 @@
 """Zeroth order on the digits beside its control: the published methods, with and without the head's exact gradient.
 
 `zeroqat` sees codes (fake quantisation in the forward), `mezo` codes and noise unrounded, on a grid as fine as eight
-bits allow; both move the latents of all body layers, and `mezo` without the exact head the head too. Rates are the
-specification's, one number for all but this: without the exact head .1 instead of .03 for four-bit codes and for the
-inverted world. Only the control's rate is swept: the run with the least loss on its held-out part counts.
+bits allow; `start` is that of edgeq/compile/start.py. Both move the latents of all body layers, and `mezo` without the
+exact head the head too. Rates are the specification's, one number for all but this: without the exact head .1 instead
+of .03 for four-bit codes and for the inverted world. Only the control's rate is swept: the run with the least loss on
+its held-out part counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
+import torch
 from rich.table import Table
 
+from edgeq.compile.start import Start
+from edgeq.compile.start_learning import Coded, learn_start
+from edgeq.ops import Latent
 from edgeq.tune import Wishes
 
-from ._adaptation import Case, Result, learn
+from . import _digits
+from ._adaptation import Array, Case, Result, learn
 
 if TYPE_CHECKING:
     from ._digit_tables import Bench
@@ -29,14 +36,14 @@ RULED = ("zeroqat", "zeroqat, start", "mezo")  # their rate follows the rule abo
 METHODS: Mapping[str, Wishes] = {
     "t0": Wishes("t0", flags=("unguarded",), changes=COMMON),
     "t1": Wishes("t1", flags=("unguarded",), changes=COMMON),
-    "zeroqat": Wishes("zeroqat", flags=("unguarded", "no_start"), changes=COMMON),
+    "zeroqat": Wishes("zeroqat", flags=("unguarded",), changes=COMMON),
     "zeroqat, start": Wishes("zeroqat", flags=("unguarded",), changes=COMMON),
     "zeroqat, start, plain descent": Wishes(
         "zeroqat", flags=("unguarded",), changes={**COMMON, "optimiser": "sgd", "lr_latent": 0.03}
     ),
     "mezo": Wishes("mezo", flags=("unguarded", "weights"), changes=FLOAT_NOISE),
     "mezo, plain descent": Wishes("mezo", flags=("unguarded", "weights"), changes=COMMON),
-    "zeroqat + head": Wishes("zeroqat", flags=("unguarded", "exact_head", "no_start"), changes=COMMON),
+    "zeroqat + head": Wishes("zeroqat", flags=("unguarded", "exact_head"), changes=COMMON),
     "zeroqat, start + head": Wishes("zeroqat", flags=("unguarded", "exact_head"), changes=COMMON),
     "mezo + head": Wishes(
         "mezo", flags=("unguarded", "weights", "exact_head"), changes={**FLOAT_NOISE, "lr_latent": 0.03}
@@ -51,18 +58,33 @@ BARS: Sequence[tuple[str, str, float]] = (
 )
 
 
+@cache
+def begins(bits: str, seed: int) -> tuple[Start, tuple[Array, ...]]:
+    """Learned bounds and scales of the MLP, from its weights before they were rounded and the base's training data."""
+    trained = _digits.trained("mlp", bits, seed)
+    net, (x, _), kind = _digits.DigitsNet(trained), _digits.pictures(seed, "clean")[0], Latent.INTEGERS
+    with torch.no_grad():
+        weights = tuple((trained.weights[i] / trained.scale(i)[:, None]).numpy() for i in range(len(net.layers)))
+    if bits == "bin":
+        kind = Latent.SIGNS
+    coded = [Coded(i, weights[i], kind, latent.low, latent.high) for i, latent in enumerate(net.latents())]
+    return learn_start(net, x, coded, seed=seed).start, weights
+
+
 def run(name: str, case: Case, bits: str, world: str, seed: int) -> Result:
     """One run of the row `name`; of `head` the one with the least loss on its held-out part."""
     if name == "head":
         rates = (Wishes("head", seed, flags=("unguarded",), changes={**COMMON, "lr_head": r}) for r in HEAD_RATES)
         found = [learn(case.subject(), case.learn_from, wishes) for wishes in rates]
         return min(found, key=lambda result: result.report.best.loss)
-    wishes = replace(METHODS[name], seed=seed)
+    wishes, subject = replace(METHODS[name], seed=seed), case.subject()
     if name in RULED:
         rate = 0.1 if bits == "w4" or world == "inv" else 0.03
         rates_of = {"lr_latent": rate} | ({"lr_head": rate} if name == "mezo" else {})
         wishes = replace(wishes, changes={**wishes.changes, **rates_of})
-    return learn(case.subject(), case.learn_from, wishes)
+    if "start" in name:
+        subject = replace(subject, begins=begins(bits, case.draw))
+    return learn(subject, case.learn_from, wishes)
 
 
 def tables(bench: Bench, case_of: Callable[[str, str, int], Case]) -> tuple[Table, Table]:

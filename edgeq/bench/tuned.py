@@ -12,6 +12,7 @@ import numpy as np
 from edgeq._native.tune import head_logits, read_delta
 from edgeq._native.tune_types import Delta, TuneLatent, TuneLayer, TuneModel, TuneTap
 from edgeq.compile.layout import METHOD, STEP, Tuning
+from edgeq.compile.start import started
 from edgeq.compile.tunable_artefact import Package, build_tunable
 from edgeq.device.net import Net
 from edgeq.device.records import Outcome, Predictions, Run, TensorSpec, Timing
@@ -46,7 +47,7 @@ def tune_model(tuning: Tuning, classes: int | None = None) -> TuneModel:
             )
         )
     taps = [TuneTap(tap.width, 1.0 if base is None else float(base.rms[i])) for i, tap in enumerate(layout.taps)]
-    return TuneModel(
+    found = TuneModel(
         base=bytes.fromhex(tuning.base_sha256),
         layout=tuning.identity,
         layers=layers,
@@ -63,6 +64,7 @@ def tune_model(tuning: Tuning, classes: int | None = None) -> TuneModel:
         base_triangle=None if base is None else widened(base.triangle, layout.width + 1, layout.classes, new),
         base_samples=0 if base is None else base.n0,
     )
+    return found if base is None or base.start is None or not found.latents else started(found, base.start)
 
 
 def widened(triangle: Array, d: int, classes: int, new: int) -> Array:

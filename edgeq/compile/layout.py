@@ -13,6 +13,8 @@ from edgeq import _json
 from edgeq._errors import FormatError, UsageError
 from edgeq._weights import read_tensors, write_tensors
 
+from .start import Start
+
 PARTS = ("head", "scales", "taps")
 LATENTS = "latents:"  # a part that names layers: latents:stem+blocks.1, or latents:all
 METHOD, STEP = "forward_tune", "forward_step"  # the second gives logits and hidden only: all that a step asks for
@@ -146,6 +148,7 @@ class Base:
     rms       (T,)
     triangle  float32: row i holds entries i..d-1 of the upper factor of the Gram matrix of [taps / rms, 1], then one
               right-hand side a class; targets [y = c] - 1 / classes
+    start     where `zeroqat` begins; None: at the codes
     """
 
     n0: int
@@ -155,6 +158,7 @@ class Base:
     rms: Array
     head_sigma: float
     triangle: Array
+    start: Start | None = None
 
     def to_bytes(self, layout: Layout) -> bytes:
         """The file `tuning.safetensors` of a package."""
@@ -164,13 +168,15 @@ class Base:
                 "n0": np.array([self.n0], np.int32),
                 "head_sigma": np.array([self.head_sigma], np.float32),
                 **{name: getattr(self, name) for name in ("sigma", "m0", "s0", "rms", "triangle")},
+                **({} if self.start is None else self.start.tensors()),
             }
         )
 
     @classmethod
     def from_bytes(cls, data: bytes, layout: Layout, where: str = BASE_FILE) -> Base:
         """Raises FormatError for a file that is not one, or was measured on another network."""
-        found = read_tensors(data, where)
+        found = dict(read_tensors(data, where))
+        start = Start.of(found, [layer.channels for layer in layout.layers], where)
         d, layers, n = layout.width + 1, len(layout.layers), layout.channels
         shapes: Mapping[str, tuple[int, ...]] = {
             "layout": (32,),
@@ -192,7 +198,7 @@ class Base:
         n0, head_sigma = int(found["n0"][0]), float(found["head_sigma"][0])
         if n0 < 1 or head_sigma <= 0 or any((floats[name] <= 0).any() for name in ("sigma", "s0", "rms")):
             raise FormatError(f"{where}: n0, head_sigma, sigma, s0 and rms must be positive")
-        return cls(n0=n0, head_sigma=head_sigma, **floats)
+        return cls(n0=n0, head_sigma=head_sigma, start=start, **floats)
 
 
 @dataclass(frozen=True)

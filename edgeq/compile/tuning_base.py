@@ -51,6 +51,7 @@ def measure_base(model: nn.Module, inputs: Array | tuple[Array, ...], labels: Ar
     return layout, Base(
         n0=count,
         head_sigma=float(max(_LEAST, logits.std())),
+        start=None,
         **{name: np.asarray(array, np.float32) for name, array in single.items()},
     )
 
