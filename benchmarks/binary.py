@@ -150,7 +150,7 @@ class LinearWork:
             "b1b1",
             _core.linear(shape.m, shape.k, shape.o),
             (bits,),
-            _core.tiles("b1", shape.o, shape.k, self.w),
+            _core.tiles("b1b1", shape.o, shape.k, self.w),
             _core.epilogue({"scale": self.alpha, "out": out}),
             threads=_team.pool(threads),
         )

@@ -11,6 +11,25 @@ typedef enum {
   ONES,    /* u1: both planes of a ternary operand at once, because a one is positive and not zero */
 } activation;
 
+/* Along one axis, windows [begin, end) lie inside the image. Their place is 0; each of the others has its own. */
+typedef struct {
+  uint32_t begin, end, windows;
+} border;
+
+static border border_of(uint32_t out, uint32_t stride, uint32_t kernel, uint32_t pad, uint32_t size) {
+  const uint64_t stop = (uint64_t)size + pad, inside = stop < kernel ? 0 : (stop - kernel) / stride + 1;
+  const uint64_t begin = eq_round_up(pad, stride) / stride, end = inside < out ? inside : out;
+  return (border){(uint32_t)(begin < end ? begin : end), (uint32_t)end, out};
+}
+static uint32_t place_count(border b) { return 1 + b.begin + (b.windows - b.end); }
+static uint32_t place_of(border b, uint32_t i) {
+  return i < b.begin ? 1 + i : i < b.end ? 0 : 1 + b.begin + (i - b.end);
+}
+/* A window of this place; all of place 0 are alike. */
+static uint32_t window_at(border b, uint32_t place) {
+  return place == 0 ? b.begin : place <= b.begin ? place - 1 : place - 1 - b.begin + b.end;
+}
+
 /* A convolution on its way through the tiled driver. Groups become planes of their own. */
 typedef struct {
   eq_tiled tiled;
@@ -22,6 +41,8 @@ typedef struct {
   bool narrow;  /* a tap is shorter than a word: patches are gathered first */
   bool direct;  /* canonical weights, no tiles */
   bool borders; /* some taps fall outside, where zeros that are stored as -1 must be taken back */
+  bool folded;  /* operands take the other form of eq_kernels */
+  border vertical, horizontal;
   size_t tap_bytes, pixel_bytes, line_bytes,
       plane_bytes;             /* of what patches are read from; plane: one image of one group */
   uint32_t rows, words, steps; /* of a patch */
@@ -30,9 +51,10 @@ typedef struct {
   uint8_t *planes;      /* [1, or 2 if TERNARY][groups][n][padded h][padded w][tap] */
   uint8_t *own_tiles;   /* of this call */
   const uint8_t *tiles; /* [groups][group_blocks][steps][EQ_BLOCK] words */
-  int32_t *taps;        /* [groups][group_blocks][kh * kw][EQ_BLOCK]: the sum of a tap's signs, negated */
+  int32_t *totals;      /* [groups][group_blocks][places][EQ_BLOCK]: of eq_bit_patches */
+  int32_t *taps;        /* [workers][kh * kw][EQ_BLOCK]: the sum of a tap's signs, negated */
   uint8_t *zeros;       /* a tap of zero bits */
-  uint8_t *gathered;    /* [workers][1 or 2][pixels][steps] words */
+  uint8_t *gathered;    /* [workers][1 or 2][pixels][steps] words: patches of narrow taps, or folded */
   size_t gathered_bytes;
 } conv;
 
@@ -40,7 +62,22 @@ static uint32_t padded_h(const conv *c) { return eq_padded_extent(c->op.out_h, c
 static uint32_t padded_w(const conv *c) { return eq_padded_extent(c->op.out_w, c->op.stride_w, c->op.kw); }
 static uint32_t tap_count(const conv *c) { return c->op.kh * c->op.kw; }
 static uint32_t plane_count(const conv *c) { return c->kind == TERNARY ? 2 : 1; }
+static size_t places(const conv *c) { return (size_t)place_count(c->vertical) * place_count(c->horizontal); }
 static size_t tile_bytes(const conv *c) { return (size_t)c->steps * EQ_BLOCK * sizeof(uint32_t); }
+
+enum { LEAST_FOLDED_STEPS = 8, LEAST_FOLDED_OUTPUTS = 128 }; /* from which folding the patches pays */
+
+static bool folds(const eq_kernels *kernels, activation kind, uint32_t steps, uint32_t outputs) {
+  return kind == SIGNS && kernels && kernels->fold_patches && steps >= LEAST_FOLDED_STEPS &&
+         outputs >= LEAST_FOLDED_OUTPUTS;
+}
+
+/* Nothing but accumulators, or floats and bits of them with a scale and a bias? */
+static bool is_plain(const eq_epilogue *e) {
+  return !e->row_scale && !e->row_shift && !e->residual[0].data && !e->residual[0].codes && !e->residual[1].data &&
+         !e->residual[1].codes && e->act == EQ_ACT_NONE && !e->gain && !e->scale2 && !e->bias2 && !e->out_t2 &&
+         !e->out_i8 && !e->out_mean && !e->tuning;
+}
 
 /* Everything about the call but its data; with a measuring arena this is the scratch formula. */
 static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation kind, const eq_conv2d *op,
@@ -59,13 +96,17 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation
   const size_t run = (c->narrow ? op->kh : 1) * op->kw * c->tap_bytes;
   c->words = (uint32_t)(eq_round_up(run, sizeof(uint32_t)) / sizeof(uint32_t));
   c->steps = c->rows * c->words;
-  c->direct =
-      !tiles && !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= eq_choice(EQ_CHOICE_B1_ROWS);
   c->group_outputs = op->o / op->groups;
   c->group_blocks = (c->group_outputs - 1) / EQ_BLOCK + 1;
+  c->direct =
+      !tiles && !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= eq_choice(EQ_CHOICE_B1_ROWS);
 
   const bool linear = op->out_h == 1 && op->out_w == 1;
-  const uint32_t channels = op->groups > 1 ? op->o : linear ? eq_choice(EQ_CHOICE_B1_UNIT) : EQ_CHANNELS;
+  c->folded = !c->narrow && folds(kernels, kind, c->steps, c->group_outputs);
+  c->tiled.finished = kernels && kernels->output_b1 && !c->direct && op->groups == 1 && is_plain(e) &&
+                      (uint64_t)tap_count(c) * cg < EQ_MOST_OUTPUT_BITS;
+  const bool whole = !linear || (c->tiled.finished && eq_workers(threads) == 1);
+  const uint32_t channels = op->groups > 1 ? op->o : whole ? EQ_CHANNELS : eq_choice(EQ_CHOICE_B1_UNIT);
   const uint32_t spill = op->groups > 1 ? EQ_BLOCK : 0;
   const uint64_t blocks = (uint64_t)op->groups * c->group_blocks;
   eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, channels, spill, threads);
@@ -75,12 +116,17 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation
   else if (!c->direct)
     c->tiles = c->own_tiles = eq_take(arena, blocks * tile_bytes(c));
   if (c->borders) {
-    c->taps = eq_take(arena, blocks * tap_count(c) * EQ_BLOCK * sizeof(int32_t));
+    c->vertical = border_of(op->out_h, op->stride_h, op->kh, op->pad_top, op->h);
+    c->horizontal = border_of(op->out_w, op->stride_w, op->kw, op->pad_left, op->w);
+    c->totals = eq_take(arena, blocks * places(c) * EQ_BLOCK * sizeof(int32_t));
+    c->taps = eq_take(arena, (uint64_t)eq_workers(threads) * tap_count(c) * EQ_BLOCK * sizeof(int32_t));
     c->zeros = eq_take(arena, c->tap_bytes);
   }
-  if (c->narrow) {
-    c->gathered_bytes =
-        (size_t)eq_round_up((uint64_t)c->tiled.pixels * c->steps * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
+  if (c->narrow || c->folded) {
+    const uint64_t all = (uint64_t)op->n * op->out_h * op->out_w,
+                   pixels = all < c->tiled.pixels ? all : c->tiled.pixels;
+    const uint64_t words = (uint64_t)c->steps * (c->folded ? kernels->fold_words : 1);
+    c->gathered_bytes = (size_t)eq_round_up(pixels * words * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
     c->gathered = eq_take(arena, (uint64_t)eq_workers(threads) * plane_count(c) * c->gathered_bytes);
   }
 }
@@ -105,14 +151,36 @@ static void sum_taps(const conv *c, const uint8_t *w, const uint8_t *tile, uint3
   }
 }
 
-static void prepare_block(const conv *c, size_t index) {
+/* k without the taps outside, for each place; a tap is the sum of its signs, negated. */
+static void sum_places(const conv *c, const int32_t *taps, int32_t *totals) {
+  const eq_conv2d *op = &c->op;
+  const int32_t k = (int32_t)(tap_count(c) * (op->c / op->groups));
+  for (uint32_t y = 0; y < place_count(c->vertical); y++) {
+    const eq_taps v = eq_taps_inside(window_at(c->vertical, y), op->stride_h, op->kh, op->pad_top, op->h);
+    for (uint32_t x = 0; x < place_count(c->horizontal); x++, totals += EQ_BLOCK) {
+      const eq_taps h = eq_taps_inside(window_at(c->horizontal, x), op->stride_w, op->kw, op->pad_left, op->w);
+      for (uint32_t o = 0; o < EQ_BLOCK; o++) totals[o] = k;
+      for (uint32_t ky = 0; ky < op->kh; ky++)
+        for (uint32_t kx = 0; kx < op->kw; kx++)
+          if (ky < v.begin || ky >= v.end || kx < h.begin || kx >= h.end)
+            for (uint32_t o = 0; o < EQ_BLOCK; o++) totals[o] -= taps[(size_t)(ky * op->kw + kx) * EQ_BLOCK + o];
+    }
+  }
+}
+
+static void prepare_block(const conv *c, size_t index, unsigned worker) {
   const uint32_t group = (uint32_t)(index / c->group_blocks), first = (uint32_t)(index % c->group_blocks) * EQ_BLOCK;
   const uint32_t outputs = c->group_outputs - first < EQ_BLOCK ? c->group_outputs - first : EQ_BLOCK;
   const size_t row = tap_count(c) * c->tap_bytes;
   const uint8_t *w = c->w + ((size_t)group * c->group_outputs + first) * row;
   uint8_t *tile = c->own_tiles + index * tile_bytes(c);
   c->kernels->tile_b1(w, row, outputs, c->steps, tile);
-  if (c->borders) sum_taps(c, w, tile, outputs, c->taps + index * tap_count(c) * EQ_BLOCK);
+  if (c->borders) {
+    int32_t *taps = c->taps + worker * tap_count(c) * EQ_BLOCK;
+    sum_taps(c, w, tile, outputs, taps);
+    sum_places(c, taps, c->totals + index * places(c) * EQ_BLOCK);
+  }
+  if (c->folded && c->kernels->fold_tile) c->kernels->fold_tile(tile, c->steps);
 }
 
 /* The bits of one group of a pixel, as a row of their own. */
@@ -151,10 +219,9 @@ static void copy_line(const conv *c, size_t index) {
 static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   const conv *c = arg;
   const size_t blocks = c->own_tiles ? (size_t)c->op.groups * c->group_blocks : 0;
-  (void)worker;
   for (size_t i = begin; i < end; i++)
     if (i < blocks)
-      prepare_block(c, i);
+      prepare_block(c, i, worker);
     else
       copy_line(c, i - blocks);
 }
@@ -181,23 +248,6 @@ static void gather_line(const conv *c, const uint8_t *from, uint32_t pixels, uin
   }
 }
 
-/* Takes back what the taps outside the image contributed. */
-static void correct_line(const conv *c, const int32_t *taps, uint32_t line, const eq_tile *tile, uint32_t outputs,
-                         int32_t *acc, size_t pitch) {
-  const eq_conv2d *op = &c->op;
-  const bool single = op->out_h == 1 && op->out_w == 1;
-  const eq_taps v = eq_taps_inside(single ? 0 : line, op->stride_h, op->kh, op->pad_top, op->h);
-  const uint32_t lanes = (uint32_t)eq_round_up(outputs, EQ_LANES);
-  for (uint32_t i = 0; i < tile->pixels; i++, acc += pitch) {
-    const eq_taps h = eq_taps_inside(tile->x + i, op->stride_w, op->kw, op->pad_left, op->w);
-    if (v.end - v.begin == op->kh && h.end - h.begin == op->kw) continue;
-    for (uint32_t ky = 0; ky < op->kh; ky++)
-      for (uint32_t kx = 0; kx < op->kw; kx++)
-        if (ky < v.begin || ky >= v.end || kx < h.begin || kx >= h.end)
-          c->kernels->subtract(acc, taps + (size_t)(ky * op->kw + kx) * EQ_BLOCK, lanes);
-  }
-}
-
 /* The tile's hints for its pixels from `pixel` on and its `block`th block of outputs. */
 static void set_hints(eq_bit_patches *p, const eq_tile *tile, uint32_t pixel, uint32_t block) {
   for (int i = 0; i < EQ_HINTS; i++) {
@@ -207,21 +257,72 @@ static void set_hints(eq_bit_patches *p, const eq_tile *tile, uint32_t pixel, ui
   }
 }
 
+/* The places of the tile's pixels. */
+static void set_places(const conv *c, const eq_tile *tile, uint32_t *place) {
+  const bool single = c->op.out_h == 1 && c->op.out_w == 1;
+  for (uint32_t i = 0; i < tile->lines; i++)
+    for (uint32_t x = 0; x < tile->pixels; x++)
+      *place++ = place_of(c->vertical, single ? 0 : tile->line + i) * place_count(c->horizontal) +
+                 place_of(c->horizontal, tile->x + x);
+}
+
+/* Where the outputs of the tile go, its pixels from `pixel` on and its channels from `done` on. */
+static void set_output(const conv *c, const eq_tile *tile, uint32_t pixel, uint32_t done, eq_bit_output *to) {
+  const eq_conv2d *op = &c->op;
+  const eq_epilogue *e = c->tiled.output.e;
+  const bool single = op->out_h == 1 && op->out_w == 1;
+  const size_t line = single ? tile->line : (size_t)tile->image * op->out_h + tile->line;
+  const size_t at = line * op->out_w + tile->x + pixel;
+  const uint32_t o = tile->first + done;
+  if (e->scale) to->scale = e->scale + o;
+  if (e->bias) to->bias = e->bias + o;
+  if (e->out_acc) to->acc = e->out_acc + at * op->o + o;
+  if (e->out) to->out = e->out + at * op->o + o;
+  if (e->out_bits) to->bits = e->out_bits + at * to->bits_pitch + o / 8;
+  to->bits_zero = op->o - o <= EQ_BLOCK ? (uint32_t)(to->bits_pitch - (op->o + 7) / 8) : 0;
+}
+
+/* Runs of pixels whose patches and results lie one behind the other: lines, or all lines at once. */
+typedef struct {
+  uint32_t count, pixels;
+  size_t step; /* bytes from the patches of one to the next's */
+} runs;
+
+static runs runs_of(const eq_tile *tile, const eq_bit_patches *p, size_t line_step) {
+  const uint32_t all = tile->lines * tile->pixels;
+  return line_step == tile->pixels * p->pixel ? (runs){1, all, 0} : (runs){tile->lines, tile->pixels, line_step};
+}
+
+/* The whole tile against its weights, of which the first block is `index`, to outputs. */
+static void finish_tile(const conv *c, const eq_tile *tile, size_t index, eq_bit_patches p, runs r) {
+  const uint8_t *x = p.x;
+  const int32_t *ones = p.ones;
+  const uint32_t *place = p.place;
+  eq_bit_output to = {.out_pitch = c->op.o, .bits_pitch = eq_row_bytes(c->op.o)};
+  for (uint32_t done = 0; done < tile->outputs; done += EQ_BLOCK, index++) {
+    const uint32_t outputs = tile->outputs - done < EQ_BLOCK ? tile->outputs - done : EQ_BLOCK;
+    const void *weights = c->tiles + index * tile_bytes(c);
+    if (c->borders) p.totals = c->totals + index * places(c) * EQ_BLOCK;
+    for (uint32_t i = 0; i < r.count; i++) {
+      p.x = x + i * r.step;
+      p.ones = ones + i * r.pixels;
+      p.place = place + i * r.pixels;
+      set_output(c, tile, i * r.pixels, done, &to);
+      (c->kind == SIGNS ? c->kernels->output_b1 : c->kernels->output_t2)(&p, r.pixels, weights, outputs, &to);
+    }
+  }
+}
+
 /* One block of weights of one group against all lines of the tile. */
 static void accumulate_block(const conv *c, const eq_tile *tile, uint32_t block, size_t index, uint32_t outputs,
-                             eq_bit_patches p, size_t line_step, int32_t *acc, size_t pitch) {
+                             eq_bit_patches p, runs r, int32_t *acc, size_t pitch) {
   const void *weights = c->tiles + index * tile_bytes(c);
-  const bool one_run = line_step == tile->pixels * p.pixel;
-  const uint32_t runs = one_run ? 1 : tile->lines, pixels = one_run ? tile->lines * tile->pixels : tile->pixels;
-  for (uint32_t i = 0; i < runs; i++, p.x += line_step, p.ones += pixels) {
-    set_hints(&p, tile, i * pixels, block);
-    (c->kind == SIGNS ? c->kernels->accumulate_b1 : c->kernels->accumulate_t2)(&p, pixels, weights, outputs,
-                                                                               acc + (size_t)i * pixels * pitch, pitch);
+  if (c->borders) p.totals = c->totals + index * places(c) * EQ_BLOCK;
+  for (uint32_t i = 0; i < r.count; i++, p.x += r.step, p.ones += r.pixels, p.place += r.pixels) {
+    set_hints(&p, tile, i * r.pixels, block);
+    (c->kind == SIGNS ? c->kernels->accumulate_b1 : c->kernels->accumulate_t2)(
+        &p, r.pixels, weights, outputs, acc + (size_t)i * r.pixels * pitch, pitch);
   }
-  if (!c->borders) return;
-  for (uint32_t i = 0; i < tile->lines; i++)
-    correct_line(c, c->taps + index * tap_count(c) * EQ_BLOCK, tile->line + i, tile, outputs,
-                 acc + (size_t)i * tile->pixels * pitch, pitch);
 }
 
 /* Canonical weights against each pixel by itself. */
@@ -251,6 +352,21 @@ static size_t gather(const conv *c, const eq_tile *tile, size_t line_step, eq_bi
   return tile->pixels * pixel;
 }
 
+/* Folds all patches; `p` and the step from line to line then tell of the result. */
+static size_t fold(const conv *c, const eq_tile *tile, size_t line_step, eq_bit_patches *p) {
+  uint8_t *folded = c->gathered + tile->worker * c->gathered_bytes;
+  const size_t pixel = c->steps * c->kernels->fold_words * sizeof(uint32_t);
+  const runs r = runs_of(tile, p, line_step);
+  for (uint32_t i = 0; i < r.count; i++, p->x += r.step)
+    c->kernels->fold_patches(p, r.pixels, (uint32_t *)(void *)(folded + (size_t)i * r.pixels * pixel));
+  p->x = folded;
+  p->pixel = pixel;
+  p->rows = 1;
+  p->words = c->steps;
+  p->folded = true;
+  return tile->pixels * pixel;
+}
+
 static void accumulate(const void *operands, const eq_tile *tile, void *acc_memory, size_t pitch) {
   const conv *c = operands;
   int32_t *acc = acc_memory;
@@ -262,6 +378,8 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
   const uint32_t first_block = c->op.groups == 1 ? tile->first / EQ_BLOCK : 0;
   const uint32_t group_outputs = c->op.groups == 1 ? tile->outputs : c->group_outputs;
   int32_t ones[EQ_PIXELS];
+  uint32_t place[EQ_PIXELS];
+  if (c->borders) set_places(c, tile, place);
   for (uint32_t g = 0; g < c->op.groups;
        g++) { /* rising: the lanes behind a group's last output are then overwritten */
     eq_bit_patches p = {.x = patch(c, g, tile, tile->line, tile->x),
@@ -271,18 +389,25 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
                         .words = c->words,
                         .steps = c->steps,
                         .k = k,
+                        .place = place,
                         .nonzero = c->nonzero,
                         .ones = ones};
     size_t line_step = (size_t)(patch(c, g, tile, tile->line + 1, tile->x) - p.x);
     if (c->narrow) line_step = gather(c, tile, line_step, &p);
+    if (c->folded) line_step = fold(c, tile, line_step, &p);
     eq_bit_patches line = p;
     for (uint32_t i = 0; c->kind != SIGNS && i < tile->lines; i++, line.x += line_step)
       c->kernels->count_ones(&line, tile->pixels, ones + i * tile->pixels);
+    const runs r = runs_of(tile, &p, line_step);
+    if (c->tiled.finished) {
+      finish_tile(c, tile, first_block, p, r);
+      return;
+    }
     for (uint32_t done = 0; done < group_outputs; done += EQ_BLOCK) {
       const uint32_t outputs = group_outputs - done < EQ_BLOCK ? group_outputs - done : EQ_BLOCK;
       const size_t index = (size_t)g * c->group_blocks + first_block + done / EQ_BLOCK;
-      accumulate_block(c, tile, done / EQ_BLOCK, index, outputs, p, line_step,
-                       acc + (size_t)g * c->group_outputs + done, pitch);
+      accumulate_block(c, tile, done / EQ_BLOCK, index, outputs, p, r, acc + (size_t)g * c->group_outputs + done,
+                       pitch);
     }
   }
 }
@@ -297,52 +422,53 @@ static eq_status check(const eq_conv2d *op, const eq_epilogue *e) {
   return eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, true);
 }
 
-static size_t scratch_size(activation kind, const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
+static size_t scratch_size(activation kind, const eq_conv2d *op, const void *tiles, const eq_epilogue *e,
+                           const eq_threads *threads) {
   if (check(op, e) != EQ_OK) return 0;
   conv c;
   eq_arena arena = {0};
-  plan(&c, &arena, (const eq_kernels *)0, kind, op, (void *)0, e, threads);
+  plan(&c, &arena, eq_kernels_current(), kind, op, tiles, e, threads);
   return eq_arena_bytes(&arena);
 }
 
-/* Of w and tiles the second is used where it is given. */
-static void run(activation kind, const eq_kernels *kernels, const eq_conv2d *op, const uint8_t *x, const uint8_t *w,
-                const void *tiles, const eq_epilogue *e, const eq_threads *threads, void *scratch) {
-  conv c;
-  eq_arena arena = {.base = scratch};
-  plan(&c, &arena, kernels, kind, op, tiles, e, threads);
-  c.x = x;
-  c.w = w;
-  c.tiled.integer = true;
-  c.tiled.operands = &c;
-  c.tiled.accumulate = accumulate;
-  if (c.zeros) __builtin_memset(c.zeros, 0, c.tap_bytes);
-  eq_output_begin(&c.tiled.output);
-  const size_t blocks = c.own_tiles ? (size_t)op->groups * c.group_blocks : 0;
-  const size_t lines = c.copied ? (size_t)plane_count(&c) * op->groups * op->n * padded_h(&c) : 0;
-  if (blocks + lines) eq_share(threads, prepare, &c, blocks + lines);
-  eq_tiled_run(&c.tiled, threads);
-}
-
-static eq_status admit(activation kind, const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
-                       const eq_threads *threads, const void *scratch, size_t scratch_bytes) {
+/* Checks a call and plans it. Of w and tiles the second is used where it is given. */
+static eq_status admit(conv *c, activation kind, const eq_conv2d *op, const uint8_t *x, const uint8_t *w,
+                       const void *tiles, const eq_epilogue *e, const eq_threads *threads, void *scratch,
+                       size_t scratch_bytes) {
   const eq_status status = check(op, e);
   if (status != EQ_OK) return status;
-  if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
-  return eq_scratch_ok(scratch, scratch_bytes, scratch_size(kind, op, e, threads)) ? EQ_OK : EQ_NO_SCRATCH;
+  if (!x || (!w && !tiles) || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
+  eq_arena arena = {.base = scratch};
+  plan(c, &arena, eq_kernels_current(), kind, op, tiles, e, threads);
+  c->x = x;
+  c->w = w;
+  return eq_scratch_ok(scratch, scratch_bytes, eq_arena_bytes(&arena)) ? EQ_OK : EQ_NO_SCRATCH;
+}
+
+static void run(conv *c, const eq_threads *threads) {
+  const eq_conv2d *op = &c->op;
+  c->tiled.integer = true;
+  c->tiled.operands = c;
+  c->tiled.accumulate = accumulate;
+  if (c->zeros) __builtin_memset(c->zeros, 0, c->tap_bytes);
+  if (!c->tiled.finished) eq_output_begin(&c->tiled.output);
+  const size_t blocks = c->own_tiles ? (size_t)op->groups * c->group_blocks : 0;
+  const size_t lines = c->copied ? (size_t)plane_count(c) * op->groups * op->n * padded_h(c) : 0;
+  if (blocks + lines) eq_share(threads, prepare, c, blocks + lines);
+  eq_tiled_run(&c->tiled, threads);
 }
 
 #define CONVOLUTION(name, kind)                                                                                        \
   size_t eq_##name##_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {                   \
-    return scratch_size(kind, op, e, threads);                                                                         \
+    return scratch_size(kind, op, (void *)0, e, threads);                                                              \
   }                                                                                                                    \
   eq_status eq_##name(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,                   \
                       const eq_threads *threads, void *scratch, size_t scratch_bytes) {                                \
-    const eq_status status = admit(kind, op, x, w, e, threads, scratch, scratch_bytes);                                \
+    conv c;                                                                                                            \
+    const eq_status status = admit(&c, kind, op, x, w, (void *)0, e, threads, scratch, scratch_bytes);                 \
     if (status != EQ_OK) return status;                                                                                \
-    const eq_kernels *kernels = eq_kernels_current();                                                                  \
-    if (kernels)                                                                                                       \
-      run(kind, kernels, op, x, w, (void *)0, e, threads, scratch);                                                    \
+    if (c.kernels)                                                                                                     \
+      run(&c, threads);                                                                                                \
     else                                                                                                               \
       eq_##name##_ref(op, x, w, e, scratch);                                                                           \
     return EQ_OK;                                                                                                      \
@@ -368,17 +494,19 @@ static eq_conv2d as_conv2d(const eq_linear *op) {
   size_t eq_##name##_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads) {                   \
     if (!op) return 0;                                                                                                 \
     const eq_conv2d conv2d = as_conv2d(op);                                                                            \
-    return scratch_size(kind, &conv2d, e, threads);                                                                    \
+    const size_t here = scratch_size(kind, &conv2d, (void *)0, e, threads);                                            \
+    const size_t ahead = scratch_size(kind, &conv2d, &conv2d, e, threads); /* some tiles */                            \
+    return here > ahead ? here : ahead;                                                                                \
   }                                                                                                                    \
   eq_status eq_##name(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,                   \
                       const eq_threads *threads, void *scratch, size_t scratch_bytes) {                                \
     if (!op) return EQ_BAD_ARGUMENT;                                                                                   \
     const eq_conv2d conv2d = as_conv2d(op);                                                                            \
-    const eq_status status = admit(kind, &conv2d, x, w, e, threads, scratch, scratch_bytes);                           \
+    conv c;                                                                                                            \
+    const eq_status status = admit(&c, kind, &conv2d, x, w, (void *)0, e, threads, scratch, scratch_bytes);            \
     if (status != EQ_OK) return status;                                                                                \
-    const eq_kernels *kernels = eq_kernels_current();                                                                  \
-    if (kernels)                                                                                                       \
-      run(kind, kernels, &conv2d, x, w, (void *)0, e, threads, scratch);                                               \
+    if (c.kernels)                                                                                                     \
+      run(&c, threads);                                                                                                \
     else                                                                                                               \
       eq_##name##_ref(op, x, w, e, scratch);                                                                           \
     return EQ_OK;                                                                                                      \
@@ -394,11 +522,11 @@ LINEAR(linear_b1u1, ONES)
 /* ---- tiles made ahead of time: a header that says for what, then what prepare_block() makes ---- */
 
 typedef struct {
-  uint32_t isa, o, k;
+  uint32_t isa, o, k, signs; /* signs: for activations that are signs, too */
 } tiles_header;
 
-static bool tiles_fit(const tiles_header *h, const eq_linear *op) {
-  return h->isa == (uint32_t)eq_isa_current() && h->o == op->o && h->k == op->k;
+static bool tiles_fit(const tiles_header *h, const eq_linear *op, activation kind) {
+  return h->isa == (uint32_t)eq_isa_current() && h->o == op->o && h->k == op->k && h->signs == (kind == SIGNS);
 }
 
 static conv tiled_layer(uint32_t o, uint32_t k) {
@@ -421,23 +549,34 @@ size_t eq_tiles_b1_bytes(uint32_t o, uint32_t k) {
   return bytes > SIZE_MAX ? 0 : (size_t)bytes;
 }
 
-eq_status eq_tiles_b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
+static eq_status make_tiles(uint32_t o, uint32_t k, const uint8_t *w, activation kind, void *tiles) {
   if (!w || !tiles || (uintptr_t)tiles % EQ_ALIGN) return EQ_BAD_ARGUMENT;
   if (eq_tiles_b1_bytes(o, k) == 0) return EQ_BAD_SHAPE;
   conv c = tiled_layer(o, k);
   __builtin_memset(tiles, 0, EQ_ALIGN);
-  *(tiles_header *)tiles = (tiles_header){(uint32_t)eq_isa_current(), o, k};
+  *(tiles_header *)tiles = (tiles_header){(uint32_t)eq_isa_current(), o, k, kind == SIGNS};
   c.w = w;
   c.own_tiles = (uint8_t *)tiles + EQ_ALIGN;
+  c.folded = c.tap_bytes >= sizeof(uint32_t) && folds(c.kernels, kind, c.steps, o);
   for (uint32_t i = 0; i < c.group_blocks; i++) {
     if (c.kernels) {
-      prepare_block(&c, i);
+      prepare_block(&c, i, 0);
       continue;
     }
     const uint32_t first = i * EQ_BLOCK, outputs = o - first < EQ_BLOCK ? o - first : EQ_BLOCK;
     __builtin_memcpy(c.own_tiles + first * c.tap_bytes, w + first * c.tap_bytes, outputs * c.tap_bytes); /* as it is */
   }
   return EQ_OK;
+}
+
+eq_status eq_tiles_b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
+  return make_tiles(o, k, w, TERNARY, tiles);
+}
+
+size_t eq_tiles_b1b1_bytes(uint32_t o, uint32_t k) { return eq_tiles_b1_bytes(o, k); }
+
+eq_status eq_tiles_b1b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
+  return make_tiles(o, k, w, SIGNS, tiles);
 }
 
 static eq_status run_tiled(activation kind,
@@ -447,12 +586,12 @@ static eq_status run_tiled(activation kind,
                            const eq_threads *threads, void *scratch, size_t scratch_bytes) {
   if (!op || !tiles || (uintptr_t)tiles % EQ_ALIGN) return EQ_BAD_ARGUMENT;
   const eq_conv2d conv2d = as_conv2d(op);
-  const eq_status status = admit(kind, &conv2d, x, tiles, e, threads, scratch, scratch_bytes);
+  conv c;
+  const eq_status status = admit(&c, kind, &conv2d, x, (uint8_t *)0, tiles, e, threads, scratch, scratch_bytes);
   if (status != EQ_OK) return status;
-  if (!tiles_fit(tiles, op)) return EQ_BAD_ARGUMENT;
-  const eq_kernels *kernels = eq_kernels_current();
-  if (kernels)
-    run(kind, kernels, &conv2d, x, (uint8_t *)0, tiles, e, threads, scratch);
+  if (!tiles_fit(tiles, op, kind)) return EQ_BAD_ARGUMENT;
+  if (c.kernels)
+    run(&c, threads);
   else
     ref(op, x, (const uint8_t *)tiles + EQ_ALIGN, e, scratch);
   return EQ_OK;

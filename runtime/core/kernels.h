@@ -34,10 +34,24 @@ typedef struct {
   uint32_t rows, words;
   uint32_t first, steps; /* the step of the weight block that meets the first word; steps in the block */
   int32_t k;             /* true bits of a patch: result = k - 2 * popcount(x ^ w) */
+  const int32_t *totals; /* [places][EQ_BLOCK] instead of k, where patches at borders have totals of their own, */
+  const uint32_t *place; /* [pixels] each at its place; both or none */
+  bool folded;           /* both operands are in the form of fold_tile and fold_patches */
   size_t nonzero;        /* ternary: bytes from a patch's signs to its non-zero bits, and how many of those are 1: */
   const int32_t *ones;   /* [pixels], result = ones - 2 * popcount(nonzero & (x ^ w)) */
   eq_hint hint[EQ_HINTS];
 } eq_bit_patches;
+
+/* Outputs straight from the counts of a block: y = result * scale + bias, as in eq_epilogue. */
+typedef struct {
+  const float *scale, *bias; /* [outputs], NULL: none */
+  int32_t *acc;              /* the results themselves; each of the outputs may be NULL */
+  float *out;
+  uint8_t *bits;                /* bit = (y >= 0) */
+  size_t out_pitch, bits_pitch; /* out_pitch: of acc, too */
+  uint32_t bits_zero;           /* zero bytes to write behind the bits of each pixel */
+} eq_bit_output;
+enum { EQ_MOST_OUTPUT_BITS = 1 << 24 }; /* of a patch: below, results are whole floats */
 
 /* The same for floats: `rows` runs of `taps` taps of `channels` floats. */
 typedef struct {
@@ -124,11 +138,20 @@ typedef struct {
   void (*accumulate_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                         size_t pitch);
   void (*count_ones)(const eq_bit_patches *p, uint32_t pixels, int32_t *ones); /* of the non-zero bits */
+  /* accumulate and epilogue in one, fewer than EQ_MOST_OUTPUT_BITS bits. NULL: the set has none. */
+  void (*output_b1)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                    const eq_bit_output *to);
+  void (*output_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                    const eq_bit_output *to);
+  /* Another form of both operands of b1 that needs fewer instructions: the tile in its place, `fold_words` words a step
+   * for each pixel. NULL: the set has none, or the tile stays as it is. */
+  void (*fold_tile)(void *tile, uint32_t steps);
+  void (*fold_patches)(const eq_bit_patches *p, uint32_t pixels, uint32_t *to);
+  uint32_t fold_words;
   /* one patch against canonical weights [outputs][bytes]: acc[o] = k - 2 * popcount(x ^ w[o]); bytes a multiple of 4 */
   void (*dot_b1)(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc);
   void (*dot_t2)(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,
                  int32_t *acc);
-  void (*subtract)(int32_t *acc, const int32_t *x, uint32_t count); /* count padded to EQ_LANES on both sides */
 
   /* tile [EQ_BLOCK / EQ_LANES][steps][EQ_LANES]; acc [pixels][pitch], lanes padded to EQ_LANES */
   void (*accumulate_f32)(const eq_float_patches *p, uint32_t pixels, const float *tile, uint32_t outputs, float *acc,

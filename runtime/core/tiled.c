@@ -21,11 +21,15 @@ void eq_tiled_plan(eq_tiled *t, eq_arena *arena, const eq_kernels *kernels, cons
   t->width = w;
   t->block = least(channels, o);
   t->pitch = (size_t)eq_round_up(t->block, EQ_BLOCK) + spill + EQ_LANES; /* odd, lest rows share cache sets */
-  const uint32_t fitting = (uint32_t)(ACC_ELEMENTS / t->pitch) / EQ_STRIP * EQ_STRIP;
+  const uint32_t fitting = t->finished ? EQ_PIXELS : (uint32_t)(ACC_ELEMENTS / t->pitch) / EQ_STRIP * EQ_STRIP;
   t->pixels = fitting < EQ_STRIP ? EQ_STRIP : least(fitting, EQ_PIXELS);
   t->lines_per_unit = w >= t->pixels ? 1 : least(t->pixels / w, t->lines);
   if (single) t->lines_per_unit = divide_up(t->lines, divide_up(t->lines, t->lines_per_unit)); /* of one size */
   t->piece = least((uint32_t)eq_round_up(divide_up(w, divide_up(w, t->pixels)), EQ_STRIP), t->pixels);
+  if (t->finished) {
+    t->output = (eq_output){.e = e, .kernels = kernels, .n = n, .h = h, .w = w, .o = o};
+    return;
+  }
   eq_output_plan(&t->output, arena, kernels, e, n, h, w, o, t->block, t->pixels, workers);
   t->acc = eq_take(arena, (uint64_t)workers * t->pixels * t->pitch * sizeof(int32_t));
 }
@@ -47,7 +51,7 @@ static eq_run run_of(const eq_tiled *t, const eq_tile *tile, const void *acc) {
 static void work(void *arg, size_t begin, size_t end, unsigned worker) {
   const eq_tiled *t = arg;
   const uint32_t o = t->output.o, blocks = divide_up(o, t->block), units = divide_up(t->lines, t->lines_per_unit);
-  void *acc = (uint8_t *)t->acc + (size_t)worker * t->pixels * t->pitch * sizeof(int32_t);
+  void *acc = t->finished ? (void *)0 : (uint8_t *)t->acc + (size_t)worker * t->pixels * t->pitch * sizeof(int32_t);
   const size_t per_block = (size_t)units * t->images;
   for (size_t i = begin; i < end; i++) {
     const size_t block = t->lines_first ? i / per_block : i % blocks,
@@ -61,6 +65,10 @@ static void work(void *arg, size_t begin, size_t end, unsigned worker) {
                     .worker = worker};
     for (; tile.x < t->width; tile.x += tile.pixels) {
       tile.pixels = least(t->piece, t->width - tile.x);
+      if (t->finished) {
+        t->accumulate(t->operands, &tile, acc, t->pitch);
+        continue;
+      }
       const eq_run run = run_of(t, &tile, acc);
       eq_output_hints(&t->output, &run, tile.hint);
       t->accumulate(t->operands, &tile, acc, t->pitch);
@@ -72,5 +80,5 @@ static void work(void *arg, size_t begin, size_t end, unsigned worker) {
 void eq_tiled_run(eq_tiled *t, const eq_threads *threads) {
   const size_t blocks = divide_up(t->output.o, t->block), units = divide_up(t->lines, t->lines_per_unit);
   eq_share(threads, work, t, blocks * units * t->images);
-  eq_output_end(&t->output);
+  if (!t->finished) eq_output_end(&t->output);
 }

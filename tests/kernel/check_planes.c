@@ -229,7 +229,7 @@ static problem random_problem(void) {
 static eq_status solve_tiled(const problem *p, const eq_threads *t, size_t size) {
   const eq_linear *l = &p->linear;
   void *tiles = take(eq_tiles_b1_bytes(l->o, l->k));
-  const eq_status status = eq_tiles_b1(l->o, l->k, p->w, tiles);
+  const eq_status status = (p->kind == LINEAR_B1B1 ? eq_tiles_b1b1 : eq_tiles_b1)(l->o, l->k, p->w, tiles);
   if (status != EQ_OK) return status;
   return (p->kind == LINEAR_B1B1   ? eq_linear_b1b1_tiled
           : p->kind == LINEAR_B1T2 ? eq_linear_b1t2_tiled

@@ -33,7 +33,7 @@ def linear(m: int, k: int, o: int) -> dict[str, int]:
     fours, scale = np.zeros((o, k // 2), np.uint8), np.ones((o, k // GROUP), np.float16)
     i4 = CWeightsI4(fours.ctypes.data, scale.ctypes.data, 0, None, GROUP)
     tiles = {
-        "b1": prepared.tiles("b1", o, k, planes[0]),
+        "b1b1": prepared.tiles("b1b1", o, k, planes[0]),
         "t2": prepared.tiles("t2", o, k, planes),
         "i4": prepared.tiles("i4", o, k, i4),
         "i8": prepared.tiles("i8", o, k, bytes_),
@@ -44,7 +44,7 @@ def linear(m: int, k: int, o: int) -> dict[str, int]:
     found["linear_i8i8"] = scratch(prepared.operator("linear_i8i8", op, (codes, bytes_), e))
     found["linear_i4i8"] = scratch(prepared.i4i8(op, codes, i4, e))
     for name, given in (("b1b1", (bits,)), ("t2i8", (codes,)), ("i4i8", (codes, None)), ("i8i8", (codes,))):
-        found[f"linear_{name}_tiled"] = scratch(prepared.tiled_linear(name, op, given, tiles[name[:2]], e))
+        found[f"linear_{name}_tiled"] = scratch(prepared.tiled_linear(name, op, given, tiles[name if name in tiles else name[:2]], e))
     return found
 
 

@@ -47,10 +47,13 @@ size_t eq_linear_b1u1_scratch(const eq_linear *op, const eq_epilogue *e, const e
 eq_status eq_linear_b1u1(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
                          const eq_threads *threads, void *scratch, size_t scratch_bytes);
 /* The same three products over weights that were tiled once, when they were loaded, instead of in every call: `tiles`
- * is eq_tiles_b1_bytes(o, k) bytes (0: refused), 64-byte aligned, made by eq_tiles_b1() of w [o][row(k)] for the
- * instruction set in use. Scratch as without tiles. Tiles of another set or shape are refused with EQ_BAD_ARGUMENT. */
+ * is eq_tiles_b1_bytes(o, k) bytes (0: refused), 64-byte aligned, made of w [o][row(k)] for the instruction set in use:
+ * by eq_tiles_b1b1() for activations that are signs, too, by eq_tiles_b1() for the others. Scratch as without tiles.
+ * Tiles of another set, shape or kind are refused with EQ_BAD_ARGUMENT. */
 size_t eq_tiles_b1_bytes(uint32_t o, uint32_t k);
 eq_status eq_tiles_b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles);
+size_t eq_tiles_b1b1_bytes(uint32_t o, uint32_t k); /* the same */
+eq_status eq_tiles_b1b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles);
 eq_status eq_linear_b1b1_tiled(const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
                                const eq_threads *threads, void *scratch, size_t scratch_bytes);
 eq_status eq_linear_b1t2_tiled(const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,

@@ -115,7 +115,3 @@ void eq_dot_t2_neon(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, 
                     int32_t *acc) {
   all_dots(true, nonzero, x, w, bytes, outputs, (int32_t)ones_of(nonzero, bytes), acc);
 }
-
-void eq_subtract_neon(int32_t *acc, const int32_t *x, uint32_t count) {
-  for (uint32_t i = 0; i < count; i += 4) vst1q_s32(acc + i, vsubq_s32(vld1q_s32(acc + i), vld1q_s32(x + i)));
-}

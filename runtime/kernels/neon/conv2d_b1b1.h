@@ -13,8 +13,9 @@ INLINE uint8x16_t every_word(const uint8_t *p) {
   return vreinterpretq_u8_u32(vdupq_n_u32(word));
 }
 
-INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, const uint32_t *w, int32_t *acc,
-                  size_t pitch) {
+/* w, acc: of output o. */
+INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, uint32_t o, const uint32_t *w,
+                  int32_t *acc, size_t pitch) {
   const uint8_t *x = p->x + first * p->pixel;
   SUMS sum[PIXELS][QUADS] = {0};
   for (uint32_t row = 0; row < p->rows; row++, x += p->row)
@@ -37,9 +38,12 @@ INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pix
     }
   int32_t *to = acc + first * pitch;
   for (int i = 0; i < pixels; i++, to += pitch) {
-    const int32x4_t total = vdupq_n_s32(ternary ? p->ones[first + (uint32_t)i] : p->k);
-    for (int j = 0; j < QUADS; j++)
+    const int32_t *own = p->totals ? p->totals + (size_t)p->place[first + (uint32_t)i] * EQ_BLOCK + o : NULL;
+    const int32x4_t all = vdupq_n_s32(ternary ? p->ones[first + (uint32_t)i] : p->k);
+    for (int j = 0; j < QUADS; j++) {
+      const int32x4_t total = own ? vld1q_s32(own + 4 * j) : all;
       vst1q_s32(to + 4 * j, vmlsq_s32(total, vreinterpretq_s32_u32(sum[i][j].total), vdupq_n_s32(2)));
+    }
   }
 }
 
@@ -49,8 +53,8 @@ INLINE void accumulate(bool ternary, const eq_bit_patches *p, uint32_t pixels, c
   eq_prefetch(p->hint, 0, pixels);
   for (uint32_t o = 0; o < outputs; o += EQ_LANES, w += (size_t)p->steps * EQ_LANES) {
     uint32_t i = 0;
-    for (; i + PIXELS <= pixels; i += PIXELS) block(ternary, p, i, PIXELS, w, acc + o, pitch);
-    for (; i + 3 <= pixels; i += 3) block(ternary, p, i, 3, w, acc + o, pitch);
-    for (; i < pixels; i++) block(ternary, p, i, 1, w, acc + o, pitch);
+    for (; i + PIXELS <= pixels; i += PIXELS) block(ternary, p, i, PIXELS, o, w, acc + o, pitch);
+    for (; i + 3 <= pixels; i += 3) block(ternary, p, i, 3, o, w, acc + o, pitch);
+    for (; i < pixels; i++) block(ternary, p, i, 1, o, w, acc + o, pitch);
   }
 }

@@ -11,11 +11,16 @@ void EQ_NAME(eq_accumulate_b1)(const eq_bit_patches *p, uint32_t pixels, const v
                                int32_t *acc, size_t pitch);
 void EQ_NAME(eq_accumulate_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                                int32_t *acc, size_t pitch);
+void EQ_NAME(eq_output_b1)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                           const eq_bit_output *to);
+void EQ_NAME(eq_output_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                           const eq_bit_output *to);
+void EQ_NAME(eq_fold_tile)(void *tile, uint32_t steps);
+void EQ_NAME(eq_fold_patches)(const eq_bit_patches *p, uint32_t pixels, uint32_t *to);
 void EQ_NAME(eq_count_ones)(const eq_bit_patches *p, uint32_t pixels, int32_t *ones);
 void EQ_NAME(eq_dot_t2)(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,
                         int32_t *acc);
 void EQ_NAME(eq_dot_b1)(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc);
-void EQ_NAME(eq_subtract)(int32_t *acc, const int32_t *x, uint32_t count);
 void EQ_NAME(eq_accumulate_f32)(const eq_float_patches *p, uint32_t pixels, const float *tile, uint32_t outputs,
                                 float *acc, size_t pitch);
 void EQ_NAME(eq_accumulate_depthwise)(const eq_float_patches *p, uint32_t pixels, const float *tile, uint32_t first,

@@ -125,8 +125,11 @@ INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pix
         for (int j = 0; j < panels; j++) spill(c[i][j], count[i] + (size_t)j * OUTPUTS);
     }
   for (int i = 0; i < pixels; i++) {
-    const __m256i total = _mm256_set1_epi32(ternary ? p->ones[first + (uint32_t)i] : p->k);
+    const uint32_t pixel = first + (uint32_t)i;
+    const int32_t *own = p->totals ? p->totals + (size_t)p->place[pixel] * EQ_BLOCK : NULL;
+    const __m256i all = _mm256_set1_epi32(ternary ? p->ones[pixel] : p->k);
     for (int j = 0; j < panels * 4; j++) {
+      const __m256i total = own ? _mm256_loadu_si256((const void *)(own + (size_t)j * 8)) : all;
       const __m256i twice = _mm256_slli_epi32(_mm256_load_si256((const void *)(count[i] + (size_t)j * 8)), 1);
       _mm256_storeu_si256((void *)(acc + (first + (size_t)i) * pitch + (size_t)j * 8), _mm256_sub_epi32(total, twice));
     }
@@ -217,11 +220,4 @@ void eq_dot_t2_avx2(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, 
   int32_t ones;
   eq_count_ones_avx2(&one, 1, &ones);
   dot(true, x, nonzero, w, bytes, outputs, ones, acc);
-}
-
-void eq_subtract_avx2(int32_t *acc, const int32_t *x, uint32_t count) {
-  for (uint32_t i = 0; i < count; i += 8) {
-    __m256i *to = (__m256i *)(void *)(acc + i);
-    _mm256_storeu_si256(to, _mm256_sub_epi32(_mm256_loadu_si256(to), _mm256_loadu_si256((const void *)(x + i))));
-  }
 }

@@ -1,10 +1,15 @@
 /* Binary convolution and matrix product: 16 outputs of 32-bit words in a register, activation words broadcast,
- * VPOPCNTDQ. A register block holds 7 pixels x 64 outputs. Tile: [4][steps][16] words. */
+ * VPOPCNTDQ. Tile: [4][steps][16] words. A register block holds 7 pixels x 64 outputs, or 3 x 64 of folded operands.
+ *
+ * Folded: word j of a row is the exclusive or of its words 0 to j, on both sides, so that p[j] = x[j] ^ w[j] is the
+ * parity of the differing bits up to there. What two words add to a parity carries where p[j] ? ~p[j + 1] : p[j - 1],
+ * and differing bits = 2 * (carries of all pairs) + (ones of the last parity) which is five instructions for two words,
+ * where xor, count and add of each are six. */
 #include "transpose.h"
 
 #include "kernels/simd/declare.h"
 
-enum { PIXELS = 7, PANELS = EQ_BLOCK / EQ_LANES };
+enum { PIXELS = 7, FOLDED_PIXELS = 3, PANELS = EQ_BLOCK / EQ_LANES };
 
 void eq_tile_b1_avx512(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
   uint32_t *to = tile;
@@ -22,6 +27,9 @@ void eq_tile_b1_avx512(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_
   }
 }
 
+/* The first n of 16 words. */
+INLINE __mmask16 words(size_t n) { return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1); }
+
 INLINE __m512i broadcast(const uint8_t *p) {
   int32_t word;
   __builtin_memcpy(&word, p, sizeof word);
@@ -34,73 +42,251 @@ INLINE __m512i differing(bool ternary, __m512i x, __m512i nonzero, __m512i w) {
   return _mm512_popcnt_epi32(ternary ? _mm512_ternarylogic_epi32(nonzero, x, w, AND_XOR) : _mm512_xor_si512(x, w));
 }
 
-INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, int panels, const uint32_t *w,
-                  int32_t *acc, size_t pitch) {
-  const uint8_t *x = p->x + first * p->pixel;
-  __m512i count[PIXELS][PANELS];
-  const size_t panel = (size_t)p->steps * EQ_LANES;
+typedef enum { SIGNS, FOLDED, TERNARY } operands;
+
+/* Where the results of a block go: to accumulators, to outputs, or both. */
+typedef struct {
+  int32_t *acc;
+  size_t pitch;
+  const eq_bit_output *to; /* NULL: acc alone, of which whole panels may be written */
+  uint32_t outputs;
+} results;
+
+/* k or ones, or the totals of a border, of panel j. */
+INLINE __m512i total_of(const eq_bit_patches *p, uint32_t pixel, int32_t all, int j) {
+  return p->totals ? _mm512_loadu_si512(p->totals + (size_t)p->place[pixel] * EQ_BLOCK + (size_t)j * EQ_LANES)
+                   : _mm512_set1_epi32(all);
+}
+
+/* count -> y = (total - 2 * count) * scale + bias. The difference is a whole number that a float holds, so one fused
+ * instruction gives it exactly. */
+INLINE void put(const eq_bit_patches *p, uint32_t first, int pixels, int panels, bool ternary, __m512i (*count)[PANELS],
+                const results *r) {
+  const eq_bit_output *to = r->to;
+  __m512 y[PIXELS][PANELS];
   for (int i = 0; i < pixels; i++)
-    for (int j = 0; j < panels; j++) count[i][j] = _mm512_setzero_si512();
+    for (int j = 0; j < panels; j++) {
+      const uint32_t pixel = first + (uint32_t)i;
+      const __m512 total = _mm512_cvtepi32_ps(total_of(p, pixel, ternary ? p->ones[pixel] : p->k, j));
+      y[i][j] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(count[i][j]), _mm512_set1_ps(2.0f), total);
+    }
+  const __mmask16 tail = words(r->outputs - (uint32_t)(panels - 1) * EQ_LANES);
+  for (int j = 0; j < panels; j++) {
+    const __mmask16 mask = j == panels - 1 ? tail : (__mmask16)0xffff;
+    if (to->scale) {
+      const __m512 scale = _mm512_maskz_loadu_ps(mask, to->scale + (size_t)j * EQ_LANES);
+      for (int i = 0; i < pixels; i++) y[i][j] = _mm512_mul_ps(y[i][j], scale);
+    }
+    if (to->bias) {
+      const __m512 bias = _mm512_maskz_loadu_ps(mask, to->bias + (size_t)j * EQ_LANES);
+      for (int i = 0; i < pixels; i++) y[i][j] = _mm512_add_ps(y[i][j], bias);
+    }
+  }
+  if (to->out)
+    for (int i = 0; i < pixels; i++) {
+      float *out = to->out + (first + (size_t)i) * to->out_pitch;
+      for (int j = 0; j < panels - 1; j++) _mm512_storeu_ps(out + (size_t)j * EQ_LANES, y[i][j]);
+      _mm512_mask_storeu_ps(out + (size_t)(panels - 1) * EQ_LANES, tail, y[i][panels - 1]);
+    }
+  if (!to->bits) return;
+  const bool wide = (r->outputs - 1) % EQ_LANES >= 8; /* the last panel fills two bytes */
+  for (int i = 0; i < pixels; i++) {
+    uint8_t *bits = to->bits + (first + (size_t)i) * to->bits_pitch, *behind = bits + (r->outputs + 7) / 8;
+    for (int j = 0; j < panels; j++, bits += 2) {
+      const __mmask16 ones =
+          _mm512_cmp_ps_mask(y[i][j], _mm512_setzero_ps(), _CMP_GE_OQ) & (j == panels - 1 ? tail : (__mmask16)0xffff);
+      if (j < panels - 1 || wide)
+        __builtin_memcpy(bits, &ones, 2);
+      else
+        *bits = (uint8_t)ones;
+    }
+    for (uint32_t z = 0; z < to->bits_zero; z++) behind[z] = 0;
+  }
+}
+
+INLINE void store(const eq_bit_patches *p, uint32_t first, int pixels, int panels, bool ternary,
+                  __m512i (*count)[PANELS], const results *r) {
+  const __mmask16 tail = r->to ? words(r->outputs - (uint32_t)(panels - 1) * EQ_LANES) : (__mmask16)0xffff;
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++) {
+      const uint32_t pixel = first + (uint32_t)i;
+      const __m512i total = total_of(p, pixel, ternary ? p->ones[pixel] : p->k, j);
+      _mm512_mask_storeu_epi32(r->acc + pixel * r->pitch + (size_t)j * EQ_LANES,
+                               j == panels - 1 ? tail : (__mmask16)0xffff,
+                               _mm512_sub_epi32(total, _mm512_slli_epi32(count[i][j], 1)));
+    }
+}
+
+/* Read from memory at each use: 28 sums leave no registers for the weights. */
+INLINE const uint32_t *again(const uint32_t *w) {
+  __asm__("" : "+r"(w));
+  return w;
+}
+
+INLINE void count_words(bool ternary, const eq_bit_patches *p, const uint8_t *x, int pixels, int panels,
+                        const uint32_t *w, __m512i (*count)[PANELS]) {
+  const size_t panel = (size_t)p->steps * EQ_LANES;
   for (uint32_t row = 0; row < p->rows; row++, x += p->row)
     for (uint32_t q = 0; q < p->words; q++, w += EQ_LANES)
       for (int i = 0; i < pixels; i++) {
         const uint8_t *word = x + (size_t)i * p->pixel + (size_t)q * 4;
         const __m512i a = broadcast(word), nonzero = ternary ? broadcast(word + p->nonzero) : a;
-        const uint32_t *from = w;
-        __asm__("" : "+r"(from)); /* read the weights again for each pixel: 28 sums leave no registers for them */
+        const uint32_t *from = again(w);
         for (int j = 0; j < panels; j++)
           count[i][j] = _mm512_add_epi32(count[i][j],
                                          differing(ternary, a, nonzero, _mm512_load_si512(from + (size_t)j * panel)));
       }
-  for (int i = 0; i < pixels; i++) {
-    const __m512i total = _mm512_set1_epi32(ternary ? p->ones[first + (uint32_t)i] : p->k);
-    for (int j = 0; j < panels; j++)
-      _mm512_storeu_si512(acc + (first + (size_t)i) * pitch + (size_t)j * EQ_LANES,
-                          _mm512_sub_epi32(total, _mm512_slli_epi32(count[i][j], 1)));
-  }
 }
 
-/* Pixels in runs of nearly one length, PIXELS at most: a short run at the end would read the weights for little. */
-INLINE void all_pixels(bool ternary, const eq_bit_patches *p, uint32_t pixels, int panels, const uint32_t *w,
-                       int32_t *acc, size_t pitch) {
-  for (uint32_t i = 0, runs = (pixels + PIXELS - 1) / PIXELS, run; runs; i += run, runs--) {
-    run = (pixels - i + runs - 1) / runs;
+INLINE void count_folded(const eq_bit_patches *p, const uint8_t *x, int pixels, int panels, const uint32_t *w,
+                         __m512i (*count)[PANELS]) {
+  enum { CHOOSE = 0x3a }; /* the truth table of a ? ~b : c */
+  const size_t panel = (size_t)p->steps * EQ_LANES;
+  __m512i parity[FOLDED_PIXELS][PANELS];
+  uint32_t q = p->words % 2;
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++)
+      parity[i][j] = q ? _mm512_xor_si512(broadcast(x + (size_t)i * p->pixel), _mm512_load_si512(w + (size_t)j * panel))
+                       : _mm512_setzero_si512();
+  for (w += q * EQ_LANES; q < p->words; q += 2, w += 2 * EQ_LANES)
+    for (int i = 0; i < pixels; i++) {
+      const uint8_t *word = x + (size_t)i * p->pixel + (size_t)q * 4;
+      const __m512i a = broadcast(word), b = broadcast(word + 4);
+      const uint32_t *from = again(w);
+      for (int j = 0; j < panels; j++) {
+        const uint32_t *weights = from + (size_t)j * panel;
+        const __m512i middle = _mm512_xor_si512(a, _mm512_load_si512(weights));
+        const __m512i last = _mm512_xor_si512(b, _mm512_load_si512(weights + EQ_LANES));
+        const __m512i carries = _mm512_ternarylogic_epi32(middle, last, parity[i][j], CHOOSE);
+        count[i][j] = _mm512_add_epi32(count[i][j], _mm512_popcnt_epi32(carries));
+        parity[i][j] = last;
+      }
+    }
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++)
+      count[i][j] = _mm512_add_epi32(_mm512_slli_epi32(count[i][j], 1), _mm512_popcnt_epi32(parity[i][j]));
+}
+
+INLINE void block(operands kind, const eq_bit_patches *p, uint32_t first, int pixels, int panels, const uint32_t *w,
+                  const results *r) {
+  const uint8_t *x = p->x + first * p->pixel;
+  __m512i count[PIXELS][PANELS];
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++) count[i][j] = _mm512_setzero_si512();
+  if (kind == FOLDED)
+    count_folded(p, x, pixels, panels, w, count);
+  else
+    count_words(kind == TERNARY, p, x, pixels, panels, w, count);
+  if (r->acc) store(p, first, pixels, panels, kind == TERNARY, count, r);
+  if (r->to && (r->to->out || r->to->bits)) put(p, first, pixels, panels, kind == TERNARY, count, r);
+}
+
+/* Pixels in runs of nearly one length, the most that registers hold: a short run at the end would read the weights for
+ * little. */
+INLINE void all_pixels(operands kind, const eq_bit_patches *p, uint32_t pixels, int panels, const uint32_t *w,
+                       const results *r) {
+  const uint32_t most = kind == FOLDED ? FOLDED_PIXELS : PIXELS, runs = (pixels + most - 1) / most;
+  const uint32_t shorter = pixels <= most ? pixels : pixels / runs, longer = pixels - shorter * runs; /* so many */
+  for (uint32_t i = 0, done = 0, run; done < runs; i += run, done++) {
+    run = shorter + (done < longer);
     eq_prefetch(p->hint, i, run);
     switch (run) {
-    case 7: block(ternary, p, i, 7, panels, w, acc, pitch); break;
-    case 6: block(ternary, p, i, 6, panels, w, acc, pitch); break;
-    case 5: block(ternary, p, i, 5, panels, w, acc, pitch); break;
-    case 4: block(ternary, p, i, 4, panels, w, acc, pitch); break;
-    case 3: block(ternary, p, i, 3, panels, w, acc, pitch); break;
-    case 2: block(ternary, p, i, 2, panels, w, acc, pitch); break;
-    default: block(ternary, p, i, 1, panels, w, acc, pitch); break;
+    case 1: block(kind, p, i, 1, panels, w, r); break;
+    case 2: block(kind, p, i, 2, panels, w, r); break;
+    case 3: block(kind, p, i, 3, panels, w, r); break;
+    case 4:
+      if (kind != FOLDED) block(kind, p, i, 4, panels, w, r);
+      break;
+    case 5:
+      if (kind != FOLDED) block(kind, p, i, 5, panels, w, r);
+      break;
+    case 6:
+      if (kind != FOLDED) block(kind, p, i, 6, panels, w, r);
+      break;
+    default:
+      if (kind != FOLDED) block(kind, p, i, 7, panels, w, r);
+      break;
     }
   }
 }
 
-INLINE void accumulate(bool ternary, const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
-                       int32_t *acc, size_t pitch) {
+INLINE void all_panels(operands kind, const eq_bit_patches *p, uint32_t pixels, const void *tile, const results *r) {
   const uint32_t *w = (const uint32_t *)tile + (size_t)p->first * EQ_LANES;
-  switch ((outputs + EQ_LANES - 1) / EQ_LANES) {
-  case 1: all_pixels(ternary, p, pixels, 1, w, acc, pitch); break;
-  case 2: all_pixels(ternary, p, pixels, 2, w, acc, pitch); break;
-  case 3: all_pixels(ternary, p, pixels, 3, w, acc, pitch); break;
-  default: all_pixels(ternary, p, pixels, 4, w, acc, pitch); break;
+  switch ((r->outputs + EQ_LANES - 1) / EQ_LANES) {
+  case 1: all_pixels(kind, p, pixels, 1, w, r); break;
+  case 2: all_pixels(kind, p, pixels, 2, w, r); break;
+  case 3: all_pixels(kind, p, pixels, 3, w, r); break;
+  default: all_pixels(kind, p, pixels, 4, w, r); break;
   }
+}
+
+static void product_b1(const eq_bit_patches *p, uint32_t pixels, const void *tile, const results *r) {
+  if (p->folded)
+    all_panels(FOLDED, p, pixels, tile, r);
+  else
+    all_panels(SIGNS, p, pixels, tile, r);
+}
+
+static void product_t2(const eq_bit_patches *p, uint32_t pixels, const void *tile, const results *r) {
+  all_panels(TERNARY, p, pixels, tile, r);
 }
 
 void eq_accumulate_b1_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                              size_t pitch) {
-  accumulate(false, p, pixels, tile, outputs, acc, pitch);
+  product_b1(p, pixels, tile, &(results){.acc = acc, .pitch = pitch, .outputs = outputs});
 }
 
 void eq_accumulate_t2_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                              size_t pitch) {
-  accumulate(true, p, pixels, tile, outputs, acc, pitch);
+  product_t2(p, pixels, tile, &(results){.acc = acc, .pitch = pitch, .outputs = outputs});
 }
 
-/* The first n of 16 words. */
-INLINE __mmask16 words(size_t n) { return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1); }
+void eq_output_b1_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                         const eq_bit_output *to) {
+  product_b1(p, pixels, tile, &(results){.acc = to->acc, .pitch = to->out_pitch, .to = to, .outputs = outputs});
+}
+
+void eq_output_t2_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                         const eq_bit_output *to) {
+  product_t2(p, pixels, tile, &(results){.acc = to->acc, .pitch = to->out_pitch, .to = to, .outputs = outputs});
+}
+
+void eq_fold_tile_avx512(void *tile, uint32_t steps) {
+  uint32_t *w = tile;
+  for (uint32_t panel = 0; panel < PANELS; panel++) {
+    __m512i parity = _mm512_setzero_si512();
+    for (uint32_t step = 0; step < steps; step++, w += EQ_LANES) {
+      parity = _mm512_xor_si512(parity, _mm512_load_si512(w));
+      _mm512_store_si512(w, parity);
+    }
+  }
+}
+
+/* Lane i = the exclusive or of lanes 0 to i. */
+INLINE __m512i parities(__m512i x) {
+  const __m512i zero = _mm512_setzero_si512();
+  x = _mm512_xor_si512(x, _mm512_alignr_epi32(x, zero, 15));
+  x = _mm512_xor_si512(x, _mm512_alignr_epi32(x, zero, 14));
+  x = _mm512_xor_si512(x, _mm512_alignr_epi32(x, zero, 12));
+  return _mm512_xor_si512(x, _mm512_alignr_epi32(x, zero, 8));
+}
+
+void eq_fold_patches_avx512(const eq_bit_patches *p, uint32_t pixels, uint32_t *to) {
+  const __m512i last = _mm512_set1_epi32(15);
+  for (uint32_t i = 0; i < pixels; i++) {
+    const uint8_t *row = p->x + i * p->pixel;
+    __m512i parity = _mm512_setzero_si512();
+    for (uint32_t r = 0; r < p->rows; r++, row += p->row)
+      for (uint32_t q = 0; q < p->words; q += 16) {
+        const uint32_t left = p->words - q, some = left < 16 ? left : 16;
+        const __m512i x = _mm512_maskz_loadu_epi32(words(some), row + (size_t)q * 4);
+        const __m512i folded = _mm512_xor_si512(parities(x), parity);
+        _mm512_mask_storeu_epi32(to, words(some), folded);
+        parity = _mm512_permutexvar_epi32(last, folded); /* missing words change nothing */
+        to += some;
+      }
+  }
+}
 
 void eq_count_ones_avx512(const eq_bit_patches *p, uint32_t pixels, int32_t *ones) {
   for (uint32_t i = 0; i < pixels; i++) {
@@ -160,9 +346,4 @@ void eq_dot_t2_avx512(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w
   int32_t ones;
   eq_count_ones_avx512(&one, 1, &ones);
   dot(true, x, nonzero, w, bytes, outputs, ones, acc);
-}
-
-void eq_subtract_avx512(int32_t *acc, const int32_t *x, uint32_t count) {
-  for (uint32_t i = 0; i < count; i += EQ_LANES)
-    _mm512_storeu_si512(acc + i, _mm512_sub_epi32(_mm512_loadu_si512(acc + i), _mm512_loadu_si512(x + i)));
 }

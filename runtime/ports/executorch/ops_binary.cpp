@@ -114,8 +114,8 @@ void linear_b1b1(KernelRuntimeContext &context, Span<EValue *> stack) {
   if (!call.good()) return;
   const size_t bytes = eq_linear_b1b1_scratch(&op, &e, threads);
   void *scratch = call.scratch(bytes);
-  const void *tiles = call.tiles(eq_tiles_b1_bytes(op.o, op.k),
-                                 [&](void *to) { return eq_tiles_b1(op.o, op.k, data<uint8_t>(w), to); });
+  const void *tiles = call.tiles(eq_tiles_b1b1_bytes(op.o, op.k),
+                                 [&](void *to) { return eq_tiles_b1b1(op.o, op.k, data<uint8_t>(w), to); });
   if (call.good())
     call.finish(tiles ? eq_linear_b1b1_tiled(&op, data<uint8_t>(x), tiles, &e, threads, scratch, bytes)
                       : eq_linear_b1b1(&op, data<uint8_t>(x), data<uint8_t>(w), &e, threads, scratch, bytes));

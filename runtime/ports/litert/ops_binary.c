@@ -84,8 +84,8 @@ static void linear_b1b1(eql_call *c) {
   if (c->fault) return;
   const eq_threads *threads = eql_threads(c, (uint64_t)op.m * op.o * k / 64);
   const size_t bytes = eq_linear_b1b1_scratch(&op, &e, threads);
-  void *tiles = eql_tiles_to_make(c, w, eq_tiles_b1_bytes(op.o, k));
-  if (tiles) eql_finish(c, eq_tiles_b1(op.o, k, eql_data(w), tiles));
+  void *tiles = eql_tiles_to_make(c, w, eq_tiles_b1b1_bytes(op.o, k));
+  if (tiles) eql_finish(c, eq_tiles_b1b1(op.o, k, eql_data(w), tiles));
   if (!eql_ready(c, bytes)) return;
   eql_finish(c, c->tiles ? eq_linear_b1b1_tiled(&op, eql_data(x), c->tiles, &e, threads, c->scratch, bytes)
                          : eq_linear_b1b1(&op, eql_data(x), eql_data(w), &e, threads, c->scratch, bytes));
