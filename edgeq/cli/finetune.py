@@ -76,7 +76,7 @@ def command(
         method=method,  # type: ignore[arg-type]  # checked there, with a message of its own
         seed=seed,
         flags=tuple(flags or ()),
-        changes=_numbers(changes or []),
+        changes=_settings(changes or []),
         classes=classes,
         seconds=seconds,
         apply=not no_apply,
@@ -116,10 +116,13 @@ def _stop_on_signals(learner: Learner) -> None:
         signal.signal(name, stop)
 
 
-def _numbers(changes: list[str]) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _settings(changes: list[str]) -> dict[str, float | str]:
+    found: dict[str, float | str] = {}
     for text in changes:
         name, _, value = text.partition("=")
+        if name in ("loss", "optimiser") and value:
+            found[name] = value
+            continue
         try:
             number = float(value)
         except ValueError:

@@ -66,7 +66,7 @@ class Wishes:
     seed: int = 1
     parts: str = ""
     flags: tuple[str, ...] = ()
-    changes: Mapping[str, float] = field(default_factory=dict)
+    changes: Mapping[str, float | str] = field(default_factory=dict)
     classes: int | None = None
     seconds: float | None = None
     apply: bool = True
@@ -240,6 +240,8 @@ def finetune(
     """
     _paths.writable_home()
     wishes.settings()
+    if "weights" in wishes.flags:
+        raise UsageError("mezo by weights: packed programs round the codes that they are given; zeroqat is for those")
 
     from edgeq.device import connect
     from edgeq.device.sim import with_feature

@@ -221,6 +221,8 @@ def test_the_base_is_not_touched(model, tuning, shifted, tmp_path):
         (["finetune"], 2, "finetune needs MODEL and --data"),
         (["finetune", "denseshift-kws"], 2, "finetune needs MODEL and --data"),
         (["finetune", "denseshift-kws", "--data", "no.npz", "--set", "steps"], 2, "expected NAME=NUMBER"),
+        (["finetune", "denseshift-kws", "--data", "no.npz", "--set", "optimiser=fast"], 2, "adam, scalar, sgd"),
+        (["finetune", "denseshift-kws", "--data", "no.npz", "--method", "mezo", "--flag", "weights"], 2, "zeroqat is"),
         (["finetune", "denseshift-kws", "--data", "no.npz", "--method", "sgd"], 2, 'method "sgd" is not known'),
         (["finetune", "denseshift-kws", "--data", "no.npz"], 3, "no.npz: no such file"),
         (["finetune", "--rollback", "7"], 8, "results"),
