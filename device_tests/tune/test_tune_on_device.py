@@ -11,6 +11,7 @@ import torch
 from edgeq._errors import DeviceError, UnsupportedError
 from edgeq._native.tune import Forward, Outputs, Tuner, converse, settings
 from edgeq._native.tune_types import TuneData
+from edgeq._paths import native
 from edgeq.bench.tuned import tune_model
 from edgeq.compile import executorch, micro, tunable
 from edgeq.compile.layout import METHOD, STEP
@@ -123,6 +124,28 @@ def same_as_on_host(url, target, world, program, methods):
 
 def test_the_local_agent_learns_what_the_host_does(world, program):
     same_as_on_host("local", "executorch", world, program, RUNS)
+
+
+@pytest.mark.parametrize("method", ["t1", "auto", "head"])
+def test_memory_is_what_was_told_and_nothing_beside_it_is_touched(world, program, method, tmp_path, monkeypatch):
+    """The agent paints guard bytes around every arena and around all that the module has, and says what was used."""
+    told, wrapper = tmp_path / "guards", tmp_path / "agent"
+    wrapper.write_text(f'#!/bin/sh\nexec {native("edgeq-agent", "EDGEQ_AGENT")} "$@" --guard {told}\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("EDGEQ_AGENT", str(wrapper))
+    with connect("local") as device:
+        run, areas = opened(device, world, program, method, "executorch"), Areas()
+        report = run.converse(areas)
+        found = report, bytes(areas.held.get("delta", b"")), run.state_hash()
+        run.close()
+        planned = run.net.loaded.planned_bytes
+    assert found == on_host(world, method)
+    lines = [line.split() for line in told.read_text().splitlines()]
+    assert all(state == "intact" for *_, state in lines)
+    (used,) = [int(used) for what, size, used, _ in lines if what == "tune" and int(size) == run.bytes]
+    assert used > run.bytes - 8  # whose last array ends on 8 bytes
+    arenas = [(int(size), int(used)) for what, size, used, _ in lines if what == "arena"]
+    assert (planned, planned) in [(size, -(-used // 16) * 16) for size, used in arenas]
 
 
 def needs(core):

@@ -13,6 +13,7 @@
 
 #include "../executorch/edgeq_executorch.h"
 #include "engine.h"
+#include "guard.h"
 #include "kernel_choices.h"
 #include "link.h"
 #include "litert_program.h"
@@ -27,7 +28,7 @@ constexpr uint32_t kPayload = 1 << 20;
 
 const char kHelp[] =
     "usage: edgeq-agent --store DIR [--listen 127.0.0.1:PORT [--once SECONDS]] [--threads N] [--cores LIST]\n"
-    "                   [--memory-limit BYTES] [--patience SECONDS] [--name TEXT] [--kind linux|phone]\n"
+    "                   [--memory-limit BYTES] [--patience SECONDS] [--name TEXT] [--kind linux|phone] [--guard FILE]\n"
     "       edgeq-agent --kernels\n"
     "       edgeq-agent --fastest ISA CHOICE\n"
     "Speaks EdgeQ's device protocol on standard input and output, or to clients that connect.\n"
@@ -41,6 +42,7 @@ const char kHelp[] =
     "  --patience SECONDS    close a transfer in which nothing comes for so long, 60 unless told\n"
     "  --name TEXT           what the machine is called, its host name unless told\n"
     "  --kind KIND           what sort of device it is\n"
+    "  --guard FILE          for tests: guard bytes around arenas and learning, and what was used of them in FILE\n"
     "  --kernels             print which kernels are in force: ISA CHOICE VALUE BUILT_IN LEAST MOST\n"
     "  --fastest ISA CHOICE  measure on this machine, and print the fastest value of such a choice\n"
     "environment: EDGEQ_ISA instruction set (ref, avx2, ...), EDGEQ_LOG shows the runtime's log on standard error\n";
@@ -85,6 +87,8 @@ Options parse(const std::vector<std::string> &words) {
       options.name = value;
     } else if (option == "--kind") {
       options.kind = value;
+    } else if (option == "--guard") {
+      edgeq::guard_into(value);
     } else if (option == "--memory-limit") {
       options.memory_limit = number(option, value, 1, UINT64_MAX);
     } else {

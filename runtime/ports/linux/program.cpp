@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "guard.h"
 #include "runtime_log.h"
 
 namespace edgeq {
@@ -16,13 +17,18 @@ using executorch::runtime::EValue;
 using executorch::runtime::Result;
 using executorch::runtime::TensorInfo;
 
-void Buffer::Free::operator()(uint8_t *bytes) const { ::munmap(bytes, length); }
+void Buffer::Free::operator()(uint8_t *bytes) const {
+  const size_t side = guarded ? guard_bytes() : 0;
+  if (guarded) guard_tell("arena", bytes - side, length - 2 * side);
+  ::munmap(bytes - side, length);
+}
 
-Buffer::Buffer(size_t size) {
-  const size_t length = size == 0 ? 1 : size;
+Buffer::Buffer(size_t size, bool arena) {
+  const size_t side = arena ? guard_bytes() : 0, length = (size == 0 ? 1 : size) + 2 * side;
   void *bytes = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (bytes == MAP_FAILED) return;
-  bytes_ = {static_cast<uint8_t *>(bytes), Free{length}};
+  bytes_ = {static_cast<uint8_t *>(bytes) + side, Free{length, side > 0}};
+  if (side > 0) guard_paint(static_cast<uint8_t *>(bytes), length - 2 * side);
   size_ = size;
 }
 
@@ -114,7 +120,7 @@ bool Program::plan(const char *method, uint64_t limit_bytes, const Program *sibl
     if (i > 0 && sibling && i < sibling->planned_.size() && sibling->planned_[i]->size() == static_cast<size_t>(*size))
       planned_.push_back(sibling->planned_[i]);
     else
-      planned_.push_back(std::make_shared<Buffer>(static_cast<size_t>(*size)));
+      planned_.push_back(std::make_shared<Buffer>(static_cast<size_t>(*size), true));
     if (!planned_.back()->data()) return eq_fail(failure, EQ_CODE_NO_MEMORY, "no memory for the program's buffers");
   }
   for (const auto &buffer : planned_) spans_.emplace_back(buffer->data(), buffer->size());

@@ -22,17 +22,18 @@ namespace edgeq {
 class Buffer {
 public:
   Buffer() = default;
-  // Empty (size 0) when there is no memory.
-  explicit Buffer(size_t size);
+  // Empty (size 0) when there is no memory. arena: between guards, if there are any (guard.h)
+  explicit Buffer(size_t size, bool arena = false);
   uint8_t *data() const { return bytes_.get(); }
   size_t size() const { return size_; }
 
 private:
   struct Free {
-    size_t length;
+    size_t length; // with its guards
+    bool guarded;
     void operator()(uint8_t *bytes) const;
   };
-  std::unique_ptr<uint8_t, Free> bytes_{nullptr, Free{0}};
+  std::unique_ptr<uint8_t, Free> bytes_{nullptr, Free{0, false}};
   size_t size_ = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "guard.h"
 #include "system.h"
 
 namespace edgeq {
@@ -15,20 +16,27 @@ Tuner::Tuner(const eq_store *store, uint64_t limit_bytes) : store_(store), limit
   table_.borrow = [](void *, uint16_t, unsigned, const void *) {
     return false;
   }; // inputs have buffers of their own here
-  table_.close = [](void *c) {
-    static_cast<Tuner *>(c)->pieces_.clear();
-    static_cast<Tuner *>(c)->taken_ = 0;
-  };
+  table_.close = [](void *c) { static_cast<Tuner *>(c)->close(); };
   table_.ticks = [](void *) { return monotonic_ns(); };
 }
 
 void *Tuner::take(size_t bytes) {
   if (bytes > limit_bytes_ - taken_) return nullptr;
-  std::unique_ptr<uint64_t[]> piece(new (std::nothrow) uint64_t[bytes / sizeof(uint64_t) + 1]);
-  if (!piece) return nullptr;
+  const size_t side = guard_bytes();
+  std::unique_ptr<uint64_t[]> memory(new (std::nothrow) uint64_t[(bytes + 2 * side) / sizeof(uint64_t) + 1]);
+  if (!memory) return nullptr;
+  auto *const start = reinterpret_cast<uint8_t *>(memory.get());
+  guard_paint(start, bytes);
   taken_ += bytes;
-  pieces_.push_back(std::move(piece));
-  return pieces_.back().get();
+  pieces_.push_back({std::move(memory), bytes});
+  return start + side;
+}
+
+void Tuner::close() {
+  for (const Piece &piece : pieces_)
+    guard_tell("tune", reinterpret_cast<const uint8_t *>(piece.memory.get()), piece.bytes);
+  pieces_.clear();
+  taken_ = 0;
 }
 
 const uint8_t *Tuner::plan(const char *name, size_t *bytes, eq_failure *failure) {
