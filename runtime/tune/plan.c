@@ -209,7 +209,7 @@ static void legs_of(eq_tune_shape *s, const eq_tune_plan *plan) {
   s->flips = method == EQ_TUNE_T2;
   s->learn_latent = s->flips || method == EQ_TUNE_T3 || s->noise_latent;
   s->exact_head = s->noise && !s->solve && (s->per_sample || (s->gauss && (flags & EQ_TUNE_EXACT_HEAD)));
-  s->noise_head = method == EQ_TUNE_MEZO && !s->exact_head;
+  s->noise_head = method == EQ_TUNE_MEZO && !s->weights && !s->exact_head;
   s->learn_head = s->head || s->exact_head || s->noise_head;
   s->logged = s->noise && !s->per_sample && !s->exact_head;
   s->pairs = s->per_sample || (s->noise_ac && !s->noise_head && set->micro > 1);

@@ -340,8 +340,8 @@ def test_zeroqat_begins_where_the_model_says(toy):
     assert "other settings" in report.status  # a journal of another start is not gone on with
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_mezo_moves_weights_around_their_codes(toy, optimiser):
+@pytest.mark.parametrize(("optimiser", "head"), [("adam", ["exact_head"]), ("sgd", ["exact_head"]), ("adam", [])])
+def test_mezo_moves_weights_around_their_codes(toy, optimiser, head):
     x, y = toy.sample(150, 1, "turn")
     seen = []
 
@@ -355,7 +355,7 @@ def test_mezo_moves_weights_around_their_codes(toy, optimiser):
         return tune.Outputs(**{name: value for name, value in given.items() if name in request.outputs})
 
     knobs = {"steps": 40, "evaluate_every": 10, "batch": 32, "micro": 256, "eps": 0.05, "lr_latent": 0.1}
-    flags = ["unguarded", "weights", "exact_head"]
+    flags = ["unguarded", "weights", *head]
     report, delta, _, _ = tuned(
         toy, x, y, "mezo", forward=unrounded, flags=flags, optimiser=optimiser, **knobs, lr_head=0.1
     )
@@ -366,6 +366,7 @@ def test_mezo_moves_weights_around_their_codes(toy, optimiser):
     noise = np.concatenate([((a - b) / 0.1).ravel() for a, b in zip(plus, minus, strict=True)])
     assert abs(noise.mean()) < 0.15 and abs(noise.std() - 1) < 0.15
     assert not delta.ac.any() and report.best.loss < report.base.loss
+    assert (delta.over == "hidden") is bool(head)  # without its gradient the head stays the base's
     assert all(np.isin(c, (-1, 0, 1)).all() for c in delta.codes)
 
 

@@ -116,7 +116,7 @@ typedef enum {
   EQ_TUNE_T2,       /* T1, and codes that flip */
   EQ_TUNE_T3,       /* T1, and latents of the chosen layers */
   EQ_TUNE_ZEROQAT,  /* latents through fake quantisation, shared Gaussian noise */
-  EQ_TUNE_MEZO,     /* scales, biases (or weights) and the head, shared Gaussian noise, plain descent */
+  EQ_TUNE_MEZO,     /* scales, biases and the head, or weights, shared Gaussian noise, plain descent */
   EQ_TUNE_METHODS,
 } eq_tune_method;
 
@@ -137,7 +137,7 @@ enum {
   EQ_TUNE_FEW_SAMPLES = 16, /* T0 and later with fewer than 30 samples */
   EQ_TUNE_FRESH = 32,       /* forget a journal that is there */
   EQ_TUNE_PREFER_HEAD = 64, /* AUTO: HEAD instead of SOLVE, where memory is short */
-  EQ_TUNE_WEIGHTS = 128,    /* MEZO: weights, by their latents, instead of scales and biases. Its requests then hold
+  EQ_TUNE_WEIGHTS = 128,    /* MEZO: weights, by their latents, instead of scales, biases and head. Its requests hold
                                codes, or codes and noise, which the network must take as they are, unrounded */
   EQ_TUNE_NO_START = 256,   /* ZEROQAT: from the base's codes even where the model has a start */
 };
