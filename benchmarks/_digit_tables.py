@@ -42,10 +42,6 @@ METHODS: Mapping[str, Wishes] = {
     "solve, m 0 r .03": Wishes("solve", flags=("unguarded",), changes={**FAST, "base_weight": 0, "ridge": 0.03}),
     "t1": Wishes("t1", flags=("unguarded",), changes=FAST),
     "t3": Wishes("t3", flags=("unguarded",), changes=FAST),
-    "zeroqat": Wishes("zeroqat", flags=("unguarded",), changes=FAST),
-    "zeroqat + head": Wishes("zeroqat", flags=("unguarded", "exact_head"), changes=FAST),
-    "mezo": Wishes("mezo", flags=("unguarded",), changes=FAST),
-    "mezo + head": Wishes("mezo", flags=("unguarded", "exact_head"), changes=FAST),
 }
 BACKPROP = "backpropagation"
 STE = {"mlp": (600, 2e-3), "cnn": (300, 2e-3)}  # steps and rate: the specification's, not tuned
@@ -300,10 +296,6 @@ def _bars(bench: Bench) -> Table:
         ("auto over the better of head and t1, worst set, points", worst_of_auto, -1.0),
         ("t1 over head, mean of four, points", lambda: over("t1", "head"), 0.5),
         ("t3 over head, mean of four, points", lambda: over("t3", "head"), 2.5),
-        ("t1 over zeroqat without head, points", lambda: over("t1", "zeroqat"), 15.0),
-        ("t1 over zeroqat with exact head (16 times its state), points", lambda: over("t1", "zeroqat + head"), -1.0),
-        ("t1 over mezo without exact head, points", lambda: over("t1", "mezo"), 15.0),
-        ("t1 over mezo with exact head, points", lambda: over("t1", "mezo + head"), -1.0),
     ]
     table = Table(title=f"bars, {len(bench.seeds)} seeds, 350 samples", title_justify="left")
     for heading in ("", "measured", "s.e.", "bar", ""):
