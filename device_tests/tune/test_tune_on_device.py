@@ -1,7 +1,10 @@
 """The tuning module on the device itself: delta and state of a run on the host, byte for byte, in the memory told."""
 
+import hashlib
 import shutil
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,13 @@ from edgeq._native.tune import Forward, Outputs, Tuner, converse, settings
 from edgeq._native.tune_types import TuneData
 from edgeq._paths import native
 from edgeq.bench.tuned import tune_model
-from edgeq.compile import executorch, micro, tunable
+from edgeq.compile import executorch, micro, optable, tunable
 from edgeq.compile.layout import METHOD, STEP
 from edgeq.device import connect, firmware
 from edgeq.tune import Samples
 from edgeq.tune.forward import output_names, wanted
 from edgeq.tune.on_device import OnDevice
+from edgeq.tune.plan_file import plan_bytes
 
 sys.path.append(str(Path(__file__).parents[2] / "tests/unit"))
 from tiny_tunable import SHAPE, shift_network, task, tuning_of
@@ -223,3 +227,51 @@ def test_firmware_without_the_feature_says_so(world, program):
     needs("cortex-m4")
     with connect("sim:cortex-m4") as device, pytest.raises(UnsupportedError, match="--with tune"):
         opened(device, world, program, "t1", "micro")
+
+
+def assembled(**files: Path) -> str:
+    """Files between NAME_start and NAME_end in flash."""
+    text = '.section .rodata.blobs, "a"\n'
+    for name, file in files.items():
+        text += f'.global {name}_start, {name}_end\n.balign 16\n{name}_start: .incbin "{file}"\n{name}_end: .byte 0\n'
+    return text
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["t1", "head"])
+def test_firmware_with_a_sensor_learns_without_a_host(world, program, method, tmp_path):
+    """tests/tune/sensor.c on an emulated Cortex-M4: no agent, no link; delta and state of the host's run."""
+    needs("cortex-m4")
+    _, _, tuning, samples = world
+    chosen = settings(method, seed=3, micro=1, **RUNS[method])
+    model = replace(tune_model(tuning), base_triangle=None)
+    files = {name: tmp_path / name for name in ("plan", "samples")}
+    files["plan"].write_bytes(plan_bytes(model, TuneData(samples.id, len(samples), samples.labels), chosen))
+    files["samples"].write_bytes(samples.inputs[0].tobytes())
+    blobs, table = tmp_path / "blobs.S", tmp_path / "table.c"
+    blobs.write_text(assembled(model=program("micro"), **files))
+    table.write_text(optable.source([*optable.functions(), *optable.tuned()]))
+    root = Path(__file__).parents[2]
+    runtime, board = root / "runtime", root / "tests/micro/board"
+    sources = [root / "tests/tune/sensor.c", board / "start.c", blobs, table, runtime / "core/quarters.c"]
+    sources += [runtime / f"proto/{name}.c" for name in ("sha256", "wire", "tune/tune_plan")]
+    sources += [runtime / f"core/{name}.c" for name in ("check", "shape")]
+    for folder in ("tune", "micro", "micro/tuned", "kernels/mcu"):
+        sources += sorted((runtime / folder).glob("*.c"))
+    sources = [file for file in sources if not file.name.startswith("fuzz") and file.name != "operators.c"]
+    place = {"flash_at": 0, "flash_bytes": 1 << 20, "ram_at": 0x20000000, "ram_bytes": 1 << 18, "stack_bytes": 8192}
+    made = firmware.core("cortex-m4")
+    flags = [*made.flags, "-std=c11", "-O2", "-ffreestanding", "-ffp-contract=off", "-DEQ_MOMENTS"]
+    flags += ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-ffunction-sections", "-fdata-sections"]
+    flags += [f"-I{folder}" for folder in (runtime, runtime / "include", board)]
+    link = ["-nostdlib", "-T", board / "link.ld", "-Wl,--gc-sections", "-lgcc", "-o", tmp_path / "sensor.elf"]
+    link += [f"-Wl,--defsym={name}={value}" for name, value in place.items()]
+    subprocess.run([made.compiler, *flags, *sources, *link], check=True)
+    quiet = ["-display", "none", "-monitor", "none", "-serial", "none"]
+    emulator = ["qemu-system-arm", "-M", "mps2-an386", "-kernel", tmp_path / "sensor.elf", *quiet]
+    semihosting = ["-semihosting-config", "enable=on,target=native"]
+    done = subprocess.run([*emulator, *semihosting], capture_output=True, text=True, timeout=600)
+    report, delta, state = on_host(world, method)
+    outcome = "committed" if report.outcome == "committed" else "not kept"
+    expected = f"{outcome} state {state.hex()} delta {hashlib.sha256(delta).hexdigest()}"
+    assert (done.returncode, (done.stdout + done.stderr).strip()) == (0, expected)

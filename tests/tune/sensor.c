@@ -1,0 +1,130 @@
+/* Firmware that learns by itself: samples come from a sensor, there is no host and no agent.
+ *
+ * In its flash: a program (`edgeq compile MODEL --tunable --target micro`) and a plan (`proto/tune/tune_plan.h`). A
+ * person says what the samples are (the plan's labels); `read_sensor` is asked for them again and again, so a device
+ * that has no recorder keeps them, here in flash. What a step leaves goes to four areas of storage. */
+#include "board.h"
+#include "edgeq/tune.h"
+#include "micro/micro.h"
+#include "micro/tuned/borrow.h"
+#include "proto/sha256.h"
+#include "proto/tune/tune_plan.h"
+
+extern const uint8_t model_start[], model_end[], plan_start[], plan_end[];
+extern const float samples_start[];
+
+enum { LAYERS = 16, MOST_ROWS = 2, MEMORY = 96 << 10, AREA = 16 << 10 };
+static _Alignas(EQM_ALIGNMENT) uint8_t memory[MEMORY];
+static uint8_t stored[EQ_TUNE_AREAS][AREA];
+static uint32_t length[EQ_TUNE_AREAS];
+
+static void *take(size_t bytes) {
+  static size_t taken;
+  void *const at = memory + taken;
+  taken += (bytes + EQM_ALIGNMENT - 1) / EQM_ALIGNMENT * EQM_ALIGNMENT;
+  if (taken > MEMORY) board_stop(20);
+  return at;
+}
+
+/* Sample `index` as the network takes it. */
+static void read_sensor(uint32_t index, const eqm_value *input) {
+  float *const to = (float *)(void *)input->data;
+  for (uint32_t k = 0; k < input->count; k++) to[k] = samples_start[(size_t)index * input->count + k];
+}
+
+/* ---- the network: inputs x, ac, head_w, head_b; outputs logits, hidden */
+typedef struct {
+  eqm_program program;
+  eqm_method method;
+  void *scratch;
+  float *logits, *hidden; /* of the rows of one request */
+  uint32_t channels;
+} net;
+
+static void open_net(net *n, const eq_tune_model *m) {
+  eqm_method *const method = &n->method;
+  if (eqm_open(&n->program, model_start, (size_t)(model_end - model_start), eqm_operators, eqm_operator_count) !=
+          EQM_OK ||
+      eqm_find(method, &n->program, "forward_step") != EQM_OK)
+    board_stop(21);
+  void *const arena = take(method->arena_bytes[0]), *const lent = take(0);
+  void *const arenas[EQM_ARENAS] = {arena, lent, lent, lent}; /* of ac and the head: not there, they are borrowed */
+  if (eqm_prepare(method, arenas, take(method->workspace_bytes), method->workspace_bytes) != EQM_OK) board_stop(22);
+  n->scratch = take(method->scratch_bytes);
+  n->logits = take(MOST_ROWS * m->classes * sizeof(float));
+  n->hidden = take(MOST_ROWS * m->hidden * sizeof(float));
+  n->channels = 0;
+  for (uint32_t l = 0; l < m->layer_count; l++) n->channels += m->layers[l].channels;
+}
+
+static void copy(float *to, const eqm_value *from) {
+  const float *const values = (const float *)(const void *)from->data;
+  for (uint32_t k = 0; k < from->count; k++) to[k] = values[k];
+}
+
+static eq_tune_outputs forward(net *n, const eq_tune_model *m, const eq_tune_request *request) {
+  if (request->count > MOST_ROWS) board_stop(23);
+  for (uint32_t i = 0; i < request->count; i++) {
+    const float *const ac = request->ac + (size_t)i * request->ac_rows / request->count * 2 * n->channels;
+    read_sensor(request->samples[i], eqm_input(&n->method, 0));
+    if (eqm_borrow(&n->method, 1, ac) != EQM_OK || eqm_borrow(&n->method, 2, request->head_weight) != EQM_OK ||
+        eqm_borrow(&n->method, 3, request->head_bias) != EQM_OK ||
+        eqm_run(&n->method, n->scratch, n->method.scratch_bytes) != EQM_OK)
+      board_stop(24);
+    copy(n->logits + (size_t)i * m->classes, eqm_output(&n->method, 0));
+    copy(n->hidden + (size_t)i * m->hidden, eqm_output(&n->method, 1));
+  }
+  return (eq_tune_outputs){.count = request->count, .logits = n->logits, .hidden = n->hidden};
+}
+
+/* ---- storage: on a board pages of flash */
+static eq_tune_status serve(const eq_tune_request *r) {
+  const uint32_t a = (uint32_t)r->area, end = r->offset + r->bytes;
+  uint8_t *const at = stored[a] + r->offset;
+  if (r->kind == EQ_TUNE_ERASE) length[a] = 0;
+  if (r->kind == EQ_TUNE_READ && end > length[a]) return EQ_TUNE_STORE_FAILED;
+  if (r->kind == EQ_TUNE_READ) __builtin_memcpy(r->into, at, r->bytes);
+  if (r->kind != EQ_TUNE_WRITE) return EQ_TUNE_OK;
+  if (end > AREA) return EQ_TUNE_STORE_FAILED;
+  __builtin_memcpy(at, r->from, r->bytes);
+  if (end > length[a]) length[a] = end;
+  return EQ_TUNE_OK;
+}
+
+static void say(const char *name, const void *bytes, size_t count) {
+  uint8_t digest[EQ_SHA256_BYTES];
+  eq_sha256 hash;
+  eq_sha256_init(&hash);
+  eq_sha256_update(&hash, bytes, count);
+  eq_sha256_final(&hash, digest);
+  board_put(name);
+  board_put_hex(digest, sizeof digest);
+}
+
+int main(void) {
+  static eq_plan plan;
+  static eq_tune_layer layers[LAYERS];
+  static net n;
+  const size_t bytes = (size_t)(plan_end - plan_start);
+  if (eq_plan_layers(plan_start, bytes) > LAYERS || !eq_plan_read(&plan, layers, plan_start, bytes)) return 1;
+  const size_t need = eq_tune_bytes(&plan.plan);
+  eq_tune *tune;
+  eq_tune_request request;
+  open_net(&n, &plan.model);
+  if (!need || eq_tune_open(&tune, &plan.plan, take(need), need) != EQ_TUNE_OK) return 2;
+  while (eq_tune_next(tune, &request) == EQ_TUNE_OK && request.kind != EQ_TUNE_DONE) {
+    if (request.kind == EQ_TUNE_FORWARD) {
+      const eq_tune_outputs outputs = forward(&n, &plan.model, &request);
+      eq_tune_reply(tune, &outputs);
+    } else if (request.kind != EQ_TUNE_PROGRESS)
+      eq_tune_reply_store(tune, serve(&request));
+  }
+  board_put(request.outcome == EQ_TUNE_COMMITTED ? "committed" : "not kept");
+  uint8_t state[32];
+  eq_tune_state_hash(tune, state);
+  board_put(" state ");
+  board_put_hex(state, sizeof state);
+  say(" delta ", stored[EQ_TUNE_DELTA], length[EQ_TUNE_DELTA]);
+  board_put("\n");
+  return 0;
+}
