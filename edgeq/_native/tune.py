@@ -179,7 +179,7 @@ def settings(
 ) -> TuneSettings:
     """The specification's settings of `method`, with `changes` by the names of `eq_tune_settings` in tune.h.
 
-    flags   of no_stats no_cache unguarded exact_head few_samples fresh prefer_head
+    flags   of `FLAGS`
     raises  UsageError for an unknown method, flag or name
     """
     if method not in METHODS:
