@@ -2,8 +2,8 @@
 
 No parameter within the network undoes what a turned or inverted sensor does; the input does. Which of a few corrections
 it takes, the base itself tells by forward passes alone: each is tried on some labelled samples, and the one with the
-most hits is kept if it has clearly more of them than the input as it is. What was learned without it is then learned
-with it.
+most hits is kept if it has clearly more of them than the input as it is, and than luck. What was learned without it is
+then learned with it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ def corrections() -> Mapping[str, Callable[[Array], Array]]:
     return {name(d, inverted): correction(d, inverted) for inverted in (False, True) for d in TURNS}
 
 
+def luck(labels: Array) -> float:
+    """Hits of always saying the commonest label, and three standard errors: below it a network knows nothing."""
+    share = float(np.bincount(labels).max()) / len(labels)
+    return share + 3 * float(np.sqrt(share * (1 - share) / len(labels)))
+
+
 def corrected(case: Case) -> tuple[Case, float]:
     """The case as seen through the correction that its samples prefer, and passes a sample that finding it took."""
     subject, samples, raw = case.subject(), case.learn_from, case.raw
@@ -53,7 +59,7 @@ def corrected(case: Case) -> tuple[Case, float]:
         for name, look in looks.items()
     }
     best = max(hits, key=lambda name: hits[name])
-    if hits[best] < hits[AS_IT_IS] + MARGIN:
+    if hits[best] < max(hits[AS_IT_IS] + MARGIN, luck(samples.labels[some])):
         best = AS_IT_IS
     learnt, tested = (raw.network(looks[best](x)) for x in (raw.learn_from, raw.test))
     seen = replace(case, learn_from=Samples((learnt,), samples.labels, best), test=tested)

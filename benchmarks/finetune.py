@@ -58,7 +58,7 @@ METHODS: Mapping[str, Wishes] = {
     "t1": Wishes("t1", flags=("unguarded", "few_samples"), changes={"steps": 50}),
     "mezo": Wishes("mezo", flags=("unguarded", "few_samples"), changes={"steps": 50}),
 }
-SLOW = ("t1", "mezo")
+SLOW = ("t1", "mezo", "best head")  # first draw and all classes only
 LIMITS = "limits"
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SETTINGS = [*(Setting(rate, norms=False) for rate in RATES), Setting(1e-3, norms=True)]
@@ -109,7 +109,7 @@ def _results(cases: Sequence[Case], methods: Sequence[str], options: Options, ce
     for case in cases:
         slow = case.draw < options.count(0, 1)
         for name in methods:
-            late = (name in SLOW and (not slow or case.parts)) or (name == "best head" and not slow)
+            late = name in SLOW and (not slow or case.parts)
             if late or (name == INPUT and case.raw is None):
                 continue
             figures = cells.get(_name(case, name, options), lambda case=case, name=name: _one(case, name))

@@ -152,6 +152,11 @@ def test_the_input_is_put_right_where_that_clearly_helps(case, monkeypatch, shif
         assert (seen.test.mean(1).argmax(1) == answers).all() and np.array_equal(seen.learn_from.inputs[0], x)
 
 
+def test_luck_is_no_reason_to_turn_the_input():
+    labels = np.array([0] * 15 + [1, 2, 3, 4, 5, 6, 7] * 5)
+    assert _looks.luck(labels) == pytest.approx(0.3 + 3 * np.sqrt(0.3 * 0.7 / 50))
+
+
 @pytest.mark.parametrize("method", [name for name in _limits.METHODS if name != _looks.INPUT])
 def test_every_method_of_the_suite_gives_its_figures(case, method):
     figures = finetune._one(case, method)
