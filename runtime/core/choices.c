@@ -9,10 +9,10 @@ static const choice choices[EQ_CHOICE_COUNT] = {
     [EQ_CHOICE_B1_ROWS] = {"b1-rows", 0, 63},
     [EQ_CHOICE_B1_UNIT] = {"b1-unit", 64, 1024},
     [EQ_CHOICE_I8_ROWS] = {"i8-rows", 0, 4},
-    [EQ_CHOICE_T2_ROWS] = {"t2-rows", 0, 4},
+    [EQ_CHOICE_T2_ROWS] = {"t2-rows", 0, 64},
     [EQ_CHOICE_T2_WORDS] = {"t2-words", 4, 512},
     [EQ_CHOICE_I4_ROWS] = {"i4-rows", 0, 8},
-    [EQ_CHOICE_I4_TILED_ROWS] = {"i4-tiled-rows", 0, 8},
+    [EQ_CHOICE_I4_TILED_ROWS] = {"i4-tiled-rows", 0, 64},
     [EQ_CHOICE_SHARED] = {"shared", 1, 1 << 20},
 };
 
@@ -22,7 +22,7 @@ static uint32_t values[EQ_ISA_COUNT][EQ_CHOICE_COUNT]; /* in force, where CHANGE
  * NEON are not measured on a core. */
 static const uint32_t built_in[EQ_ISA_COUNT][EQ_CHOICE_COUNT] = {
     [EQ_ISA_REF] = {3, 256, 4, 4, 24, 1, 2, 1024},       [EQ_ISA_AVX2] = {3, 256, 4, 4, 24, 1, 8, 1024},
-    [EQ_ISA_AVX_VNNI] = {3, 256, 4, 4, 24, 1, 8, 1024},  [EQ_ISA_AVX512] = {2, 256, 4, 4, 24, 2, 8, 1024},
+    [EQ_ISA_AVX_VNNI] = {3, 256, 4, 4, 24, 1, 8, 1024},  [EQ_ISA_AVX512] = {2, 256, 4, 32, 24, 2, 32, 1024},
     [EQ_ISA_NEON] = {3, 256, 4, 4, 24, 1, 2, 1024},      [EQ_ISA_NEON_DOTPROD] = {3, 256, 4, 4, 24, 1, 2, 1024},
     [EQ_ISA_NEON_I8MM] = {3, 256, 4, 4, 24, 1, 2, 1024},
 };

@@ -31,18 +31,20 @@ typedef struct {
 } eq_tile_i4;
 
 /* The same outputs as they are kept between calls (core/tiles_i4.c): two panels of an eq_tile_i4 in a byte, the first
- * in the low nibble, so that they take the room of the codes. Zeros are bytes; of kind F16 they are floats, and the
- * bytes are 0. */
+ * in the low nibble, so that they take the room of the codes. Zeros are bytes; of kind F16 they are f16, and the bytes
+ * are 0. */
 typedef struct {
-  const uint8_t *codes;    /* [EQ_BLOCK / EQ_LANES / 2][steps][EQ_LANES][4] */
-  const uint8_t *zero;     /* [groups][EQ_BLOCK] */
-  const float *scale;      /* [groups][EQ_BLOCK] */
-  const float *float_zero; /* [groups][EQ_BLOCK], F16 only */
+  const uint8_t *codes;      /* [steps][EQ_BLOCK / EQ_LANES / 2][EQ_LANES][4] */
+  const uint8_t *zero;       /* [groups][EQ_BLOCK] */
+  const uint16_t *scale;     /* [groups][EQ_BLOCK], f16 */
+  const uint16_t *half_zero; /* [groups][EQ_BLOCK], f16, F16 only */
   uint32_t steps, groups, group_steps;
   bool eights;  /* all zeros are 8 */
+  bool finite;  /* all scales are */
   size_t bytes; /* of all of it, from codes on */
 } eq_packed_i4;
-enum { EQ_MOST_PIECE_STEPS = 1 << 14 }; /* of dot_packed_i4: 16 * 15 * 128 * inputs stays below 2^31 */
+enum { EQ_I4_STEP = EQ_BLOCK / 2 * EQ_STEP }; /* bytes of codes of a step */
+enum { EQ_MOST_PIECE_STEPS = 1 << 14 };       /* of dot_packed_i4: 16 * 15 * 128 * inputs stays below 2^31 */
 
 /* Ternary weights of EQ_BLOCK outputs as they are kept between calls (core/tiles_t2.h). */
 typedef struct {
@@ -57,6 +59,7 @@ typedef struct {
   size_t pitch;
   const float *step;    /* [m][pieces], or NULL */
   const float *ones;    /* [m][pieces] sums of the activations, F16 zeros only */
+  const int32_t *sums;  /* [m][pieces] the same, dot_packed_i4 only */
   const uint8_t *ahead; /* what will be read after this product: to be fetched meanwhile */
   size_t ahead_bytes;   /* 0: nothing */
   const float *out;     /* [m][out_pitch] what the epilogue will write: to be fetched meanwhile; NULL: nothing */
@@ -103,18 +106,17 @@ typedef struct {
   void (*dot_i4)(const int8_t *x, const float *step, const int32_t *sums, const eq_weights_i4 *w, uint32_t k,
                  uint32_t first, uint32_t outputs, const eq_tile_i4 *scratch, float *acc);
 
-  /* the tile and its starts; `to` says which pieces */
+  /* all arrays of an eq_tile_i4 of EQ_BLOCK outputs; `to` says which pieces */
   void (*expand_i4)(const eq_packed_i4 *from, const eq_tile_i4 *to);
-  /* One row against packed weights: x without offset in the order of a tile's steps, pieces of at most
-   * EQ_MOST_PIECE_STEPS; step NULL or [pieces]; sums [pieces] of x; acc [EQ_BLOCK]. NULL: the set has no such product.
-   */
-  void (*dot_packed_i4)(const uint8_t *x, const float *step, const int32_t *sums, const eq_packed_i4 *w,
-                        uint32_t pieces, uint32_t piece_steps, float *acc);
+  /* Any number of rows against packed weights: x without offset in the order of a tile's steps, pieces of at most
+   * EQ_MOST_PIECE_STEPS; acc [rows][pitch], EQ_BLOCK each. NULL: the set has no such product. */
+  void (*dot_packed_i4)(const eq_rows_i4 *x, uint32_t rows, const eq_packed_i4 *w, uint32_t pieces,
+                        uint32_t piece_steps, float *acc, size_t pitch);
 
   /* -> a tile, of 4 * words steps */
   void (*expand_t2)(const eq_packed_t2 *from, int8_t *tile);
-  /* At most EQ_FEW_ROWS rows of plain activations x [rows][x_pitch], whole words, at most EQ_T2_MOST_DOTS inputs,
-   * against packed weights; sums [rows] of x; acc [rows][pitch], EQ_BLOCK each. NULL: the set has no such product. */
+  /* Any number of rows of plain activations x [rows][x_pitch], whole words, at most EQ_T2_MOST_DOTS inputs, against
+   * packed weights; sums [rows] of x; acc [rows][pitch], EQ_BLOCK each. NULL: the set has no such product. */
   void (*dot_packed_t2)(const uint8_t *x, size_t x_pitch, const int32_t *sums, uint32_t rows, const eq_packed_t2 *w,
                         int32_t *acc, size_t pitch);
 

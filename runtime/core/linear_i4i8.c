@@ -43,7 +43,6 @@ static uint32_t together(uint32_t rows, uint32_t most) {
   return whole <= most ? whole : rows;
 }
 
-/* block_step given or not: planned for both where it is not known yet. */
 static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, const eq_linear *op,
                  const eq_weights_i4 *w, const void *packed, bool blocks, const eq_epilogue *e,
                  const eq_threads *threads) {
@@ -55,11 +54,12 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   l->piece_steps = l->pieces == 1 ? l->steps : piece / EQ_STEP;
   l->rows.pitch = (size_t)l->steps * EQ_STEP;
   l->dots = op->m <= eq_choice(EQ_CHOICE_I4_ROWS) && piece == EQ_CODES_BLOCK && w->zero_kind != EQ_ZERO_F16 &&
-            (!kernels || (kernels->dot_i4 && !packed));
+            kernels && kernels->dot_i4 && !packed;
   l->packed_dots = packed && op->m <= eq_choice(EQ_CHOICE_I4_TILED_ROWS) && l->piece_steps <= EQ_MOST_PIECE_STEPS &&
-                   (!kernels || kernels->dot_packed_i4);
+                   kernels && kernels->dot_packed_i4;
   const size_t x_pitch = l->dots ? (size_t)eq_round_up(op->k, EQ_CHUNK) : l->rows.pitch;
-  eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, EQ_BLOCK, 0, threads);
+  eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o,
+                l->packed_dots && op->m <= EQ_FEW_ROWS ? EQ_CHANNELS : EQ_BLOCK, 0, threads);
   l->tiled.lines_first = true;
   l->tiled.lines_per_unit = together(l->tiled.lines_per_unit, l->tiled.pixels);
   l->bytes = eq_take(arena, (uint64_t)op->m * x_pitch);
@@ -67,7 +67,7 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   if (w->zero_kind == EQ_ZERO_F16) l->ones = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(float));
   const size_t arrays = w->zero_kind == EQ_ZERO_F16 ? 3 : 2;
   l->tile_bytes = (size_t)EQ_BLOCK * (l->rows.pitch + arrays * l->pieces * sizeof(float));
-  l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
+  if (!l->packed_dots) l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
   l->made = eq_take(arena, workers * EQ_ALIGN);
 }
 
@@ -117,16 +117,6 @@ static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
   }
 }
 
-/* The tile of packed weights; scales and zeros of a group are those of each of its pieces. */
-static void expand(const linear *l, const eq_packed_i4 *from, const eq_tile_i4 *to) {
-  for (uint32_t p = 0; p < to->pieces; p++) {
-    const size_t at = (size_t)p * EQ_BLOCK, group = (size_t)(p * to->piece_steps / from->group_steps) * EQ_BLOCK;
-    __builtin_memcpy(to->scale + at, from->scale + group, EQ_BLOCK * sizeof(float));
-    if (to->zero) __builtin_memcpy(to->zero + at, from->float_zero + group, EQ_BLOCK * sizeof(float));
-  }
-  l->kernels->expand_i4(from, to);
-}
-
 /* A worker's tile, made if it holds something else. */
 static eq_tile_i4 tile_for(const linear *l, const eq_tile *tile) {
   uint8_t *memory = l->tiles + tile->worker * l->tile_bytes;
@@ -140,7 +130,7 @@ static eq_tile_i4 tile_for(const linear *l, const eq_tile *tile) {
   if (*made == tile->first + 1) return t;
   if (l->packed) {
     const eq_packed_i4 from = eq_tiles_i4_block(l->packed, tile->first / EQ_BLOCK);
-    expand(l, &from, &t);
+    l->kernels->expand_i4(&from, &t);
   } else {
     l->kernels->tile_i4(l->w, l->op.k, tile->first, tile->outputs, &t);
   }
@@ -152,12 +142,13 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc, siz
   const linear *l = operands;
   const size_t of = (size_t)tile->line * l->pieces;
   if (l->packed_dots) {
-    const eq_packed_i4 weights = eq_tiles_i4_block(l->packed, tile->first / EQ_BLOCK);
-    for (uint32_t i = 0; i < tile->lines; i++) {
-      const size_t at = of + (size_t)i * l->pieces;
-      l->kernels->dot_packed_i4(l->bytes + (tile->line + i) * l->rows.pitch,
-                                l->block_step ? l->block_step + at : (const float *)0, l->sums + at, &weights,
-                                l->pieces, l->piece_steps, (float *)acc + i * pitch);
+    const eq_rows_i4 rows = {.x = l->bytes + tile->line * l->rows.pitch,
+                             .pitch = l->rows.pitch,
+                             .step = l->block_step ? l->block_step + of : (const float *)0,
+                             .sums = l->sums + of};
+    for (uint32_t done = 0; done < tile->outputs; done += EQ_BLOCK) {
+      const eq_packed_i4 weights = eq_tiles_i4_block(l->packed, (tile->first + done) / EQ_BLOCK);
+      l->kernels->dot_packed_i4(&rows, tile->lines, &weights, l->pieces, l->piece_steps, (float *)acc + done, pitch);
     }
     return;
   }
@@ -185,10 +176,15 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc, siz
 
 static size_t scratch_for(const eq_linear *op, const eq_weights_i4 *w, const void *packed, const eq_epilogue *e,
                           const eq_threads *threads) {
-  linear l;
-  eq_arena arena = {0};
-  plan(&l, &arena, (const eq_integer_kernels *)0, op, w, packed, true, e, threads);
-  return eq_arena_bytes(&arena);
+  size_t most = 0;
+  for (int blocks = w->group == EQ_CODES_BLOCK; blocks < 2; blocks++) { /* without steps of blocks, and with them */
+    linear l;
+    eq_arena arena = {0};
+    plan(&l, &arena, eq_integer_current(), op, w, packed, blocks, e, threads);
+    const size_t bytes = eq_arena_bytes(&arena);
+    most = bytes > most ? bytes : most;
+  }
+  return most;
 }
 
 /* Of w and packed the second is used where it is given. */

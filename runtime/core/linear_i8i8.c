@@ -16,6 +16,8 @@ typedef struct {
   uint8_t *bytes; /* [m][pitch], offset */
 } linear;
 
+enum { UNIT_ROWS = 24 }; /* so that sums, activations and a block of weights share the first-level cache */
+
 static eq_conv2d pointwise(const eq_linear *op) {
   return (eq_conv2d){op->m, 1, 1, op->k, op->o, 1, 1, 1, 1, 0, 0, 1, 1, 1};
 }
@@ -25,6 +27,7 @@ static void plan(linear *l, eq_arena *arena, const eq_linear *op, const eq_epilo
   const uint32_t channels = op->m <= EQ_FEW_ROWS ? EQ_CHANNELS : EQ_BLOCK;
   eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, channels, 0, threads);
   l->tiled.lines_first = true;
+  if (l->tiled.lines_per_unit > UNIT_ROWS) l->tiled.lines_per_unit = UNIT_ROWS;
   l->bytes = eq_take(arena, (uint64_t)op->m * l->pitch);
 }
 

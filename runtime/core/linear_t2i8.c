@@ -35,8 +35,8 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   const unsigned workers = eq_workers(threads);
   *l = (linear){.kernels = kernels, .op = *op, .pitch = (size_t)eq_round_up(op->k, EQ_T2_WORD)};
   l->dots = op->m <= eq_choice(EQ_CHOICE_T2_ROWS) && op->k <= EQ_T2_MOST_DOTS && kernels && kernels->dot_packed_t2;
-  eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o, l->dots ? EQ_CHANNELS : EQ_BLOCK, 0,
-                threads);
+  eq_tiled_plan(&l->tiled, arena, eq_kernels_current(), e, op->m, 1, 1, op->o,
+                l->dots && op->m <= EQ_FEW_ROWS ? EQ_CHANNELS : EQ_BLOCK, 0, threads);
   l->tiled.lines_first = true;
   l->bytes = eq_take(arena, (uint64_t)op->m * l->pitch);
   l->sums = eq_take(arena, op->m * sizeof(int32_t));
@@ -45,7 +45,7 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
   const uint32_t fitting = eq_choice(EQ_CHOICE_T2_WORDS);
   l->chunk = l->words > fitting && l->tiled.lines_per_unit >= op->m ? fitting : l->words;
   l->tile_bytes = EQ_BLOCK * ((size_t)l->chunk * EQ_T2_WORD + sizeof(int32_t));
-  l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
+  if (!l->dots) l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
   l->made = eq_take(arena, workers * EQ_ALIGN);
 }
 

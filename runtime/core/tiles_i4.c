@@ -1,14 +1,13 @@
 #include "tiles_i4.h"
 #include "arena.h"
 #include "check.h"
-#include "half.h"
 #include "isa.h"
 
 enum { CODES_PER_WORD = 8, STEP_BYTES = EQ_LANES * EQ_STEP };
 
 /* The parts of a block, or of the reference's copy, and their offsets in it. */
 typedef struct {
-  size_t codes, zero, scale, float_zero, bytes;
+  size_t codes, zero, scale, half_zero, bytes;
 } layout;
 
 static uint32_t groups_of(const eq_tiles_i4_header *h) { return (h->k - 1) / h->group + 1; }
@@ -23,9 +22,9 @@ static layout layout_of(const eq_tiles_i4_header *h) {
   l.zero = (size_t)arena.used;
   (void)eq_take(&arena, rows * groups);
   l.scale = (size_t)arena.used;
-  (void)eq_take(&arena, rows * groups * sizeof(float));
-  l.float_zero = (size_t)arena.used;
-  if (h->zero_kind == EQ_ZERO_F16) (void)eq_take(&arena, rows * groups * sizeof(float));
+  (void)eq_take(&arena, rows * groups * sizeof(uint16_t));
+  l.half_zero = (size_t)arena.used;
+  if (h->zero_kind == EQ_ZERO_F16) (void)eq_take(&arena, rows * groups * sizeof(uint16_t));
   l.bytes = eq_arena_bytes(&arena);
   return l;
 }
@@ -45,7 +44,7 @@ eq_weights_i4 eq_tiles_i4_weights(const void *tiles) {
   w.codes = behind(tiles) + l.codes;
   w.scale = (const uint16_t *)(const void *)(behind(tiles) + l.scale);
   w.zero = h->zero_kind == EQ_ZERO_U4    ? behind(tiles) + l.zero
-           : h->zero_kind == EQ_ZERO_F16 ? behind(tiles) + l.float_zero
+           : h->zero_kind == EQ_ZERO_F16 ? behind(tiles) + l.half_zero
                                          : (const void *)0;
   return w;
 }
@@ -55,15 +54,16 @@ eq_packed_i4 eq_tiles_i4_block(const void *tiles, uint32_t block) {
   const layout l = layout_of(h);
   const uint8_t *from = behind(tiles) + block * l.bytes;
   const uint32_t steps = 2 * words_of(h->k), groups = groups_of(h);
+  const uint16_t *half_zero = (const uint16_t *)(const void *)(from + l.half_zero);
   return (eq_packed_i4){.codes = from + l.codes,
                         .zero = from + l.zero,
-                        .scale = (const float *)(const void *)(from + l.scale),
-                        .float_zero = h->zero_kind == EQ_ZERO_F16 ? (const float *)(const void *)(from + l.float_zero)
-                                                                  : (const float *)0,
+                        .scale = (const uint16_t *)(const void *)(from + l.scale),
+                        .half_zero = h->zero_kind == EQ_ZERO_F16 ? half_zero : (const uint16_t *)0,
                         .steps = steps,
                         .groups = groups,
                         .group_steps = groups == 1 ? steps : h->group / EQ_STEP,
                         .eights = h->zero_kind == EQ_ZERO_EIGHT,
+                        .finite = h->finite,
                         .bytes = l.bytes};
 }
 
@@ -78,23 +78,23 @@ static void pack_block(const eq_tiles_i4_header *h, const layout *l, const eq_we
                        uint8_t *to) {
   const uint32_t words = words_of(h->k), groups = groups_of(h), outputs = h->o - first;
   const size_t row_bytes = eq_row_bytes(4 * h->k), used = row_bytes < 4 * (size_t)words ? row_bytes : 4 * (size_t)words;
-  float *scale = (float *)(void *)(to + l->scale), *float_zero = (float *)(void *)(to + l->float_zero);
+  uint16_t *scale = (uint16_t *)(void *)(to + l->scale), *half_zero = (uint16_t *)(void *)(to + l->half_zero);
   __builtin_memset(to, 0, l->bytes);
   for (uint32_t i = 0; i < EQ_BLOCK && i < outputs; i++) {
     const size_t row = (size_t)first + i;
     const uint32_t panel = i / EQ_LANES, nibble = panel % 2 * 4;
-    uint8_t *lane = to + ((size_t)(panel / 2) * 2 * words * EQ_LANES + i % EQ_LANES) * EQ_STEP;
+    uint8_t *lane = to + (panel / 2) * STEP_BYTES + i % EQ_LANES * EQ_STEP;
     for (size_t j = 0; j < used; j++) { /* inputs 2 j and 2 j + 1, which belong to two steps */
-      uint8_t *even = lane + j / EQ_STEP * 2 * STEP_BYTES + j % EQ_STEP, *odd = even + STEP_BYTES;
+      uint8_t *even = lane + j / EQ_STEP * 2 * EQ_I4_STEP + j % EQ_STEP, *odd = even + EQ_I4_STEP;
       const uint8_t both = w->codes[row * row_bytes + j];
       *even = (uint8_t)(*even | (both & 15) << nibble);
       *odd = (uint8_t)(*odd | (both >> 4) << nibble);
     }
     for (uint32_t g = 0; g < groups; g++) {
       const size_t at = (size_t)g * EQ_BLOCK + i;
-      scale[at] = eq_half(w->scale[row * groups + g]);
+      scale[at] = w->scale[row * groups + g];
       to[l->zero + at] = zero_of(w, groups, row, g);
-      if (w->zero_kind == EQ_ZERO_F16) float_zero[at] = eq_half(((const uint16_t *)w->zero)[row * groups + g]);
+      if (w->zero_kind == EQ_ZERO_F16) half_zero[at] = ((const uint16_t *)w->zero)[row * groups + g];
     }
   }
 }
@@ -104,8 +104,15 @@ static bool described(uint32_t o, uint32_t k, const eq_weights_i4 *w) {
          k <= INT32_MAX / 4 && eq_extent_ok(o, k, 1, 1);
 }
 
+static bool all_finite(const uint16_t *half, size_t count) {
+  enum { EXPONENT = 0x7c00 };
+  bool finite = true;
+  for (size_t i = 0; i < count; i++) finite &= (half[i] & EXPONENT) != EXPONENT;
+  return finite;
+}
+
 static eq_tiles_i4_header header_for(uint32_t o, uint32_t k, const eq_weights_i4 *w) {
-  return (eq_tiles_i4_header){(uint32_t)eq_isa_current(), o, k, w->group, w->zero_kind};
+  return (eq_tiles_i4_header){(uint32_t)eq_isa_current(), o, k, w->group, w->zero_kind, 0};
 }
 
 size_t eq_tiles_i4_bytes(uint32_t o, uint32_t k, const eq_weights_i4 *w) {
@@ -121,7 +128,9 @@ eq_status eq_tiles_i4(uint32_t o, uint32_t k, const eq_weights_i4 *w, void *tile
       (uintptr_t)tiles % EQ_ALIGN)
     return EQ_BAD_ARGUMENT;
   if (!described(o, k, w)) return EQ_BAD_SHAPE;
-  const eq_tiles_i4_header h = header_for(o, k, w);
+  eq_tiles_i4_header h = header_for(o, k, w);
+  const size_t groups = groups_of(&h);
+  h.finite = all_finite(w->scale, o * groups);
   const layout l = layout_of(&h);
   uint8_t *to = (uint8_t *)tiles + EQ_ALIGN;
   __builtin_memset(tiles, 0, EQ_ALIGN);
@@ -130,10 +139,9 @@ eq_status eq_tiles_i4(uint32_t o, uint32_t k, const eq_weights_i4 *w, void *tile
     for (uint32_t first = 0; first < o; first += EQ_BLOCK, to += l.bytes) pack_block(&h, &l, w, first, to);
     return EQ_OK;
   }
-  const size_t groups = groups_of(&h);
   __builtin_memcpy(to + l.codes, w->codes, o * eq_row_bytes(4 * k));
   __builtin_memcpy(to + l.scale, w->scale, o * groups * sizeof(uint16_t));
   if (h.zero_kind == EQ_ZERO_U4) __builtin_memcpy(to + l.zero, w->zero, o * (groups / 2 + groups % 2));
-  if (h.zero_kind == EQ_ZERO_F16) __builtin_memcpy(to + l.float_zero, w->zero, o * groups * sizeof(uint16_t));
+  if (h.zero_kind == EQ_ZERO_F16) __builtin_memcpy(to + l.half_zero, w->zero, o * groups * sizeof(uint16_t));
   return EQ_OK;
 }

@@ -8,6 +8,7 @@
 typedef struct {
   uint32_t isa, o, k, group;
   eq_zero_kind zero_kind;
+  uint32_t finite; /* all scales are */
 } eq_tiles_i4_header;
 
 /* Are these tiles for the instruction set in use? */

@@ -26,6 +26,7 @@ INLINE v16 v16_load_n(const float *p, uint32_t n) {
   for (uint32_t i = 0; i < n; i++) part[i] = p[i];
   return v16_load(part);
 }
+INLINE v16 v16_of_half(const uint16_t *p) { V16_EACH(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)))); }
 INLINE v16 v16_of_i32(const int32_t *p) { V16_EACH(vcvtq_f32_s32(vld1q_s32(p + 4 * i))); }
 INLINE v16 v16_of_i32_n(const int32_t *p, uint32_t n) {
   int32_t part[16] = {0};

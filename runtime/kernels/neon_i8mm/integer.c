@@ -5,6 +5,7 @@
 #include "kernels/neon/v16.h"
 
 #include "kernels/simd/integer.h"
+#include "kernels/simd/packed_i4.h"
 
 enum { PIXELS = 6, PAIRS = PIXELS / 2, QUADS = EQ_LANES / 4, TWO = 2 * EQ_STEP, PANEL_STEP = EQ_LANES * EQ_STEP };
 
@@ -201,17 +202,18 @@ INLINE void nibbles(const uint8_t *codes, const uint8x16_t zero[2][QUADS], int8x
 }
 
 static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
-  const uint8_t *codes = from->codes;
   const size_t panel = (size_t)to->steps * PANEL_STEP;
+  expand_scales(from, to);
   __builtin_memset(to->start, 0, (size_t)to->pieces * EQ_BLOCK * sizeof *to->start);
   for (uint32_t o = 0; o < EQ_BLOCK; o += 2 * EQ_LANES) {
     int8_t *w = to->tile + (size_t)o * to->steps * EQ_STEP;
-    for (uint32_t s = 0; s < to->steps; s += 2, codes += 2 * PANEL_STEP, w += 2 * PANEL_STEP) {
+    const uint8_t *codes = from->codes + (size_t)o / 2 * EQ_STEP;
+    for (uint32_t s = 0; s < to->steps; s += 2, codes += 2 * EQ_I4_STEP, w += 2 * PANEL_STEP) {
       const uint8_t *each = from->zero + (size_t)(s / from->group_steps) * EQ_BLOCK + o;
       uint8x16_t zero[2][QUADS];
       for (int p = 0; p < 2; p++) zero_bytes(each + p * EQ_LANES, zero[p]);
       int8x16_t low[2][QUADS], high[2][QUADS];
-      for (int i = 0; i < 2; i++) nibbles(codes + i * PANEL_STEP, (const uint8x16_t(*)[QUADS])zero, low[i], high[i]);
+      for (int i = 0; i < 2; i++) nibbles(codes + i * EQ_I4_STEP, (const uint8x16_t(*)[QUADS])zero, low[i], high[i]);
       pair_step(low[0], low[1], w);
       pair_step(high[0], high[1], w + panel);
     }

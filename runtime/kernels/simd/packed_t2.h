@@ -1,9 +1,10 @@
-/* Few rows against packed ternary weights where VPDPBUSD is: codes of two bits times signed activations.
+/* Rows against packed ternary weights where VPDPBUSD is: codes of two bits times signed activations.
  *
  * A byte holds codes of four panels, c0 + 4 c1 + 16 c2 + 64 c3, that meet the same activation. Products of the byte as
  * it is, of its lower six, four and two bits need three masks for four products; differences of their sums are the
  * sums of c3, c2 and c1, 64, 16 and 4 times too large. The including file gives: bytes (a register), VECTOR_OUTPUTS,
- * and bytes_load, bytes_all, words_all, bytes_and, words_dot, words_add, words_sub, words_shift, words_store. */
+ * MOST_ROWS at once, and bytes_load, bytes_all, words_all, bytes_and, words_dot, words_add, words_sub, words_shift,
+ * words_store. */
 #include "core/tiles_t2.h"
 
 enum { FIELDS = EQ_BLOCK / EQ_LANES, STEP_BYTES = EQ_LANES * EQ_STEP, MOST_CHAINS = 4 };
@@ -20,18 +21,18 @@ INLINE void dots(const uint8_t *x, size_t x_pitch, const int32_t *sums, int rows
                  int chains, int32_t *acc, size_t pitch) {
   const bytes mask[FIELDS - 1] = {bytes_all(0x03), bytes_all(0x0f), bytes_all(0x3f)};
   const uint8_t *codes = w->codes + (size_t)first * EQ_STEP;
-  bytes sum[EQ_FEW_ROWS][MOST_CHAINS][FIELDS];
+  bytes sum[MOST_ROWS][MOST_CHAINS][FIELDS];
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < chains; c++)
       for (int f = 0; f < FIELDS; f++) sum[r][c][f] = words_all(0);
-  for (uint32_t word = 0; word < w->words; word++, x += EQ_T2_WORD)
-    for (int s = 0; s < EQ_T2_WORD_STEPS; s++, codes += STEP_BYTES) {
+  for (uint32_t step = 0; step < w->words * EQ_T2_WORD_STEPS; step += (uint32_t)chains)
+    for (int c = 0; c < chains; c++, codes += STEP_BYTES, x += EQ_STEP) {
       const bytes all = bytes_load(codes);
-      __builtin_prefetch(codes + AHEAD);
+      if (rows <= EQ_FEW_ROWS) __builtin_prefetch(codes + AHEAD);
       const bytes part[FIELDS] = {bytes_and(all, mask[0]), bytes_and(all, mask[1]), bytes_and(all, mask[2]), all};
       for (int r = 0; r < rows; r++) {
-        const bytes a = four_inputs(x + (size_t)r * x_pitch + s * EQ_STEP);
-        for (int f = 0; f < FIELDS; f++) sum[r][s % chains][f] = words_dot(sum[r][s % chains][f], part[f], a);
+        const bytes a = four_inputs(x + (size_t)r * x_pitch);
+        for (int f = 0; f < FIELDS; f++) sum[r][c][f] = words_dot(sum[r][c][f], part[f], a);
       }
     }
   for (int r = 0; r < rows; r++) {

@@ -3,6 +3,7 @@
  * sum16           the sums of EQ_LANES outputs
  * sum16_begin, sum16_add (four activations, EQ_LANES x 4 weights), sum16_store (the totals) */
 #include "integer.h"
+#include "packed_i4.h"
 
 enum { PANEL_STEP = EQ_LANES * EQ_STEP };
 
@@ -83,7 +84,7 @@ static void expand_t2(const eq_packed_t2 *from, int8_t *tile) { expand_t2_plain(
 /* Packed codes -> two panels of a tile and their starts. */
 INLINE void expand_pair(const eq_packed_i4 *from, const eq_tile_i4 *to, uint32_t o) {
   static const uint8_t offsets[EQ_STEP] = {OFFSET, OFFSET, OFFSET, OFFSET};
-  const uint8_t *codes = from->codes + (size_t)o / 2 * to->steps * EQ_STEP;
+  const uint8_t *codes = from->codes + (size_t)o / 2 * EQ_STEP;
   int8_t *w[2] = {to->tile + (size_t)o * to->steps * EQ_STEP, to->tile + (size_t)(o + EQ_LANES) * to->steps * EQ_STEP};
   for (uint32_t piece = 0, left = to->steps; piece < to->pieces; piece++) {
     const uint32_t steps = left < to->piece_steps ? left : to->piece_steps;
@@ -95,7 +96,7 @@ INLINE void expand_pair(const eq_packed_i4 *from, const eq_tile_i4 *to, uint32_t
     }
     sum16 sum[2];
     for (int p = 0; p < 2; p++) sum16_begin(&sum[p]);
-    for (uint32_t s = 0; s < steps; s++, codes += PANEL_STEP) {
+    for (uint32_t s = 0; s < steps; s++, codes += EQ_I4_STEP) {
       for (int i = 0; i < PANEL_STEP; i++) {
         w[0][i] = (int8_t)((codes[i] & 15) - zero[0][i]);
         w[1][i] = (int8_t)((codes[i] >> 4) - zero[1][i]);
@@ -115,5 +116,6 @@ INLINE void expand_pair(const eq_packed_i4 *from, const eq_tile_i4 *to, uint32_t
 }
 
 static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
+  expand_scales(from, to);
   for (uint32_t o = 0; o < EQ_BLOCK; o += 2 * EQ_LANES) expand_pair(from, to, o);
 }

@@ -3,7 +3,7 @@
 
 #include "core/integer.h"
 
-void eq_dot_packed_i4_avx2(const uint8_t *x, const float *step, const int32_t *sums, const eq_packed_i4 *w,
-                           uint32_t pieces, uint32_t piece_steps, float *acc);
+void eq_dot_packed_i4_avx2(const eq_rows_i4 *x, uint32_t rows, const eq_packed_i4 *w, uint32_t pieces,
+                           uint32_t piece_steps, float *acc, size_t pitch);
 
 #endif

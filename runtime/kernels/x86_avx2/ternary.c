@@ -73,28 +73,35 @@ void eq_accumulate_ones_avx2(const eq_byte_patches *p, uint32_t pixels, const in
  * Fields of a byte are multiplied where they lie in its halves, the higher one 4 times too large: a pair is then
  * 2 * 128 * 8 at most, and sixteen of them fill 16 bits. */
 
-enum { FIELDS = EQ_BLOCK / EQ_LANES, SAFE_WORDS = 16 / EQ_T2_WORD_STEPS };
+enum { FIELDS = EQ_BLOCK / EQ_LANES, SAFE_WORDS = 16 / EQ_T2_WORD_STEPS, HALVES = 2 };
+enum { AHEAD = 2048 }; /* bytes that are fetched before they are read */
 
-INLINE void add_words(const uint8_t *x, const uint8_t *codes, uint32_t words, __m256i total[FIELDS]) {
+INLINE void add_words(const uint8_t *x, const uint8_t *codes, uint32_t words, __m256i total[HALVES][FIELDS]) {
   const __m256i low = _mm256_set1_epi8(0x03), high = _mm256_set1_epi8(0x0c);
-  __m256i sum[FIELDS];
-  for (int f = 0; f < FIELDS; f++) sum[f] = _mm256_setzero_si256();
+  __m256i sum[HALVES][FIELDS];
+  for (int h = 0; h < HALVES; h++)
+    for (int f = 0; f < FIELDS; f++) sum[h][f] = _mm256_setzero_si256();
   for (uint32_t i = 0; i < words; i++)
     for (int s = 0; s < EQ_T2_WORD_STEPS; s++, codes += PANEL_STEP, x += EQ_STEP) {
-      const __m256i a = four_inputs(x), first = load(codes), second = _mm256_srli_epi16(first, 4);
-      sum[0] = _mm256_add_epi16(sum[0], _mm256_maddubs_epi16(_mm256_and_si256(first, low), a));
-      sum[1] = _mm256_add_epi16(sum[1], _mm256_maddubs_epi16(_mm256_and_si256(first, high), a));
-      sum[2] = _mm256_add_epi16(sum[2], _mm256_maddubs_epi16(_mm256_and_si256(second, low), a));
-      sum[3] = _mm256_add_epi16(sum[3], _mm256_maddubs_epi16(_mm256_and_si256(second, high), a));
+      const __m256i a = four_inputs(x);
+      __builtin_prefetch(codes + AHEAD);
+      for (int h = 0; h < HALVES; h++) {
+        const __m256i first = load(codes + h * PANEL_STEP / HALVES), second = _mm256_srli_epi16(first, 4);
+        sum[h][0] = _mm256_add_epi16(sum[h][0], _mm256_maddubs_epi16(_mm256_and_si256(first, low), a));
+        sum[h][1] = _mm256_add_epi16(sum[h][1], _mm256_maddubs_epi16(_mm256_and_si256(first, high), a));
+        sum[h][2] = _mm256_add_epi16(sum[h][2], _mm256_maddubs_epi16(_mm256_and_si256(second, low), a));
+        sum[h][3] = _mm256_add_epi16(sum[h][3], _mm256_maddubs_epi16(_mm256_and_si256(second, high), a));
+      }
     }
-  for (int f = 0; f < FIELDS; f++) total[f] = _mm256_add_epi32(total[f], pairs(sum[f]));
+  for (int h = 0; h < HALVES; h++)
+    for (int f = 0; f < FIELDS; f++) total[h][f] = _mm256_add_epi32(total[h][f], pairs(sum[h][f]));
 }
 
-/* Eight outputs from `first` on of each panel. */
-INLINE void dots(const uint8_t *x, int32_t sum, const eq_packed_t2 *w, int first, int32_t *acc) {
-  const uint8_t *codes = w->codes + (size_t)first * EQ_STEP;
-  __m256i total[FIELDS];
-  for (int f = 0; f < FIELDS; f++) total[f] = _mm256_setzero_si256();
+INLINE void dots(const uint8_t *x, int32_t sum, const eq_packed_t2 *w, int32_t *acc) {
+  const uint8_t *codes = w->codes;
+  __m256i total[HALVES][FIELDS];
+  for (int h = 0; h < HALVES; h++)
+    for (int f = 0; f < FIELDS; f++) total[h][f] = _mm256_setzero_si256();
   for (uint32_t left = w->words, words; left; left -= words) {
     words = left < SAFE_WORDS ? left : SAFE_WORDS;
     if (words == SAFE_WORDS)
@@ -104,14 +111,15 @@ INLINE void dots(const uint8_t *x, int32_t sum, const eq_packed_t2 *w, int first
     x += (size_t)words * EQ_T2_WORD;
     codes += (size_t)words * EQ_T2_WORD_STEPS * PANEL_STEP;
   }
-  for (int f = 0; f < FIELDS; f++) {
-    const __m256i own = f % 2 ? _mm256_srai_epi32(total[f], 2) : total[f]; /* codes are w + 1 */
-    _mm256_storeu_si256((void *)(acc + f * EQ_LANES + first), _mm256_sub_epi32(own, _mm256_set1_epi32(sum)));
-  }
+  for (int h = 0; h < HALVES; h++)
+    for (int f = 0; f < FIELDS; f++) {
+      const __m256i own = f % 2 ? _mm256_srai_epi32(total[h][f], 2) : total[h][f]; /* codes are w + 1 */
+      int32_t *to = acc + f * EQ_LANES + h * EQ_LANES / HALVES;
+      _mm256_storeu_si256((void *)to, _mm256_sub_epi32(own, _mm256_set1_epi32(sum)));
+    }
 }
 
 void eq_dot_packed_t2_avx2(const uint8_t *x, size_t x_pitch, const int32_t *sums, uint32_t rows, const eq_packed_t2 *w,
                            int32_t *acc, size_t pitch) {
-  for (uint32_t r = 0; r < rows; r++, x += x_pitch, acc += pitch)
-    for (int first = 0; first < EQ_LANES; first += 8) dots(x, sums[r], w, first, acc);
+  for (uint32_t r = 0; r < rows; r++, x += x_pitch, acc += pitch) dots(x, sums[r], w, acc);
 }

@@ -24,6 +24,10 @@ INLINE v16 v16_load_n(const float *p, uint32_t n) {
   return (v16){_mm256_maskload_ps(p, v16_first(n, 0)),
                n > 8 ? _mm256_maskload_ps(p + 8, v16_first(n, 8)) : _mm256_setzero_ps()};
 }
+INLINE v16 v16_of_half(const uint16_t *p) {
+  return (v16){_mm256_cvtph_ps(_mm_loadu_si128((const void *)p)),
+               _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8)))};
+}
 INLINE v16 v16_of_i32(const int32_t *p) {
   return (v16){_mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)p)),
                _mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)(p + 8)))};

@@ -11,7 +11,7 @@ void eq_dot_i4i8_avx512(const int8_t *x, const float *step, const int32_t *sums,
                         uint32_t first, uint32_t outputs, const eq_tile_i4 *scratch, float *acc);
 
 void eq_expand_i4_avx512(const eq_packed_i4 *from, const eq_tile_i4 *to);
-void eq_dot_packed_i4_avx512(const uint8_t *x, const float *step, const int32_t *sums, const eq_packed_i4 *w,
-                             uint32_t pieces, uint32_t piece_steps, float *acc);
+void eq_dot_packed_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_packed_i4 *w, uint32_t pieces,
+                             uint32_t piece_steps, float *acc, size_t pitch);
 
 #endif

@@ -16,6 +16,7 @@ typedef __m512 v16;
 INLINE __mmask16 v16_first(uint32_t n) { return (__mmask16)((1u << n) - 1); }
 INLINE v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
 INLINE v16 v16_load_n(const float *p, uint32_t n) { return _mm512_maskz_loadu_ps(v16_first(n), p); }
+INLINE v16 v16_of_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p)); }
 INLINE v16 v16_of_i32(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
 INLINE v16 v16_of_i32_n(const int32_t *p, uint32_t n) {
   return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(v16_first(n), p));

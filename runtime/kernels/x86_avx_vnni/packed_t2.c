@@ -1,9 +1,9 @@
-/* Few rows against packed ternary weights with AVX-VNNI: eight outputs in a register. */
+/* Rows against packed ternary weights with AVX-VNNI: eight outputs in a register. */
 #include "packed_t2.h"
 #include "kernels/x86_avx2/v16.h"
 
 typedef __m256i bytes;
-enum { VECTOR_OUTPUTS = 8 };
+enum { VECTOR_OUTPUTS = 8, MOST_ROWS = 2 };
 
 INLINE bytes bytes_load(const uint8_t *p) { return _mm256_load_si256((const void *)p); }
 INLINE bytes bytes_all(char value) { return _mm256_set1_epi8(value); }
