@@ -51,7 +51,7 @@ def product(choice, m):
     operator = f"{name}{'b1' if name == 'b1' else 'i8'}"
     if not tiled:
         return prepared.operator(f"linear_{operator}", op, (x, w), e), out
-    return prepared.tiled_linear(operator, op, (x,), prepared.tiles(name, o, k, w), e), out
+    return prepared.tiled_linear(operator, op, (x,), prepared.tiles("t2" if planes == 2 else operator, o, k, w), e), out
 
 
 @pytest.mark.parametrize("isa", ISAS)

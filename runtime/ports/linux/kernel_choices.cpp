@@ -92,8 +92,8 @@ void canonical_bits(Product &p) {
 
 void tiled_bits(Product &p) {
   bits(p);
-  p.tiles = Memory(eq_tiles_b1_bytes(p.op.o, p.op.k));
-  eq_tiles_b1(p.op.o, p.op.k, p.w.data(), p.tiles.data());
+  p.tiles = Memory(eq_tiles_b1b1_bytes(p.op.o, p.op.k));
+  eq_tiles_b1b1(p.op.o, p.op.k, p.w.data(), p.tiles.data());
   p.run = [&p] {
     return eq_linear_b1b1_tiled(&p.op, p.x.data(), p.tiles.data(), &p.e, nullptr, p.scratch.data(), p.scratch.size());
   };
