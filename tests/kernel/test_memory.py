@@ -44,7 +44,9 @@ def linear(m: int, k: int, o: int) -> dict[str, int]:
     found["linear_i8i8"] = scratch(prepared.operator("linear_i8i8", op, (codes, bytes_), e))
     found["linear_i4i8"] = scratch(prepared.i4i8(op, codes, i4, e))
     for name, given in (("b1b1", (bits,)), ("t2i8", (codes,)), ("i4i8", (codes, None)), ("i8i8", (codes,))):
-        found[f"linear_{name}_tiled"] = scratch(prepared.tiled_linear(name, op, given, tiles[name if name in tiles else name[:2]], e))
+        found[f"linear_{name}_tiled"] = scratch(
+            prepared.tiled_linear(name, op, given, tiles[name if name in tiles else name[:2]], e)
+        )
     return found
 
 
