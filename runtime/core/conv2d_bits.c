@@ -65,11 +65,16 @@ static uint32_t plane_count(const conv *c) { return c->kind == TERNARY ? 2 : 1; 
 static size_t places(const conv *c) { return (size_t)place_count(c->vertical) * place_count(c->horizontal); }
 static size_t tile_bytes(const conv *c) { return (size_t)c->steps * EQ_BLOCK * sizeof(uint32_t); }
 
-enum { LEAST_FOLDED_STEPS = 8, LEAST_FOLDED_OUTPUTS = 128 }; /* from which folding the patches pays */
+enum { LEAST_FOLDED_STEPS = 8, LEAST_FOLDED_PIXELS = 4 }; /* from which folding the patches pays */
 
 static bool folds(const eq_kernels *kernels, activation kind, uint32_t steps, uint32_t outputs) {
   return kind == SIGNS && kernels && kernels->fold_patches && steps >= LEAST_FOLDED_STEPS &&
-         outputs >= LEAST_FOLDED_OUTPUTS;
+         steps <= kernels->fold.most_steps && outputs >= kernels->fold.outputs;
+}
+
+/* Of a folded pixel. */
+static size_t folded_words(const eq_kernels *kernels, uint32_t steps) {
+  return (size_t)eq_round_up(steps, kernels->fold.multiple) * kernels->fold.words;
 }
 
 /* Nothing but accumulators, or floats and bits of them with a scale and a bias? */
@@ -103,8 +108,8 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation
 
   const bool linear = op->out_h == 1 && op->out_w == 1;
   c->folded = !c->narrow && folds(kernels, kind, c->steps, c->group_outputs);
-  c->tiled.finished = kernels && kernels->output_b1 && !c->direct && op->groups == 1 && is_plain(e) &&
-                      (uint64_t)tap_count(c) * cg < EQ_MOST_OUTPUT_BITS;
+  c->tiled.finished = kernels && kernels->output_b1 && c->steps >= kernels->output_steps && !c->direct &&
+                      op->groups == 1 && is_plain(e) && (uint64_t)tap_count(c) * cg < EQ_MOST_OUTPUT_BITS;
   const bool whole = !linear || (c->tiled.finished && eq_workers(threads) == 1);
   const uint32_t channels = op->groups > 1 ? op->o : whole ? EQ_CHANNELS : eq_choice(EQ_CHOICE_B1_UNIT);
   const uint32_t spill = op->groups > 1 ? EQ_BLOCK : 0;
@@ -125,8 +130,9 @@ static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation
   if (c->narrow || c->folded) {
     const uint64_t all = (uint64_t)op->n * op->out_h * op->out_w,
                    pixels = all < c->tiled.pixels ? all : c->tiled.pixels;
-    const uint64_t words = (uint64_t)c->steps * (c->folded ? kernels->fold_words : 1);
-    c->gathered_bytes = (size_t)eq_round_up(pixels * words * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
+    const uint64_t words = c->folded ? folded_words(kernels, c->steps) : c->steps;
+    const uint64_t room = c->folded ? eq_round_up(pixels, kernels->fold.pixels) : pixels;
+    c->gathered_bytes = (size_t)eq_round_up(room * words * sizeof(uint32_t), EQ_ALIGN) + EQ_ALIGN;
     c->gathered = eq_take(arena, (uint64_t)eq_workers(threads) * plane_count(c) * c->gathered_bytes);
   }
 }
@@ -355,10 +361,10 @@ static size_t gather(const conv *c, const eq_tile *tile, size_t line_step, eq_bi
 /* Folds all patches; `p` and the step from line to line then tell of the result. */
 static size_t fold(const conv *c, const eq_tile *tile, size_t line_step, eq_bit_patches *p) {
   uint8_t *folded = c->gathered + tile->worker * c->gathered_bytes;
-  const size_t pixel = c->steps * c->kernels->fold_words * sizeof(uint32_t);
+  const size_t pixel = folded_words(c->kernels, c->steps) * sizeof(uint32_t);
   const runs r = runs_of(tile, p, line_step);
   for (uint32_t i = 0; i < r.count; i++, p->x += r.step)
-    c->kernels->fold_patches(p, r.pixels, (uint32_t *)(void *)(folded + (size_t)i * r.pixels * pixel));
+    c->kernels->fold_patches(p, i * r.pixels, r.pixels, (uint32_t *)(void *)folded);
   p->x = folded;
   p->pixel = pixel;
   p->rows = 1;
@@ -394,7 +400,8 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
                         .ones = ones};
     size_t line_step = (size_t)(patch(c, g, tile, tile->line + 1, tile->x) - p.x);
     if (c->narrow) line_step = gather(c, tile, line_step, &p);
-    if (c->folded) line_step = fold(c, tile, line_step, &p);
+    if (c->folded && (c->kernels->fold_tile || tile->lines * tile->pixels >= LEAST_FOLDED_PIXELS))
+      line_step = fold(c, tile, line_step, &p);
     eq_bit_patches line = p;
     for (uint32_t i = 0; c->kind != SIGNS && i < tile->lines; i++, line.x += line_step)
       c->kernels->count_ones(&line, tile->pixels, ones + i * tile->pixels);

@@ -138,16 +138,22 @@ typedef struct {
   void (*accumulate_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                         size_t pitch);
   void (*count_ones)(const eq_bit_patches *p, uint32_t pixels, int32_t *ones); /* of the non-zero bits */
-  /* accumulate and epilogue in one, fewer than EQ_MOST_OUTPUT_BITS bits. NULL: the set has none. */
+  /* accumulate and epilogue in one, fewer than EQ_MOST_OUTPUT_BITS bits, from `output_steps` on. NULL: there is none.
+   */
   void (*output_b1)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                     const eq_bit_output *to);
   void (*output_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                     const eq_bit_output *to);
-  /* Another form of both operands of b1 that needs fewer instructions: the tile in its place, `fold_words` words a step
-   * for each pixel. NULL: the set has none, or the tile stays as it is. */
+  uint32_t output_steps;
+  /* Another form of both operands of b1 that needs fewer instructions: the tile in its place, and the patches, the
+   * first of which is number `first` at `to`. NULL: the set has none, or the tile stays as it is. */
   void (*fold_tile)(void *tile, uint32_t steps);
-  void (*fold_patches)(const eq_bit_patches *p, uint32_t pixels, uint32_t *to);
-  uint32_t fold_words;
+  void (*fold_patches)(const eq_bit_patches *p, uint32_t first, uint32_t pixels, uint32_t *to);
+  struct {
+    uint32_t words, multiple;     /* of a step of a pixel; of steps */
+    uint32_t pixels;              /* that are folded together */
+    uint32_t outputs, most_steps; /* outputs from which, and steps to which it pays */
+  } fold;
   /* one patch against canonical weights [outputs][bytes]: acc[o] = k - 2 * popcount(x ^ w[o]); bytes a multiple of 4 */
   void (*dot_b1)(const uint8_t *x, const uint8_t *w, size_t bytes, uint32_t outputs, int32_t k, int32_t *acc);
   void (*dot_t2)(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,

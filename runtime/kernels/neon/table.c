@@ -2,4 +2,4 @@
 
 #include "kernels/simd/table.h"
 
-const eq_kernels eq_kernels_neon = EQ_TABLE(eq_accumulate_b1_neon, eq_accumulate_t2_neon, .fold_words = 0);
+const eq_kernels eq_kernels_neon = EQ_TABLE(eq_accumulate_b1_neon, eq_accumulate_t2_neon, .fold_patches = NULL);

@@ -25,4 +25,5 @@ static void accumulate_ternary_dotprod(const eq_bit_patches *p, uint32_t pixels,
 
 #include "kernels/simd/table.h"
 
-const eq_kernels eq_kernels_neon_dotprod = EQ_TABLE(accumulate_dotprod, accumulate_ternary_dotprod, .fold_words = 0);
+const eq_kernels eq_kernels_neon_dotprod =
+    EQ_TABLE(accumulate_dotprod, accumulate_ternary_dotprod, .fold_patches = NULL);

@@ -16,7 +16,7 @@ void EQ_NAME(eq_output_b1)(const eq_bit_patches *p, uint32_t pixels, const void 
 void EQ_NAME(eq_output_t2)(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                            const eq_bit_output *to);
 void EQ_NAME(eq_fold_tile)(void *tile, uint32_t steps);
-void EQ_NAME(eq_fold_patches)(const eq_bit_patches *p, uint32_t pixels, uint32_t *to);
+void EQ_NAME(eq_fold_patches)(const eq_bit_patches *p, uint32_t first, uint32_t pixels, uint32_t *to);
 void EQ_NAME(eq_count_ones)(const eq_bit_patches *p, uint32_t pixels, int32_t *ones);
 void EQ_NAME(eq_dot_t2)(const uint8_t *x, const uint8_t *nonzero, const uint8_t *w, size_t bytes, uint32_t outputs,
                         int32_t *acc);

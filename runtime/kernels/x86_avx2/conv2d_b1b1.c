@@ -1,6 +1,10 @@
 /* Binary convolution and matrix product without a vector popcount: the activation's nibble chooses a table, the
  * weights' nibbles index it, and what comes out is popcount(a ^ w) of 32 outputs at once. Tile: [2][bytes][32], a byte
- * of weights of each output. */
+ * of weights of each output.
+ *
+ * Folded: the nibbles of two pixels choose a table together, whose bytes hold both counts, the second 16 times too
+ * large. Three look-ups fit a byte. Their sums t are added up modulo 256, and the upper halves of t by themselves; the
+ * difference of the two is the sum of the lower halves. */
 #include "v16.h"
 
 #include "kernels/simd/declare.h"
@@ -22,6 +26,22 @@ enum {
   {ROW(n, 0), ROW(n, 1), ROW(n, 2),  ROW(n, 3),  ROW(n, 4),  ROW(n, 5),  ROW(n, 6),  ROW(n, 7),                        \
    ROW(n, 8), ROW(n, 9), ROW(n, 10), ROW(n, 11), ROW(n, 12), ROW(n, 13), ROW(n, 14), ROW(n, 15)}
 static const uint8_t distance[16][16][16]
+    __attribute__((aligned(64))) = {ROWS(0), ROWS(1), ROWS(2),  ROWS(3),  ROWS(4),  ROWS(5),  ROWS(6),  ROWS(7),
+                                    ROWS(8), ROWS(9), ROWS(10), ROWS(11), ROWS(12), ROWS(13), ROWS(14), ROWS(15)};
+#undef ROWS
+#undef ROW
+#undef D
+
+/* distances[b][a][w] = popcount(a ^ w) + 16 * popcount(b ^ w); behind them one of nothing. */
+#define D(b, a, w) (P((a) ^ (w)) + 16 * P((b) ^ (w)))
+#define ROW(b, a)                                                                                                      \
+  {D(b, a, 0), D(b, a, 1), D(b, a, 2),  D(b, a, 3),  D(b, a, 4),  D(b, a, 5),  D(b, a, 6),  D(b, a, 7),                \
+   D(b, a, 8), D(b, a, 9), D(b, a, 10), D(b, a, 11), D(b, a, 12), D(b, a, 13), D(b, a, 14), D(b, a, 15)}
+#define ROWS(b)                                                                                                        \
+  ROW(b, 0), ROW(b, 1), ROW(b, 2), ROW(b, 3), ROW(b, 4), ROW(b, 5), ROW(b, 6), ROW(b, 7), ROW(b, 8), ROW(b, 9),        \
+      ROW(b, 10), ROW(b, 11), ROW(b, 12), ROW(b, 13), ROW(b, 14), ROW(b, 15)
+enum { NOTHING = 16 * 16 };
+static const uint8_t distances[NOTHING + 1][16]
     __attribute__((aligned(64))) = {ROWS(0), ROWS(1), ROWS(2),  ROWS(3),  ROWS(4),  ROWS(5),  ROWS(6),  ROWS(7),
                                     ROWS(8), ROWS(9), ROWS(10), ROWS(11), ROWS(12), ROWS(13), ROWS(14), ROWS(15)};
 #undef ROWS
@@ -90,8 +110,60 @@ INLINE void spill(__m256i c, uint32_t *count) {
   }
 }
 
+/* Where the results of a block go: to accumulators, to outputs, or both. */
+typedef struct {
+  int32_t *acc;
+  size_t pitch;
+  const eq_bit_output *to; /* NULL: acc alone, of which a whole block may be written */
+  uint32_t outputs;
+} results;
+
+/* What twice the counts of a pixel are taken from. */
+typedef struct {
+  const int32_t *own; /* of a border, [EQ_BLOCK], or NULL: */
+  __m256i all;
+} totals;
+
+INLINE totals totals_of(const eq_bit_patches *p, uint32_t pixel, int32_t all) {
+  return (totals){p->totals ? p->totals + (size_t)p->place[pixel] * EQ_BLOCK : NULL, _mm256_set1_epi32(all)};
+}
+
+/* Eight results from output o on. */
+INLINE __m256i result(totals t, size_t o, __m256i count) {
+  const __m256i total = t.own ? _mm256_loadu_si256((const void *)(t.own + o)) : t.all;
+  return _mm256_sub_epi32(total, _mm256_slli_epi32(count, 1));
+}
+
+/* acc [EQ_BLOCK] of one pixel to its outputs; no scale is 1, no bias -0. */
+INLINE void put_lanes(const eq_bit_output *to, const int32_t *acc, float *out, uint8_t *bits, uint32_t o,
+                      uint32_t lanes) {
+  const bool full = lanes == EQ_LANES;
+  const v16 one = v16_set(1.0f), nothing = v16_set(-0.0f);
+  const v16 scale = !to->scale ? one : full ? v16_load(to->scale + o) : v16_load_n(to->scale + o, lanes);
+  const v16 bias = !to->bias ? nothing : full ? v16_load(to->bias + o) : v16_load_n(to->bias + o, lanes);
+  const v16 y = v16_add(v16_mul(v16_of_i32(acc + o), scale), bias);
+  if (out && full) v16_store(out + o, y);
+  if (out && !full) v16_store_n(out + o, y, lanes);
+  if (!bits) return;
+  const uint32_t ones = v16_ge(y, v16_set(0.0f)) & ((1u << lanes) - 1);
+  bits[o / 8] = (uint8_t)ones;
+  if (lanes > 8) bits[o / 8 + 1] = (uint8_t)(ones >> 8);
+}
+
+static void put(const results *r, uint32_t pixel, const int32_t *acc) {
+  const eq_bit_output *to = r->to;
+  const uint32_t whole = r->outputs / EQ_LANES * EQ_LANES;
+  float *out = to->out ? to->out + pixel * to->out_pitch : NULL;
+  uint8_t *bits = to->bits ? to->bits + pixel * to->bits_pitch : NULL;
+  if (to->acc) __builtin_memcpy(to->acc + pixel * to->out_pitch, acc, r->outputs * sizeof *acc);
+  if (!out && !bits) return;
+  for (uint32_t o = 0; o < whole; o += EQ_LANES) put_lanes(to, acc, out, bits, o, EQ_LANES);
+  if (whole < r->outputs) put_lanes(to, acc, out, bits, whole, r->outputs - whole);
+  for (uint32_t z = 0; bits && z < to->bits_zero; z++) bits[(r->outputs + 7) / 8 + z] = 0;
+}
+
 INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, int panels, const uint8_t *w,
-                  int32_t *acc, size_t pitch) {
+                  const results *r) {
   const uint8_t *x = p->x + first * p->pixel;
   uint32_t count[PIXELS][EQ_BLOCK] __attribute__((aligned(32)));
   for (int i = 0; i < pixels; i++)
@@ -126,45 +198,183 @@ INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pix
     }
   for (int i = 0; i < pixels; i++) {
     const uint32_t pixel = first + (uint32_t)i;
-    const int32_t *own = p->totals ? p->totals + (size_t)p->place[pixel] * EQ_BLOCK : NULL;
-    const __m256i all = _mm256_set1_epi32(ternary ? p->ones[pixel] : p->k);
+    const totals total = totals_of(p, pixel, ternary ? p->ones[pixel] : p->k);
+    int32_t row[EQ_BLOCK] __attribute__((aligned(32))), *acc = r->to ? row : r->acc + pixel * r->pitch;
     for (int j = 0; j < panels * 4; j++) {
-      const __m256i total = own ? _mm256_loadu_si256((const void *)(own + (size_t)j * 8)) : all;
-      const __m256i twice = _mm256_slli_epi32(_mm256_load_si256((const void *)(count[i] + (size_t)j * 8)), 1);
-      _mm256_storeu_si256((void *)(acc + (first + (size_t)i) * pitch + (size_t)j * 8), _mm256_sub_epi32(total, twice));
+      const size_t o = (size_t)j * 8;
+      const __m256i counted = _mm256_load_si256((const void *)(count[i] + o));
+      _mm256_storeu_si256((void *)(acc + o), result(total, o, counted));
     }
+    if (r->to) put(r, pixel, row);
   }
 }
 
 INLINE void all_pixels(bool ternary, const eq_bit_patches *p, uint32_t pixels, int panels, const uint8_t *w,
-                       int32_t *acc, size_t pitch) {
+                       const results *r) {
   uint32_t i = 0;
   for (; i + PIXELS <= pixels; i += PIXELS) {
     eq_prefetch(p->hint, i, PIXELS);
-    block(ternary, p, i, PIXELS, panels, w, acc, pitch);
+    block(ternary, p, i, PIXELS, panels, w, r);
   }
   eq_prefetch(p->hint, i, pixels - i);
-  for (; i + 3 <= pixels; i += 3) block(ternary, p, i, 3, panels, w, acc, pitch);
-  for (; i < pixels; i++) block(ternary, p, i, 1, panels, w, acc, pitch);
+  for (; i + 3 <= pixels; i += 3) block(ternary, p, i, 3, panels, w, r);
+  for (; i < pixels; i++) block(ternary, p, i, 1, panels, w, r);
 }
 
-INLINE void accumulate(bool ternary, const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
-                       int32_t *acc, size_t pitch) {
+/* ---- folded ---- */
+
+enum {
+  GROUP = 12,      /* look-ups between sums of upper halves */
+  CHUNK_STEPS = 6, /* of weights whose nibbles are split at once; their counts fit a byte */
+  STEP_NIBBLES = 8,
+  CHUNK = CHUNK_STEPS * STEP_NIBBLES,
+  FOLD_STEPS = 3, /* 24 look-ups: whole groups */
+};
+
+/* A nibble of each pixel as where its table is; the second of a pair adds its part. */
+void eq_fold_patches_avx2(const eq_bit_patches *p, uint32_t first, uint32_t pixels, uint32_t *to) {
+  const uint32_t steps = p->rows * p->words, padded = (steps + FOLD_STEPS - 1) / FOLD_STEPS * FOLD_STEPS;
+  const __m128i low = _mm_set1_epi8(15), nothing = _mm_set1_epi16(NOTHING * 16);
+  for (uint32_t i = 0; i < pixels; i++) {
+    const uint8_t *row = p->x + i * p->pixel;
+    const bool second = (first + i) % 2;
+    __m128i *at = (__m128i *)(void *)(to + (size_t)((first + i) / 2) * padded * 4);
+    for (uint32_t r = 0; r < p->rows; r++, row += p->row)
+      for (uint32_t q = 0; q < p->words; q++, at++) {
+        const __m128i bytes = _mm_loadu_si32(row + (size_t)q * 4);
+        const __m128i nibbles =
+            _mm_unpacklo_epi8(_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
+        const __m128i wide = _mm_cvtepu8_epi16(nibbles);
+        _mm_store_si128(at,
+                        second ? _mm_or_si128(_mm_load_si128(at), _mm_slli_epi16(wide, 8)) : _mm_slli_epi16(wide, 4));
+      }
+    for (uint32_t q = steps; q < padded; q++, at++) _mm_store_si128(at, nothing);
+  }
+}
+
+/* The nibbles of some steps, in order. */
+INLINE void split(const uint8_t *w, size_t panel, uint32_t bytes, int panels, uint8_t (*nibbles)[PANELS][OUTPUTS]) {
+  const __m256i low = _mm256_set1_epi8(15);
+  for (uint32_t b = 0; b < bytes; b++)
+    for (int j = 0; j < panels; j++) {
+      const __m256i weights = _mm256_load_si256((const void *)(w + (size_t)j * panel + (size_t)b * OUTPUTS));
+      _mm256_store_si256((void *)nibbles[2 * b][j], _mm256_and_si256(weights, low));
+      _mm256_store_si256((void *)nibbles[2 * b + 1][j], _mm256_and_si256(_mm256_srli_epi16(weights, 4), low));
+    }
+}
+
+/* sums[0, 1] += the even and odd bytes. */
+INLINE void widen(__m256i bytes, uint16_t (*sums)[EQ_LANES]) {
+  const __m256i part[2] = {_mm256_and_si256(bytes, _mm256_set1_epi16(255)), _mm256_srli_epi16(bytes, 8)};
+  for (int i = 0; i < 2; i++)
+    _mm256_store_si256((void *)sums[i], _mm256_add_epi16(_mm256_load_si256((const void *)sums[i]), part[i]));
+}
+
+/* Differing bits of a pair of pixels over `groups` of look-ups, added to sums [2 pixels][panels][even, odd]. */
+INLINE void count_pair(const uint16_t *tables, uint8_t (*nibbles)[PANELS][OUTPUTS], uint32_t groups, int panels,
+                       uint16_t (*sums)[PANELS][2][EQ_LANES]) {
+  const __m256i upper = _mm256_set1_epi8((char)0xf0);
+  __m256i all[PANELS], high[PANELS];
+  for (int j = 0; j < panels; j++) all[j] = high[j] = _mm256_setzero_si256();
+  for (uint32_t g = 0; g < groups; g++, tables += GROUP, nibbles += GROUP) {
+    __m256i halves[4][PANELS];
+    for (int part = 0; part < 4; part++) {
+      __m256i t[PANELS];
+      for (int i = 0; i < 3; i++) {
+        const uint8_t *entry = (const uint8_t *)distances + tables[3 * part + i];
+        const __m256i both = _mm256_broadcastsi128_si256(_mm_load_si128((const void *)entry));
+        for (int j = 0; j < panels; j++) {
+          const __m256i counts = _mm256_shuffle_epi8(both, _mm256_load_si256((void *)nibbles[3 * part + i][j]));
+          t[j] = i ? _mm256_add_epi8(t[j], counts) : counts;
+        }
+      }
+      for (int j = 0; j < panels; j++) {
+        all[j] = _mm256_add_epi8(all[j], t[j]);
+        halves[part][j] = _mm256_and_si256(t[j], upper);
+      }
+    }
+    for (int j = 0; j < panels; j++) { /* averages do not overflow; a quarter of 16 * sum is four times the sum */
+      const __m256i quarter =
+          _mm256_avg_epu8(_mm256_avg_epu8(halves[0][j], halves[1][j]), _mm256_avg_epu8(halves[2][j], halves[3][j]));
+      high[j] = _mm256_add_epi8(high[j], _mm256_srli_epi16(quarter, 2));
+    }
+  }
+  for (int j = 0; j < panels; j++) {
+    const __m256i second = _mm256_slli_epi16(_mm256_and_si256(high[j], _mm256_set1_epi8(15)), 4);
+    widen(_mm256_sub_epi8(all[j], second), sums[0][j]);
+    widen(high[j], sums[1][j]);
+  }
+}
+
+INLINE void folded(const eq_bit_patches *p, uint32_t pixels, int panels, const uint8_t *w, const results *r) {
+  uint8_t nibbles[CHUNK][PANELS][OUTPUTS] __attribute__((aligned(32)));
+  uint16_t sums[EQ_PIXELS + 1][PANELS][2][EQ_LANES] __attribute__((aligned(32)));
+  const size_t panel = (size_t)p->steps * sizeof(uint32_t) * OUTPUTS;
+  const uint32_t padded = (p->words + FOLD_STEPS - 1) / FOLD_STEPS * FOLD_STEPS;
+  __builtin_memset(sums, 0, (pixels + pixels % 2) * sizeof sums[0]);
+  for (uint32_t step = 0; step < p->words; step += CHUNK_STEPS) {
+    const uint32_t left = p->words - step, steps = left < CHUNK_STEPS ? left : CHUNK_STEPS;
+    const uint32_t groups = (padded - step < CHUNK_STEPS ? padded - step : CHUNK_STEPS) * STEP_NIBBLES / GROUP;
+    split(w + (size_t)step * sizeof(uint32_t) * OUTPUTS, panel, steps * (uint32_t)sizeof(uint32_t), panels, nibbles);
+    for (uint32_t i = 0; i < pixels; i += 2)
+      count_pair((const uint16_t *)(const void *)(p->x + i * p->pixel) + (size_t)step * STEP_NIBBLES, nibbles, groups,
+                 panels, sums + i);
+  }
+  for (uint32_t i = 0; i < pixels; i++) {
+    const totals total = totals_of(p, i, p->k);
+    int32_t row[EQ_BLOCK] __attribute__((aligned(32))), *acc = r->to ? row : r->acc + i * r->pitch;
+    for (int j = 0; j < panels; j++) {
+      const __m256i even = _mm256_load_si256((const void *)sums[i][j][0]);
+      const __m256i odd = _mm256_load_si256((const void *)sums[i][j][1]);
+      const __m256i words[2] = {_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd)};
+      for (int quarter = 0; quarter < 4; quarter++) { /* outputs 0 to 7 and 16 to 23 | 8 to 15 and 24 to 31 */
+        const __m256i from = words[quarter % 2];
+        const __m128i eight = quarter / 2 ? _mm256_extracti128_si256(from, 1) : _mm256_castsi256_si128(from);
+        const size_t o = (size_t)j * OUTPUTS + (size_t)quarter * 8;
+        _mm256_storeu_si256((void *)(acc + o), result(total, o, _mm256_cvtepu16_epi32(eight)));
+      }
+    }
+    if (r->to) put(r, i, row);
+  }
+}
+
+static void product_b1(const eq_bit_patches *p, uint32_t pixels, const void *tile, const results *r) {
   const uint8_t *w = (const uint8_t *)tile + (size_t)p->first * sizeof(uint32_t) * OUTPUTS;
-  if (outputs <= OUTPUTS)
-    all_pixels(ternary, p, pixels, 1, w, acc, pitch);
+  if (p->folded && r->outputs <= OUTPUTS)
+    folded(p, pixels, 1, w, r);
+  else if (p->folded)
+    folded(p, pixels, 2, w, r);
+  else if (r->outputs <= OUTPUTS)
+    all_pixels(false, p, pixels, 1, w, r);
   else
-    all_pixels(ternary, p, pixels, 2, w, acc, pitch);
+    all_pixels(false, p, pixels, 2, w, r);
+}
+
+static void product_t2(const eq_bit_patches *p, uint32_t pixels, const void *tile, const results *r) {
+  if (r->outputs <= OUTPUTS)
+    all_pixels(true, p, pixels, 1, tile, r);
+  else
+    all_pixels(true, p, pixels, 2, tile, r);
 }
 
 void eq_accumulate_b1_avx2(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                            size_t pitch) {
-  accumulate(false, p, pixels, tile, outputs, acc, pitch);
+  product_b1(p, pixels, tile, &(results){.acc = acc, .pitch = pitch, .outputs = outputs});
 }
 
 void eq_accumulate_t2_avx2(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                            size_t pitch) {
-  accumulate(true, p, pixels, tile, outputs, acc, pitch);
+  product_t2(p, pixels, tile, &(results){.acc = acc, .pitch = pitch, .outputs = outputs});
+}
+
+void eq_output_b1_avx2(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                       const eq_bit_output *to) {
+  product_b1(p, pixels, tile, &(results){.to = to, .outputs = outputs});
+}
+
+void eq_output_t2_avx2(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                       const eq_bit_output *to) {
+  product_t2(p, pixels, tile, &(results){.to = to, .outputs = outputs});
 }
 
 /* Ones in each 64-bit lane. */

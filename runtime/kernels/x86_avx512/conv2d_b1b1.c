@@ -44,76 +44,88 @@ INLINE __m512i differing(bool ternary, __m512i x, __m512i nonzero, __m512i w) {
 
 typedef enum { SIGNS, FOLDED, TERNARY } operands;
 
-/* Where the results of a block go: to accumulators, to outputs, or both. */
+/* Where the results of a block go: to accumulators, of which whole panels may be written, or to outputs. */
 typedef struct {
   int32_t *acc;
   size_t pitch;
-  const eq_bit_output *to; /* NULL: acc alone, of which whole panels may be written */
+  const eq_bit_output *to; /* NULL: acc */
   uint32_t outputs;
 } results;
 
-/* k or ones, or the totals of a border, of panel j. */
-INLINE __m512i total_of(const eq_bit_patches *p, uint32_t pixel, int32_t all, int j) {
-  return p->totals ? _mm512_loadu_si512(p->totals + (size_t)p->place[pixel] * EQ_BLOCK + (size_t)j * EQ_LANES)
-                   : _mm512_set1_epi32(all);
+/* k or ones, or the totals of a border, of the panel from output o on. */
+INLINE __m512i total_of(const eq_bit_patches *p, uint32_t pixel, bool ternary, size_t o) {
+  return p->totals ? _mm512_loadu_si512(p->totals + (size_t)p->place[pixel] * EQ_BLOCK + o)
+                   : _mm512_set1_epi32(ternary ? p->ones[pixel] : p->k);
 }
 
-/* count -> y = (total - 2 * count) * scale + bias. The difference is a whole number that a float holds, so one fused
- * instruction gives it exactly. */
-INLINE void put(const eq_bit_patches *p, uint32_t first, int pixels, int panels, bool ternary, __m512i (*count)[PANELS],
+typedef enum { TO_ACC, TO_FLOATS, TO_BITS } target;
+
+/* Counts of a panel to one kind of output: y = (total - 2 * count) * scale + bias. The difference is a whole number
+ * that a float holds, so one fused instruction gives it exactly; no scale is 1, no bias -0. k_alone: all totals are k.
+ */
+INLINE void put_panel(target kind, bool k_alone, bool ternary, const eq_bit_patches *p, uint32_t first, uint32_t pixels,
+                      uint32_t o, int32_t (*count)[EQ_BLOCK], const results *r) {
+  const eq_bit_output *to = r->to;
+  const __mmask16 mask = words(r->outputs - o);
+  const bool two_bytes = r->outputs - o > 8;
+  const __m512 two = _mm512_set1_ps(2.0f), k = _mm512_set1_ps((float)p->k);
+  const __m512 scale = to->scale ? _mm512_maskz_loadu_ps(mask, to->scale + o) : _mm512_set1_ps(1.0f);
+  const __m512 bias = to->bias ? _mm512_maskz_loadu_ps(mask, to->bias + o) : _mm512_set1_ps(-0.0f);
+  float *out = kind == TO_FLOATS ? to->out + o : NULL;
+  uint8_t *bits = kind == TO_BITS ? to->bits + o / 8 : NULL;
+  const size_t pitch = kind == TO_BITS ? to->bits_pitch : to->out_pitch;
+  for (uint32_t i = 0; i < pixels; i++) {
+    const size_t at = (first + (size_t)i) * pitch;
+    const __m512i counted = _mm512_load_si512(count[i] + o);
+    if (kind == TO_ACC) {
+      const __m512i total = total_of(p, first + i, ternary, o);
+      _mm512_mask_storeu_epi32(to->acc + at + o, mask, _mm512_sub_epi32(total, _mm512_slli_epi32(counted, 1)));
+      continue;
+    }
+    const __m512 total = k_alone ? k : _mm512_cvtepi32_ps(total_of(p, first + i, ternary, o));
+    const __m512 dot = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(counted), two, total);
+    const __m512 y = _mm512_add_ps(_mm512_mul_ps(dot, scale), bias);
+    if (kind == TO_FLOATS) {
+      _mm512_mask_storeu_ps(out + at, mask, y);
+      continue;
+    }
+    const __mmask16 ones = _mm512_mask_cmp_ps_mask(mask, y, _mm512_setzero_ps(), _CMP_GE_OQ);
+    if (two_bytes)
+      __builtin_memcpy(bits + at, &ones, sizeof ones);
+    else
+      bits[at] = (uint8_t)ones;
+  }
+}
+
+INLINE void put_panels(target kind, bool ternary, const eq_bit_patches *p, uint32_t first, uint32_t pixels,
+                       int32_t (*count)[EQ_BLOCK], const results *r) {
+  for (uint32_t o = 0; o < r->outputs; o += EQ_LANES)
+    if (ternary || p->totals)
+      put_panel(kind, false, ternary, p, first, pixels, o, count, r);
+    else
+      put_panel(kind, true, ternary, p, first, pixels, o, count, r);
+}
+
+/* The counts of some pixels to all outputs. */
+static void put(const eq_bit_patches *p, uint32_t first, uint32_t pixels, bool ternary, int32_t (*count)[EQ_BLOCK],
                 const results *r) {
   const eq_bit_output *to = r->to;
-  __m512 y[PIXELS][PANELS];
-  for (int i = 0; i < pixels; i++)
-    for (int j = 0; j < panels; j++) {
-      const uint32_t pixel = first + (uint32_t)i;
-      const __m512 total = _mm512_cvtepi32_ps(total_of(p, pixel, ternary ? p->ones[pixel] : p->k, j));
-      y[i][j] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(count[i][j]), _mm512_set1_ps(2.0f), total);
-    }
-  const __mmask16 tail = words(r->outputs - (uint32_t)(panels - 1) * EQ_LANES);
-  for (int j = 0; j < panels; j++) {
-    const __mmask16 mask = j == panels - 1 ? tail : (__mmask16)0xffff;
-    if (to->scale) {
-      const __m512 scale = _mm512_maskz_loadu_ps(mask, to->scale + (size_t)j * EQ_LANES);
-      for (int i = 0; i < pixels; i++) y[i][j] = _mm512_mul_ps(y[i][j], scale);
-    }
-    if (to->bias) {
-      const __m512 bias = _mm512_maskz_loadu_ps(mask, to->bias + (size_t)j * EQ_LANES);
-      for (int i = 0; i < pixels; i++) y[i][j] = _mm512_add_ps(y[i][j], bias);
-    }
-  }
-  if (to->out)
-    for (int i = 0; i < pixels; i++) {
-      float *out = to->out + (first + (size_t)i) * to->out_pitch;
-      for (int j = 0; j < panels - 1; j++) _mm512_storeu_ps(out + (size_t)j * EQ_LANES, y[i][j]);
-      _mm512_mask_storeu_ps(out + (size_t)(panels - 1) * EQ_LANES, tail, y[i][panels - 1]);
-    }
+  if (to->acc) put_panels(TO_ACC, ternary, p, first, pixels, count, r);
+  if (to->out) put_panels(TO_FLOATS, ternary, p, first, pixels, count, r);
   if (!to->bits) return;
-  const bool wide = (r->outputs - 1) % EQ_LANES >= 8; /* the last panel fills two bytes */
-  for (int i = 0; i < pixels; i++) {
-    uint8_t *bits = to->bits + (first + (size_t)i) * to->bits_pitch, *behind = bits + (r->outputs + 7) / 8;
-    for (int j = 0; j < panels; j++, bits += 2) {
-      const __mmask16 ones =
-          _mm512_cmp_ps_mask(y[i][j], _mm512_setzero_ps(), _CMP_GE_OQ) & (j == panels - 1 ? tail : (__mmask16)0xffff);
-      if (j < panels - 1 || wide)
-        __builtin_memcpy(bits, &ones, 2);
-      else
-        *bits = (uint8_t)ones;
-    }
-    for (uint32_t z = 0; z < to->bits_zero; z++) behind[z] = 0;
-  }
+  put_panels(TO_BITS, ternary, p, first, pixels, count, r);
+  for (uint32_t i = 0; to->bits_zero && i < pixels; i++)
+    __builtin_memset(to->bits + (first + i) * to->bits_pitch + (r->outputs + 7) / 8, 0, to->bits_zero);
 }
 
 INLINE void store(const eq_bit_patches *p, uint32_t first, int pixels, int panels, bool ternary,
                   __m512i (*count)[PANELS], const results *r) {
-  const __mmask16 tail = r->to ? words(r->outputs - (uint32_t)(panels - 1) * EQ_LANES) : (__mmask16)0xffff;
   for (int i = 0; i < pixels; i++)
     for (int j = 0; j < panels; j++) {
       const uint32_t pixel = first + (uint32_t)i;
-      const __m512i total = total_of(p, pixel, ternary ? p->ones[pixel] : p->k, j);
-      _mm512_mask_storeu_epi32(r->acc + pixel * r->pitch + (size_t)j * EQ_LANES,
-                               j == panels - 1 ? tail : (__mmask16)0xffff,
-                               _mm512_sub_epi32(total, _mm512_slli_epi32(count[i][j], 1)));
+      _mm512_storeu_si512(
+          r->acc + pixel * r->pitch + (size_t)j * EQ_LANES,
+          _mm512_sub_epi32(total_of(p, pixel, ternary, (size_t)j * EQ_LANES), _mm512_slli_epi32(count[i][j], 1)));
     }
 }
 
@@ -177,8 +189,14 @@ INLINE void block(operands kind, const eq_bit_patches *p, uint32_t first, int pi
     count_folded(p, x, pixels, panels, w, count);
   else
     count_words(kind == TERNARY, p, x, pixels, panels, w, count);
-  if (r->acc) store(p, first, pixels, panels, kind == TERNARY, count, r);
-  if (r->to && (r->to->out || r->to->bits)) put(p, first, pixels, panels, kind == TERNARY, count, r);
+  if (!r->to) {
+    store(p, first, pixels, panels, kind == TERNARY, count, r);
+    return;
+  }
+  int32_t counted[PIXELS][EQ_BLOCK] __attribute__((aligned(64)));
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++) _mm512_store_si512(counted[i] + j * EQ_LANES, count[i][j]);
+  put(p, first, (uint32_t)pixels, kind == TERNARY, counted, r);
 }
 
 /* Pixels in runs of nearly one length, the most that registers hold: a short run at the end would read the weights for
@@ -243,12 +261,12 @@ void eq_accumulate_t2_avx512(const eq_bit_patches *p, uint32_t pixels, const voi
 
 void eq_output_b1_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                          const eq_bit_output *to) {
-  product_b1(p, pixels, tile, &(results){.acc = to->acc, .pitch = to->out_pitch, .to = to, .outputs = outputs});
+  product_b1(p, pixels, tile, &(results){.to = to, .outputs = outputs});
 }
 
 void eq_output_t2_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                          const eq_bit_output *to) {
-  product_t2(p, pixels, tile, &(results){.acc = to->acc, .pitch = to->out_pitch, .to = to, .outputs = outputs});
+  product_t2(p, pixels, tile, &(results){.to = to, .outputs = outputs});
 }
 
 void eq_fold_tile_avx512(void *tile, uint32_t steps) {
@@ -271,8 +289,9 @@ INLINE __m512i parities(__m512i x) {
   return _mm512_xor_si512(x, _mm512_alignr_epi32(x, zero, 8));
 }
 
-void eq_fold_patches_avx512(const eq_bit_patches *p, uint32_t pixels, uint32_t *to) {
+void eq_fold_patches_avx512(const eq_bit_patches *p, uint32_t first, uint32_t pixels, uint32_t *to) {
   const __m512i last = _mm512_set1_epi32(15);
+  to += (size_t)first * p->rows * p->words;
   for (uint32_t i = 0; i < pixels; i++) {
     const uint8_t *row = p->x + i * p->pixel;
     __m512i parity = _mm512_setzero_si512();
