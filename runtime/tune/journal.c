@@ -73,7 +73,8 @@ static bool plausible(const eq_tune *t) {
   return v->at <= S_FINISHED && v->leg <= EQ_LEG_NOISE && v->sweep <= s->sweeps && v->fold <= s->folds &&
          v->step <= eq_tune_steps_of(t) && v->outcome <= EQ_TUNE_FAILED && v->status <= EQ_TUNE_WRONG_DATA &&
          v->solved <= EQ_HEAD_BASE && (v->solved != EQ_HEAD_TAPS || s->solve) && v->rate_halvings <= 60 &&
-         (v->at != S_SOLVE || s->solve) && (v->at != S_STATS || (s->stats && v->sweep < s->sweeps)) &&
+         (v->plain == EQ_PLAIN_NO || (s->plain && v->plain <= EQ_PLAIN_BETTER)) && (v->at != S_SOLVE || s->solve) &&
+         (v->at != S_STATS || (s->stats && v->sweep < s->sweeps)) &&
          (v->at != S_STEPS || (v->leg == EQ_LEG_HEAD ? s->head : s->noise)) && eq_all_finite(t->values, s->values) &&
          eq_all_finite(t->tap, s->tap_values) && eq_all_finite(t->best, s->best_values);
 }

@@ -270,6 +270,7 @@ static void sizes_of(eq_tune_shape *s, const eq_tune_plan *plan) {
   s->square_values = s->adam_values - (s->flips ? s->latent_values : 0);
   /* leave-one-out chooses where the specification measured that it may; it needs the features twice */
   s->grid = s->solve && s->cached && !(set->base_weight >= 0.0f && set->ridge > 0.0f);
+  s->plain = set->method == EQ_TUNE_AUTO && s->grid && s->stats && !s->noise && !s->lifts;
 }
 
 eq_tune_status eq_tune_shape_of(eq_tune_shape *s, const eq_tune_plan *plan) {
@@ -326,7 +327,8 @@ static uint64_t arrange(eq_tune *t, const eq_tune_shape *s, uint32_t latents, ui
   t->spread = floats(&p, s->stats ? s->channels : 0);
   t->cache = floats(&p, s->cached ? (uint64_t)s->samples * (s->solve ? s->taps : s->hidden) : 0);
   t->gradient = floats(&p, s->adam_values);
-  t->noisy = floats(&p, s->noise_ac ? (uint64_t)s->ac * (s->per_sample ? 2 * rows : s->pairs ? 2 : 1) : 0);
+  const uint64_t noisy_rows = !s->noise_ac ? s->plain : s->per_sample ? 2 * rows : s->pairs ? 2 : 1;
+  t->noisy = floats(&p, noisy_rows * s->ac);
   t->noisy_head = floats(&p, s->noise_head ? s->head_values : 0);
   t->noisy_latent = floats(&p, s->noise_latent ? s->latent_values : 0);
   t->latent = take(&p, s->learn_latent ? latents : 0, sizeof(float *));

@@ -242,11 +242,47 @@ static float lift_of(const eq_tune *t, uint32_t class) {
   return count ? 0.5f * t->lift[class] / (float)count : 0.0f;
 }
 
-static void finish(eq_tune *t) {
+/* AUTO: a world whose channels are not merely shifted (inverted pictures) is better off without the statistics tier.
+ * Only leave-one-out can tell, so there must be enough samples for it, and of every class. */
+static bool tries_plain(eq_tune *t) {
+  float weight, ridge;
+  if (!t->shape.plain || t->saved->plain) return false;
+  fixed_choice(t, &weight, &ridge);
+  return weight < 0.0f;
+}
+
+static bool plain_is_better(const eq_tune *t, const eq_tune_sum *plain) {
+  const float loss = eq_tune_score_of(plain).loss;
+  return loss < eq_tune_score_of(&t->saved->best).loss && loss < eq_tune_score_of(&t->saved->stats).loss;
+}
+
+static void next_after_solve(eq_tune *t) {
+  if (t->shape.noise && t->saved->leg == 0)
+    eq_tune_leg_start(t, EQ_LEG_NOISE);
+  else if (tries_plain(t)) {
+    t->saved->plain = EQ_PLAIN_TRIED;
+    eq_tune_enter(t, S_SOLVE);
+  } else
+    eq_tune_enter(t, S_DECIDE);
+  eq_tune_io_start(t, IO_SAVE);
+}
+
+/* The numbers of the solve before, should this one be a second that is no better. */
+static void finish(eq_tune *t, float old_weight, float old_ridge) {
   const eq_tune_shape *s = &t->shape;
   uint32_t best = 0;
   for (uint32_t k = 1; k < EQ_TUNE_TEMPERATURES; k++)
     if (t->warm[k].count && t->warm[k].loss < t->warm[best].loss) best = k;
+  if (t->saved->plain) {
+    if (!plain_is_better(t, t->warm + best)) {
+      t->saved->weight = old_weight;
+      t->saved->ridge = old_ridge;
+      next_after_solve(t);
+      return;
+    }
+    t->saved->plain = EQ_PLAIN_BETTER;
+    for (uint32_t k = 0; k < s->ac; k++) t->values[k] = 0.0f;
+  }
   t->saved->temperature = temperatures[best];
   t->saved->now = t->saved->best = t->warm[best];
   t->saved->leave_one_out = 1;
@@ -264,18 +300,22 @@ static void finish(eq_tune *t) {
     return;
   }
   t->saved->solved = EQ_HEAD_TAPS;
-  if (s->noise && t->saved->leg == 0)
-    eq_tune_leg_start(t, EQ_LEG_NOISE);
-  else
-    eq_tune_enter(t, S_DECIDE);
-  eq_tune_io_start(t, IO_SAVE);
+  next_after_solve(t);
+}
+
+/* The statistics tier alone, on the way. */
+static bool measures(const eq_tune *t) {
+  return t->shape.stats && t->saved->leg == 0 && t->pass == 0 && !t->saved->plain;
 }
 
 void eq_tune_solve_start(eq_tune *t) {
   t->position = 0;
   t->pass = 0;
-  t->saved->solved = EQ_HEAD_GRAPH;
-  if (t->saved->leg == 0) t->saved->stats = (eq_tune_sum){0};
+  if (t->saved->plain)
+    for (uint32_t k = 0; k < t->shape.ac; k++) t->noisy[k] = 0.0f;
+  else
+    t->saved->solved = EQ_HEAD_GRAPH;
+  if (measures(t)) t->saved->stats = (eq_tune_sum){0};
   for (uint32_t k = 0; k < EQ_TUNE_TEMPERATURES; k++) t->warm[k] = (eq_tune_sum){0};
   for (uint32_t c = 0; t->shape.lifts && c < t->shape.classes; c++) t->lift[c] = 0.0f;
   if (t->shape.cached) return;
@@ -287,9 +327,12 @@ void eq_tune_solve_start(eq_tune *t) {
 
 /* First pass: the features. Without a cache a second one, for leave-one-out. */
 void eq_tune_solve_advance(eq_tune *t) {
-  const bool measure = t->shape.stats && t->saved->leg == 0 && t->pass == 0;
-  const uint32_t outputs = EQ_TUNE_TAPS | (measure ? EQ_TUNE_LOGITS : 0u);
-  if (eq_tune_sweep(t, t->shape.samples, outputs)) return;
+  const uint32_t outputs = EQ_TUNE_TAPS | (measures(t) ? EQ_TUNE_LOGITS : 0u);
+  const float weight = t->saved->weight, ridge = t->saved->ridge;
+  if (eq_tune_sweep(t, t->shape.samples, outputs)) {
+    if (t->saved->plain) t->request.ac = t->noisy;
+    return;
+  }
   if (t->shape.cached) {
     from_cache(t);
     for (uint32_t p = first_position(t); p < t->shape.samples; p++)
@@ -297,13 +340,13 @@ void eq_tune_solve_advance(eq_tune *t) {
         eq_tune_finish(t, EQ_TUNE_FAILED, EQ_TUNE_NOT_FINITE);
         return;
       }
-    finish(t);
+    finish(t, weight, ridge);
   } else if (t->pass == 0) {
     finish_triangle(t);
     t->pass = 1;
     t->position = 0;
   } else
-    finish(t);
+    finish(t, weight, ridge);
 }
 
 void eq_tune_solve_take(eq_tune *t, const eq_tune_outputs *outputs) {
@@ -313,8 +356,7 @@ void eq_tune_solve_take(eq_tune *t, const eq_tune_outputs *outputs) {
     const uint32_t position = t->position + i, sample = eq_sample_at(t, position);
     const float *taps = outputs->taps + (size_t)i * width;
     fine = eq_all_finite(taps, width);
-    if (fine && t->pass == 0 && t->shape.stats && t->saved->leg == 0)
-      fine = eq_tune_sum_row(t, &t->saved->stats, sample, outputs, i);
+    if (fine && measures(t)) fine = eq_tune_sum_row(t, &t->saved->stats, sample, outputs, i);
     if (!fine) break;
     if (t->shape.cached)
       __builtin_memcpy(t->cache + (size_t)position * width, taps, width * sizeof(float));

@@ -28,6 +28,7 @@ typedef struct {
   bool stats, solve, head, noise; /* legs of the run; neither solve, head nor noise: the statistics tier alone */
   bool labelled, cached, grid;    /* grid: solve chooses by leave-one-out, with a second triangle */
   bool lifts;                     /* solve gives new classes a bias */
+  bool plain;                     /* a second solve may do without the statistics tier */
   bool per_sample, gauss, logged; /* of the noise; logged: a step is one number */
   bool pairs;                     /* both sides of a sample in one request; else one after the other */
   bool noise_ac, noise_head, noise_latent;
@@ -48,6 +49,7 @@ typedef struct {
   uint32_t count;
 } eq_tune_sum;
 
+enum { EQ_PLAIN_NO = 0, EQ_PLAIN_TRIED, EQ_PLAIN_BETTER }; /* solve without the statistics tier, after that with it */
 enum { EQ_LEG_HEAD = 0, EQ_LEG_NOISE = 1 };
 enum { EQ_HEAD_GRAPH = 0, EQ_HEAD_TAPS, EQ_HEAD_BASE }; /* GRAPH: its parameters may have been learned */
 typedef enum { S_BASELINE = 0, S_STATS, S_CHECK, S_SOLVE, S_STEPS, S_DECIDE, S_COMMIT, S_FINISHED } eq_tune_at;
@@ -62,7 +64,7 @@ typedef struct {
   uint32_t decided_on_all;        /* best was measured on all samples, not on the held-out part */
   float weight, ridge, temperature, first_metric;
   eq_tune_sum base_all, base_held, stats, now, best;
-  uint32_t zero;
+  uint32_t plain; /* EQ_PLAIN_... */
 } eq_tune_saved;
 _Static_assert(sizeof(eq_tune_saved) == 208, "a snapshot has no holes");
 
@@ -101,7 +103,7 @@ struct eq_tune {
   uint32_t counted;
   float *cache;                                 /* [samples][taps or hidden] by position */
   float *gradient;                              /* [adam_values] */
-  float *noisy;                                 /* [2 * step_rows, 2 or 1][ac] */
+  float *noisy;                                 /* [2 * step_rows, 2 or 1][ac]; zeros of a plain solve */
   float *noisy_head;                            /* [head_values] */
   float *noisy_latent;                          /* [latent_values] */
   const float **latent;                         /* [latent_count] */

@@ -119,7 +119,8 @@ static void decide(eq_tune *t) {
   const eq_tune_sum *base = all ? &v->base_all : &v->base_held;
   const bool steps = t->shape.head || t->shape.noise, unguarded = t->set.flags & EQ_TUNE_UNGUARDED;
   if (!t->shape.solve && !steps) v->best = v->now = v->stats;
-  const bool stats = t->shape.stats && !t->shape.noise && eq_tune_better(t, &v->stats, &v->base_all);
+  const bool stats =
+      t->shape.stats && !t->shape.noise && v->plain != EQ_PLAIN_BETTER && eq_tune_better(t, &v->stats, &v->base_all);
   if (unguarded || (eq_tune_better(t, &v->best, base) && !(stats && better_alone(t)))) {
     eq_tune_enter(t, S_COMMIT);
   } else if (stats) {

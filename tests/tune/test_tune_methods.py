@@ -137,6 +137,29 @@ def test_classes_missing_by_chance_and_on_purpose(toy, count, seen, weight):
     assert report.base_weight == weight
 
 
+@pytest.mark.parametrize("shift", ["none", "gain", "turn"])
+def test_auto_solves_with_and_without_statistics(toy, shift):
+    x, y = toy.sample(80, 1, shift)
+    with_them, a, _, _ = tuned(toy, x, y, "solve", flags=["unguarded"])
+    without, b, _, _ = tuned(toy, x, y, "solve", flags=["unguarded", "no_stats"])
+    best, kept = min(((with_them, a), (without, b)), key=lambda run: run[0].best.loss)
+    report, delta, _, _ = tuned(toy, x, y, "auto", flags=["unguarded"])
+    assert report.forwards == with_them.forwards + len(x)
+    if report.stats.loss <= best.best.loss:  # then it is what auto keeps
+        best, kept = with_them, a
+    assert (report.best, report.base_weight, report.ridge) == (best.best, best.base_weight, best.ridge)
+    assert report.temperature == best.temperature
+    assert delta.ac.tobytes() == kept.ac.tobytes() and delta.weight.tobytes() == kept.weight.tobytes()
+
+
+def test_auto_keeps_statistics_that_unseen_classes_need(toy):
+    """Leave-one-out does not see what they do for classes that are not there."""
+    x, y = toy.sample(80, 1, "turn")
+    solve, _, _, _ = tuned(toy, x[y < 3], y[y < 3], "solve", flags=["unguarded"])
+    auto, delta, _, _ = tuned(toy, x[y < 3], y[y < 3], "auto", flags=["unguarded"])
+    assert auto.forwards == solve.forwards and delta.ac.any()
+
+
 def test_without_cache_the_same_head(toy):
     x, y = toy.sample(60, 1, "turn")
     fixed = {"base_weight": 30, "ridge": 0.01}
