@@ -158,7 +158,7 @@ static void sum_taps(const conv *c, const uint8_t *w, const uint8_t *tile, uint3
 }
 
 /* k without the taps outside, for each place; a tap is the sum of its signs, negated. */
-static void sum_places(const conv *c, const int32_t *taps, int32_t *totals) {
+static void sum_places(const conv *c, const int32_t *taps, uint32_t outputs, int32_t *totals) {
   const eq_conv2d *op = &c->op;
   const int32_t k = (int32_t)(tap_count(c) * (op->c / op->groups));
   for (uint32_t y = 0; y < place_count(c->vertical); y++) {
@@ -169,7 +169,7 @@ static void sum_places(const conv *c, const int32_t *taps, int32_t *totals) {
       for (uint32_t ky = 0; ky < op->kh; ky++)
         for (uint32_t kx = 0; kx < op->kw; kx++)
           if (ky < v.begin || ky >= v.end || kx < h.begin || kx >= h.end)
-            for (uint32_t o = 0; o < EQ_BLOCK; o++) totals[o] -= taps[(size_t)(ky * op->kw + kx) * EQ_BLOCK + o];
+            for (uint32_t o = 0; o < outputs; o++) totals[o] -= taps[(size_t)(ky * op->kw + kx) * EQ_BLOCK + o];
     }
   }
 }
@@ -184,7 +184,7 @@ static void prepare_block(const conv *c, size_t index, unsigned worker) {
   if (c->borders) {
     int32_t *taps = c->taps + worker * tap_count(c) * EQ_BLOCK;
     sum_taps(c, w, tile, outputs, taps);
-    sum_places(c, taps, c->totals + index * places(c) * EQ_BLOCK);
+    sum_places(c, taps, outputs, c->totals + index * places(c) * EQ_BLOCK);
   }
   if (c->folded && c->kernels->fold_tile) c->kernels->fold_tile(tile, c->steps);
 }
