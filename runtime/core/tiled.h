@@ -24,7 +24,7 @@ typedef struct {
   bool integer;     /* type of acc */
   bool lines_first; /* a worker goes through all lines of a block of channels before the next: for blocks made on the
                        way */
-  bool finished; /* before eq_tiled_plan(): accumulate() writes the outputs itself, and has no acc */
+  bool finished;    /* before eq_tiled_plan(): accumulate() writes the outputs itself, and has no acc */
   const void *operands;
   /* Fills acc [lines * pixels][pitch], of which `outputs` columns and whatever lies behind them may be written. */
   void (*accumulate)(const void *operands, const eq_tile *tile, void *acc, size_t pitch);
