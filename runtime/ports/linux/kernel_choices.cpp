@@ -167,10 +167,10 @@ const std::vector<Work> kWork{
     {EQ_CHOICE_B1_ROWS, canonical_bits, kMiddling, {1, 2, 3, 4, 6, 8, 12, 16}, {}},
     {EQ_CHOICE_B1_UNIT, tiled_bits, kMiddling, {16, 128}, {64, 128, 256, 512, 1024}},
     {EQ_CHOICE_I8_ROWS, canonical_ternary, kMiddling, {1, 2, 3, 4}, {}},
-    {EQ_CHOICE_T2_ROWS, tiled_ternary, kMiddling, {1, 2, 3, 4}, {}},
+    {EQ_CHOICE_T2_ROWS, tiled_ternary, kMiddling, {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}, {}},
     {EQ_CHOICE_T2_WORDS, tiled_ternary, {{1536, 768}, {3072, 768}}, {16, 32}, {8, 16, 24, 32, 48, 96, 192}},
     {EQ_CHOICE_I4_ROWS, canonical_four_bits, kMiddling, {1, 2, 3, 4}, {}},
-    {EQ_CHOICE_I4_TILED_ROWS, tiled_four_bits, kMiddling, {1, 2, 3, 4, 6, 8}, {}},
+    {EQ_CHOICE_I4_TILED_ROWS, tiled_four_bits, kMiddling, {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}, {}},
 };
 
 uint64_t thread_ns() {
