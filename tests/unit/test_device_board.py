@@ -42,16 +42,17 @@ def test_a_phone():
     assert (facts.name, facts.system, facts.libc) == ("Google Pixel 8", "Android 14", "bionic")
     assert facts.memory_bytes == 7812345 * 1024 and "i8mm" in facts.features
     assert facts.fast_cores == (3, 4)
-    words = _board._command("/f", RUNTIME, _board.Options(isa="neon"), facts)
-    assert words == "env EDGEQ_ISA=neon /f/ld.so --library-path /f /f/edgeq-agent --cores 3,4"
-    assert _board._command("/f", RUNTIME, _board.Options(cores="0-1"), facts).endswith("--cores 0-1")
+    words = _board._command("/f", RUNTIME, _board.Options(isa="neon"), facts, "/o")
+    settings = "EDGEQ_KERNELS=/o/kernels.txt EDGEQ_ISA=neon"
+    assert words == f"env {settings} /f/ld.so --library-path /f /f/edgeq-agent --cores 3,4"
+    assert _board._command("/f", RUNTIME, _board.Options(cores="0-1"), facts, "/o").endswith("--cores 0-1")
 
 
 def test_a_board():
     text = PHONE.replace("android=14", "android=").replace("model=\n", "model=Raspberry Pi 5\n")
     facts = _board.examine(Told(text.replace("fastest=1704000 1704000 2367000 ", "fastest=")))
     assert (facts.name, facts.system, facts.fast_cores) == ("Raspberry Pi 5", "Linux 5.10.107", ())
-    assert "--cores" not in _board._command("/f", RUNTIME, _board.Options(), facts)
+    assert "--cores" not in _board._command("/f", RUNTIME, _board.Options(), facts, "/o")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ INLINE uint8x16_t every_word(const uint8_t *p) {
   return vreinterpretq_u8_u32(vdupq_n_u32(word));
 }
 
-/* w, acc: of output o. */
-INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, uint32_t o, const uint32_t *w,
-                  int32_t *acc, size_t pitch) {
+/* w, acc: of output o. places: the pixels have totals of their own. */
+INLINE void block(bool ternary, bool places, const eq_bit_patches *p, uint32_t first, int pixels, uint32_t o,
+                  const uint32_t *w, int32_t *acc, size_t pitch) {
   const uint8_t *x = p->x + first * p->pixel;
   SUMS sum[PIXELS][QUADS] = {0};
   for (uint32_t row = 0; row < p->rows; row++, x += p->row)
@@ -38,23 +38,37 @@ INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pix
     }
   int32_t *to = acc + first * pitch;
   for (int i = 0; i < pixels; i++, to += pitch) {
-    const int32_t *own = p->totals ? p->totals + (size_t)p->place[first + (uint32_t)i] * EQ_BLOCK + o : NULL;
+    const int32_t *own = places ? p->totals + (size_t)p->place[first + (uint32_t)i] * EQ_BLOCK + o : NULL;
     const int32x4_t all = vdupq_n_s32(ternary ? p->ones[first + (uint32_t)i] : p->k);
     for (int j = 0; j < QUADS; j++) {
-      const int32x4_t total = own ? vld1q_s32(own + 4 * j) : all;
+      const int32x4_t total = places ? vld1q_s32(own + 4 * j) : all;
       vst1q_s32(to + 4 * j, vmlsq_s32(total, vreinterpretq_s32_u32(sum[i][j].total), vdupq_n_s32(2)));
     }
   }
 }
 
-INLINE void accumulate(bool ternary, const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
-                       int32_t *acc, size_t pitch) {
+INLINE void all_outputs(bool ternary, bool places, const eq_bit_patches *p, uint32_t pixels, const void *tile,
+                        uint32_t outputs, int32_t *acc, size_t pitch) {
   const uint32_t *w = (const uint32_t *)tile + (size_t)p->first * EQ_LANES;
   eq_prefetch(p->hint, 0, pixels);
   for (uint32_t o = 0; o < outputs; o += EQ_LANES, w += (size_t)p->steps * EQ_LANES) {
     uint32_t i = 0;
-    for (; i + PIXELS <= pixels; i += PIXELS) block(ternary, p, i, PIXELS, o, w, acc + o, pitch);
-    for (; i + 3 <= pixels; i += 3) block(ternary, p, i, 3, o, w, acc + o, pitch);
-    for (; i < pixels; i++) block(ternary, p, i, 1, o, w, acc + o, pitch);
+    for (; i + PIXELS <= pixels; i += PIXELS) block(ternary, places, p, i, PIXELS, o, w, acc + o, pitch);
+    for (; i + 3 <= pixels; i += 3) block(ternary, places, p, i, 3, o, w, acc + o, pitch);
+    for (; i < pixels; i++) block(ternary, places, p, i, 1, o, w, acc + o, pitch);
   }
+}
+
+/* Signs at borders. Not inlined: what meets no border, a linear layer, shares no registers with it. */
+static __attribute__((noinline)) void accumulate_places(const eq_bit_patches *p, uint32_t pixels, const void *tile,
+                                                        uint32_t outputs, int32_t *acc, size_t pitch) {
+  all_outputs(false, true, p, pixels, tile, outputs, acc, pitch);
+}
+
+INLINE void accumulate(bool ternary, const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
+                       int32_t *acc, size_t pitch) {
+  if (!ternary && p->totals)
+    accumulate_places(p, pixels, tile, outputs, acc, pitch);
+  else
+    all_outputs(ternary, false, p, pixels, tile, outputs, acc, pitch);
 }
