@@ -421,17 +421,9 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
 
 /* ---- the operators ---- */
 
-static eq_status check(const eq_conv2d *op, const eq_epilogue *e) {
-  const eq_status status = eq_check_conv2d(op);
-  if (status != EQ_OK) return status;
-  const uint32_t cg = op->c / op->groups;
-  if (op->groups > 1 && cg > 1 && cg % 8) return EQ_BAD_SHAPE;
-  return eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, true);
-}
-
 static size_t scratch_size(activation kind, const eq_conv2d *op, const void *tiles, const eq_epilogue *e,
                            const eq_threads *threads) {
-  if (check(op, e) != EQ_OK) return 0;
+  if (eq_check_bit_conv2d(op, e) != EQ_OK) return 0;
   conv c;
   eq_arena arena = {0};
   plan(&c, &arena, eq_kernels_current(), kind, op, tiles, e, threads);
@@ -442,7 +434,7 @@ static size_t scratch_size(activation kind, const eq_conv2d *op, const void *til
 static eq_status admit(conv *c, activation kind, const eq_conv2d *op, const uint8_t *x, const uint8_t *w,
                        const void *tiles, const eq_epilogue *e, const eq_threads *threads, void *scratch,
                        size_t scratch_bytes) {
-  const eq_status status = check(op, e);
+  const eq_status status = eq_check_bit_conv2d(op, e);
   if (status != EQ_OK) return status;
   if (!x || (!w && !tiles) || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
   eq_arena arena = {.base = scratch};

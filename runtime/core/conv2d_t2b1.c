@@ -48,21 +48,13 @@ static void halve(void *arg, size_t begin, size_t end, unsigned worker) {
   for (size_t i = begin; i < end; i++) c->acc[i] = (c->acc[i] + c->more[i]) / 2;
 }
 
-static eq_status check(const eq_conv2d *op, const eq_epilogue *e) {
-  const eq_status status = eq_check_conv2d(op);
-  if (status != EQ_OK) return status;
-  const uint32_t cg = op->c / op->groups;
-  if (op->groups > 1 && cg > 1 && cg % 8) return EQ_BAD_SHAPE;
-  return eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, true);
-}
-
 static eq_status convolve(const conv *c, const uint8_t *x, const uint8_t *w, int32_t *acc, const eq_threads *threads) {
   const eq_epilogue sums = {.out_acc = acc};
   return eq_conv2d_b1b1(&c->op, x, w, &sums, threads, c->scratch, c->scratch_bytes);
 }
 
 size_t eq_conv2d_t2b1_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
-  if (check(op, e) != EQ_OK) return 0;
+  if (eq_check_bit_conv2d(op, e) != EQ_OK) return 0;
   conv c;
   eq_arena arena = {0};
   plan(&c, &arena, op, e, threads);
@@ -71,7 +63,7 @@ size_t eq_conv2d_t2b1_scratch(const eq_conv2d *op, const eq_epilogue *e, const e
 
 eq_status eq_conv2d_t2b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
                          const eq_threads *threads, void *scratch, size_t scratch_bytes) {
-  eq_status status = check(op, e);
+  eq_status status = eq_check_bit_conv2d(op, e);
   if (status != EQ_OK) return status;
   if (!x || !w || !eq_threads_ok(threads)) return EQ_BAD_ARGUMENT;
   if (!eq_scratch_ok(scratch, scratch_bytes, eq_conv2d_t2b1_scratch(op, e, threads))) return EQ_NO_SCRATCH;
