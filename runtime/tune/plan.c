@@ -251,7 +251,7 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 static void sizes_of(eq_tune_shape *s, const eq_tune_plan *plan) {
   const eq_tune_settings *set = &plan->settings;
   const uint32_t depths = s->stats ? eq_tune_depths(plan->model) : 0;
-  s->sweeps = set->sweeps ? least(set->sweeps, depths) : depths;
+  s->sweeps = least(set->sweeps ? set->sweeps : EQ_TUNE_SWEEPS, depths);
   s->head_steps = set->head_steps ? set->head_steps : s->samples < 100 ? 500 : 1500;
   s->batch = least(set->batch, s->samples - s->held);
   s->sweep_rows = least(set->micro, s->samples);

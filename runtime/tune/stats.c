@@ -27,11 +27,18 @@ uint32_t eq_tune_depths(const eq_tune_model *m) {
   return most;
 }
 
-/* Sweep i of n takes its share of the depths: what lies below is corrected by then, what it measures is not. */
+/* The first rank of a sweep. The first rank of all is measured alone, for all others follow what it gives; they are
+ * shared out evenly among the other sweeps. */
+static uint64_t first_rank(uint64_t depths, uint64_t sweeps, uint64_t sweep) {
+  if (sweep >= sweeps) return depths;
+  return sweep ? 1 + (depths - 1) * (sweep - 1) / (sweeps - 1) : 0;
+}
+
+/* What lies below a sweep's ranks is corrected by then, what it measures is not. */
 static bool in_sweep(const eq_tune *t, uint32_t l) {
   const uint64_t depths = eq_tune_depths(t->model), sweeps = t->shape.sweeps, sweep = t->saved->sweep;
   const uint32_t rank = rank_of(t->model, l);
-  return rank >= depths * sweep / sweeps && rank < depths * (sweep + 1) / sweeps;
+  return rank >= first_rank(depths, sweeps, sweep) && rank < first_rank(depths, sweeps, sweep + 1);
 }
 
 static bool add_layer(eq_tune *t, const float *moments, uint32_t begin, uint32_t end) {

@@ -48,6 +48,17 @@ def test_layers_of_one_depth_share_a_sweep(toy):
     assert grouped.best == one.best
 
 
+def test_a_deep_network_takes_eight_sweeps_with_the_first_layer_alone(monkeypatch):
+    monkeypatch.setattr("toy.WIDTHS", (16,) * 12)
+    deep = Toy()
+    x, y = deep.sample(40, 1, "gain")
+    eight, few, _, _ = tuned(deep, x, y, "stats", flags=["unguarded"])
+    each, every, _, _ = tuned(deep, x, y, "stats", flags=["unguarded"], sweeps=12)
+    assert (eight.forwards, each.forwards) == (9 * 40, 13 * 40)
+    same = (few.ac == every.ac).reshape(12, -1).all(1)
+    assert list(same) == [True] * 3 + [False] * 9  # 0 | 1 | 2 3 | ...: the fourth layer does not wait for the third
+
+
 def test_more_features_than_samples_do_not_fool_leave_one_out(monkeypatch):
     monkeypatch.setattr("toy.WIDTHS", (256, 256))
     wide = Toy()

@@ -47,7 +47,7 @@ class Toy:
         self.codes = [r.randint(-1, 2, (o, k)).astype(np.int8) for k, o in pairwise(sizes)]
         self.scales = [(0.5 + r.rand(o)).astype(F) / F(np.sqrt(k)) for k, o in pairwise(sizes)]
         self.biases = [(0.3 * r.randn(o)).astype(F) for o in sizes[1:]]
-        self.sigmas = [1.0, 1.0]
+        self.sigmas = [1.0] * len(WIDTHS)
         self.head = np.zeros((self.classes, WIDTHS[-1]), F), np.zeros(self.classes, F)
         x, y = self.sample(400, 100)
         h = self.run(x)

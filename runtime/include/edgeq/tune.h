@@ -158,7 +158,7 @@ typedef struct {
   float tolerance;                              /* of the loss, as a share of the base's */
   float margin;                                 /* that the metric must gain */
   float held_out;                               /* share of the samples, at least 10 of them */
-  uint32_t sweeps;                              /* of the statistics tier, at most; 0: one a depth */
+  uint32_t sweeps;                              /* of the statistics tier, at most; 0: one a depth, but 8 */
   float shrink;                                 /* w = n / (n + shrink) */
   float base_weight;                            /* SOLVE: the base counts as so many samples; < 0: by the rules */
   float ridge;                                  /* SOLVE: relative to the mean diagonal; < 0: by the rules */
