@@ -1,4 +1,4 @@
-"""Threads for EdgeQ's operators: the sleeping workers of its LiteRT delegate, which wait on a condition variable.
+"""Threads for EdgeQ's operators: the workers of its LiteRT delegate.
 
 Built with the system's compiler at first use and cached; without one, plain threads that live for a call.
 """

@@ -2,6 +2,7 @@
 #include "team.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,10 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
+
+/* How often a thread looks before it sleeps: some 100 us. Waking one that sleeps takes as long in a virtual machine,
+   and the next operator of a network comes sooner. */
+enum { LOOKS = 2000 };
 
 typedef struct team team;
 typedef struct {
@@ -26,8 +31,9 @@ struct team {
   eq_task task;
   void *arg;
   size_t count;
-  unsigned round, busy, members; /* members: threads that could be started */
-  bool closing;
+  atomic_uint round, busy; /* what the lock guards is read without it only to wait */
+  unsigned members;        /* threads that could be started */
+  atomic_bool closing;
   pthread_t threads[EQL_MOST_THREADS];
   member who[EQL_MOST_THREADS];
 };
@@ -38,22 +44,30 @@ static void work(const team *t, unsigned number) {
   if (begin < end) t->task(t->arg, begin, end, number);
 }
 
+static void look_again(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static bool called(const team *t, unsigned seen) { return atomic_load(&t->round) != seen || atomic_load(&t->closing); }
+
 static void *live(void *context) {
   const member *me = context;
   team *t = me->of;
-  unsigned seen = 0;
-  pthread_mutex_lock(&t->lock);
-  for (;;) {
-    while (t->round == seen && !t->closing) pthread_cond_wait(&t->begin, &t->lock);
-    if (t->closing) break;
-    seen = t->round;
+  for (unsigned seen = 0;; seen++) {
+    for (unsigned i = 0; i < LOOKS && !called(t, seen); i++) look_again();
+    pthread_mutex_lock(&t->lock);
+    while (!called(t, seen)) pthread_cond_wait(&t->begin, &t->lock);
     pthread_mutex_unlock(&t->lock);
+    if (atomic_load(&t->closing)) return NULL;
     work(t, me->number);
     pthread_mutex_lock(&t->lock);
-    if (--t->busy == 0) pthread_cond_signal(&t->end);
+    if (atomic_fetch_sub(&t->busy, 1) == 1) pthread_cond_signal(&t->end);
+    pthread_mutex_unlock(&t->lock);
   }
-  pthread_mutex_unlock(&t->lock);
-  return NULL;
 }
 
 static void run(void *context, eq_task task, void *arg, size_t count) {
@@ -67,8 +81,9 @@ static void run(void *context, eq_task task, void *arg, size_t count) {
   pthread_cond_broadcast(&t->begin);
   pthread_mutex_unlock(&t->lock);
   work(t, t->members);
+  for (unsigned i = 0; i < LOOKS && atomic_load(&t->busy) > 0; i++) look_again();
   pthread_mutex_lock(&t->lock);
-  while (t->busy > 0) pthread_cond_wait(&t->end, &t->lock);
+  while (atomic_load(&t->busy) > 0) pthread_cond_wait(&t->end, &t->lock);
   pthread_mutex_unlock(&t->lock);
 }
 

@@ -6,7 +6,8 @@
 
 enum { EQL_MOST_THREADS = 256 };
 
-/* workers - 1 threads that sleep until eq_threads.run is called; NULL when they cannot be had. */
+/* workers - 1 threads that wait until eq_threads.run is called, awake for a moment, then asleep; NULL when they cannot
+   be had. */
 eq_threads *eql_team_open(unsigned workers);
 void eql_team_close(eq_threads *team);
 
