@@ -215,6 +215,16 @@ def test_a_linear_score_stands_for_f1():
     assert score(logits, labels).mean() == pytest.approx(0, abs=1e-7)
     better = np.eye(4, dtype=np.float32)[labels]
     assert score(better, labels).mean() < -0.05
+    expected = _risk.scored("expected F1", _risk.costs(4, (1, 2)), (1, 2), reached)
+    assert expected(50 * better, labels) == pytest.approx(score(better, labels), abs=1e-6)
+
+
+def test_saying_yes_to_everything_is_the_least_that_f1_aims_at():
+    labels, logits = np.array([0, 1, 2, 3, 0]), np.tile(np.array([0, 9, 0, 0], np.float32), (5, 1))
+    reached = _risk.always(labels, (1, 2))
+    assert reached == pytest.approx(_risk.f1(logits.argmax(1), labels, (1, 2))) == pytest.approx(4 / 7)
+    score = _risk.scored("F1", _risk.costs(4, (1, 2)), (1, 2), reached)
+    assert score(logits, labels).mean() == pytest.approx(0)
 
 
 def test_costs_of_what_is_said_and_of_what_is_expected():
@@ -226,7 +236,7 @@ def test_costs_of_what_is_said_and_of_what_is_expected():
     assert expected == pytest.approx([10, 0], abs=0.02)
 
 
-@pytest.mark.parametrize("method", ["base", "auto", "t0, cost", "t0, F1"])
+@pytest.mark.parametrize("method", ["base", "auto", "t0, cost", "t0, expected F1"])
 def test_risk_is_measured(case, monkeypatch, method):
     monkeypatch.setattr(_risk, "ZEROTH", {"steps": 3})
     figures = _risk.measured(case, method, (1,))
