@@ -74,6 +74,8 @@ typedef struct {
   void (*shift)(const int8_t *x, size_t count, uint8_t offset, uint8_t *to);
   /* The same, count a multiple of 8, each eight in the order 0 2 4 6 1 3 5 7. */
   void (*split)(const int8_t *x, size_t count, uint8_t offset, uint8_t *to);
+  /* Of each `piece` of x; the last one may be shorter. */
+  void (*sums)(const int8_t *x, size_t count, size_t piece, int32_t *to);
   /* k weights of one row; half 0: the whole, 1 and 2: two parts of it that add up, each within +-64. Up to 63 bytes
    * behind may be overwritten. */
   void (*decode)(const eq_weights *w, size_t row, uint32_t k, unsigned half, int8_t *to);
@@ -125,6 +127,8 @@ typedef struct {
   void (*codes)(const float *x, size_t count, float clip, float scale, int32_t low, int32_t high, int8_t *to);
   /* rint((clipped x - least) / width * 255) - 128 */
   void (*codes_between)(const float *x, size_t count, float clip, float least, float width, int8_t *to);
+  /* Whole blocks of EQ_CODES_BLOCK, each by its own largest value, and their steps. */
+  void (*codes_of_blocks)(const float *x, size_t blocks, float clip, int8_t *to, float *step);
 } eq_integer_kernels;
 
 extern const eq_integer_kernels eq_integer_avx2, eq_integer_avx_vnni, eq_integer_avx512, eq_integer_neon,

@@ -82,14 +82,15 @@ static void prepare_dots(const linear *l, size_t row) {
 
 /* Of the activations of each piece. */
 static void sum_up(const linear *l, size_t row) {
+  enum { MOST = 64 }; /* pieces at once */
   const uint32_t k = l->op.k, piece = l->piece_steps * EQ_STEP;
-  const int8_t *x = l->x + row * k;
-  for (uint32_t p = 0; p < l->pieces; p++) {
-    const uint32_t begin = p * piece, end = k - begin < piece ? k : begin + piece;
-    int32_t sum = 0;
-    for (uint32_t i = begin; i < end; i++) sum += x[i];
-    if (l->sums) l->sums[row * l->pieces + p] = sum;
-    if (l->ones) l->ones[row * l->pieces + p] = (float)sum;
+  for (uint32_t p = 0; p < l->pieces; p += MOST) {
+    const uint32_t begin = p * piece, count = l->pieces - p < MOST ? l->pieces - p : MOST;
+    int32_t sums[MOST];
+    l->kernels->sums(l->x + row * k + begin, count < MOST ? k - begin : MOST * piece, piece, sums);
+    const size_t at = row * l->pieces + p;
+    if (l->sums) __builtin_memcpy(l->sums + at, sums, count * sizeof *sums);
+    for (uint32_t i = 0; l->ones && i < count; i++) l->ones[at + i] = (float)sums[i];
   }
 }
 

@@ -59,9 +59,7 @@ static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
     uint8_t *to = l->bytes + row * l->pitch;
     l->kernels->shift(x, k, offset, to);
     __builtin_memset(to + k, offset, l->pitch - k);
-    int32_t sum = 0;
-    for (uint32_t i = 0; i < k && l->dots; i++) sum += x[i];
-    l->sums[row] = sum;
+    if (l->dots) l->kernels->sums(x, k, k, &l->sums[row]);
   }
 }
 

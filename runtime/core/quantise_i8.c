@@ -32,6 +32,10 @@ static void quantise(const eq_integer_kernels *kernels, const eq_codes *q, const
     kernels->codes(x, rows * k, 0.0f, q->grid.inv_step, q->grid.low, q->grid.high, codes);
     return;
   }
+  if (q->kind == EQ_CODES_BLOCK32_SYM && k % EQ_CODES_BLOCK == 0) {
+    kernels->codes_of_blocks(x, rows * k / EQ_CODES_BLOCK, q->clip, codes, step);
+    return;
+  }
   const bool tensor = q->kind == EQ_CODES_TENSOR_SYM || q->kind == EQ_CODES_TENSOR_ASYM;
   const uint32_t piece = q->kind == EQ_CODES_BLOCK32_SYM ? EQ_CODES_BLOCK : k;
   const range all = tensor ? range_of(kernels, q, x, rows * k) : (range){0};

@@ -236,7 +236,8 @@ static void random_groups(problem *p) {
   const eq_linear *l = &p->linear;
   random_weights_i4(p);
   p->tiled = chance(60);
-  if (p->groups.group % 32 == 0 && chance(30)) p->block_step = floats((size_t)l->m * ((l->k - 1) / 32 + 1));
+  const size_t blocks = (size_t)l->m * ((l->k - 1) / 32 + 1);
+  if (p->groups.group % 32 == 0 && chance(30)) p->block_step = chance(50) ? wild(blocks) : floats(blocks);
   p->x = bytes((size_t)l->m * l->k);
   p->n = l->m, p->h = 1, p->w = 1, p->o = l->o;
   random_epilogue(p, false);
@@ -254,9 +255,9 @@ static void random_conv_groups(problem *p) {
 }
 
 static void random_codes(problem *p) {
-  p->n = 1 + below(20), p->h = 1, p->w = 1, p->o = 1 + below(200);
+  p->n = 1 + below(20), p->h = 1, p->w = 1, p->o = chance(30) ? 32 * (1 + below(7)) : 1 + below(200);
   p->codes = (eq_codes){.kind = (eq_codes_kind)below(6), .grid = {20.0f, -127, 127}, .clip = chance(50) ? 0.0f : 1.5f};
-  float *x = floats((size_t)p->n * p->o);
+  float *x = chance(20) ? wild((size_t)p->n * p->o) : floats((size_t)p->n * p->o);
   if (chance(20)) memset(x, 0, p->o * sizeof *x);
   if (chance(20)) x[below(p->n * p->o)] = __builtin_nanf("");
   if (chance(20)) x[below(p->n * p->o)] = -__builtin_inff();

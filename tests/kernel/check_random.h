@@ -66,6 +66,16 @@ static inline float *floats(size_t count) {
     p[i] = chance(5) ? 0.0f : chance(5) ? -0.0f : (float)((int32_t)bits32() >> 8) * (1.0f / 4194304.0f);
   return p;
 }
+/* All or some of them smaller or larger than what is usual. */
+static inline float *wild(size_t count) {
+  static const float by[] = {0x1p-149f, 0x1p-128f, 0x1p-110f, 0x1p-95f, 0x1p90f, 0x1p101f, 0x1p117f};
+  enum { KINDS = sizeof by / sizeof *by };
+  float *p = floats(count);
+  const uint32_t same = below(2 * KINDS);
+  for (size_t i = 0; i < count; i++)
+    if (same < KINDS || chance(20)) p[i] *= by[same < KINDS ? same : below(KINDS)];
+  return p;
+}
 static inline float *maybe(size_t count) { return chance(60) ? floats(count) : NULL; }
 static inline uint8_t *bytes(size_t count) {
   uint8_t *p = take(count);

@@ -2,6 +2,7 @@
  * compiler makes vectors of the loops. */
 #include "core/half.h"
 #include "core/integer.h"
+#include "kernels/ref/ref.h"
 
 /* ---- copies ---- */
 
@@ -15,6 +16,19 @@ static void split(const int8_t *restrict x, size_t count, uint8_t offset, uint8_
       to[i + j] = (uint8_t)((uint8_t)x[i + 2 * j] + offset);
       to[i + 4 + j] = (uint8_t)((uint8_t)x[i + 2 * j + 1] + offset);
     }
+}
+
+static int32_t sum_of(const int8_t *x, size_t count) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < count; i++) sum += x[i];
+  return sum;
+}
+
+/* Pieces of a size known to the compiler: no loop is left. */
+static void sums_of(const int8_t *restrict x, size_t count, size_t piece, int32_t *restrict to) {
+  for (; piece == EQ_CODES_BLOCK && count >= EQ_CODES_BLOCK; count -= EQ_CODES_BLOCK, x += EQ_CODES_BLOCK)
+    *to++ = sum_of(x, EQ_CODES_BLOCK);
+  for (size_t n; count; count -= n, x += n) *to++ = sum_of(x, n = count < piece ? count : piece);
 }
 
 /* ---- weights of one row ---- */
@@ -205,6 +219,13 @@ INLINE void fold(float *restrict lows, float *restrict highs, int half) {
   }
 }
 
+INLINE float largest(float of[EQ_LANES]) {
+#pragma GCC unroll 4
+  for (int half = EQ_LANES / 2; half; half /= 2)
+    for (int j = 0; j < half; j++) of[j] = of[j] > of[j + half] ? of[j] : of[j + half];
+  return of[0];
+}
+
 /* NaN is passed over. */
 /* Several chains of minima and maxima, lest each waits for the one before. a < b ? a : b: NaN in a gives b. */
 static void range(const float *x, size_t count, float clip, float *least, float *most) {
@@ -261,6 +282,34 @@ static void codes(const float *x, size_t count, float clip, float scale, int32_t
   v16_store_i8_n(to + i, v16_min(v16_max(v, lowest), highest), rest);
 }
 
+/* Steps of blocks by the largest of each, sixteen blocks at a time. */
+static void codes_of_blocks(const float *x, size_t blocks, float clip, int8_t *to, float *step) {
+  for (size_t first = 0; first < blocks; first += EQ_LANES) {
+    const size_t count = blocks - first < EQ_LANES ? blocks - first : EQ_LANES;
+    float most[EQ_LANES] = {0}, scale[EQ_LANES], steps[EQ_LANES];
+    const float *from = x + first * EQ_CODES_BLOCK;
+    for (size_t b = 0; b < count; b++, from += EQ_CODES_BLOCK) {
+      const v16 zero = v16_set(0.0f);
+      float each[EQ_LANES];
+      v16_store(each, v16_max(v16_abs(v16_load(from + EQ_LANES)), v16_max(v16_abs(v16_load(from)), zero)));
+      most[b] = largest(each);
+    }
+    for (int b = 0; b < EQ_LANES; b++) {
+      if (clip > 0.0f && most[b] > clip) most[b] = clip;
+      scale[b] = 127.0f * (1.0f / most[b]);
+      steps[b] = most[b] >= EQ_LEAST_MAXIMUM ? most[b] / 127.0f : 0.0f;
+    }
+    from = x + first * EQ_CODES_BLOCK;
+    for (size_t b = 0; b < count; b++, from += EQ_CODES_BLOCK, to += EQ_CODES_BLOCK) {
+      *step++ = steps[b];
+      if (most[b] >= EQ_LEAST_MAXIMUM)
+        codes(from, EQ_CODES_BLOCK, clip, scale[b], -127, 127, to);
+      else
+        __builtin_memset(to, 0, EQ_CODES_BLOCK);
+    }
+  }
+}
+
 static void codes_between(const float *x, size_t count, float clip, float least, float width, int8_t *to) {
   const v16 low = v16_set(least), w = v16_set(width), most = v16_set(255.0f), middle = v16_set(128.0f);
   for (size_t i = 0; i < count; i += EQ_LANES) {
@@ -281,6 +330,7 @@ static void codes_between(const float *x, size_t count, float clip, float least,
    .narrow = (holds_halves),                                                                                           \
    .shift = shift,                                                                                                     \
    .split = split,                                                                                                     \
+   .sums = sums_of,                                                                                                    \
    .decode = decode,                                                                                                   \
    .tile = tile,                                                                                                       \
    .accumulate = product,                                                                                              \
@@ -292,4 +342,5 @@ static void codes_between(const float *x, size_t count, float clip, float least,
    .range = range,                                                                                                     \
    .codes = codes,                                                                                                     \
    .codes_between = codes_between,                                                                                     \
+   .codes_of_blocks = codes_of_blocks,                                                                                 \
    __VA_ARGS__}

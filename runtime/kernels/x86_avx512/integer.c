@@ -230,6 +230,7 @@ const eq_integer_kernels eq_integer_avx512 = {
     .offset = OFFSET,
     .shift = shift,
     .split = split,
+    .sums = sums_of,
     .decode = decode_avx512,
     .tile = tile,
     .accumulate = accumulate,
@@ -245,4 +246,5 @@ const eq_integer_kernels eq_integer_avx512 = {
     .range = range,
     .codes = codes,
     .codes_between = codes_between,
+    .codes_of_blocks = codes_of_blocks,
 };
