@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from edgeq import _native
 from edgeq._errors import UsageError
 from edgeq._native import _library
@@ -26,6 +29,7 @@ from edgeq._native.prepared import (
 __all__ = [
     "Array",
     "Call",
+    "aligned",
     "conv2d",
     "epilogue",
     "isas",
@@ -39,6 +43,15 @@ __all__ = [
     "tiled_linear",
     "tiles",
 ]
+
+
+def aligned(shape: int | Sequence[int], kind: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """An empty array at the start of a cache line, where engines put their own tensors; numpy's begin anywhere."""
+    kind, line = np.dtype(kind), 64
+    size = int(np.prod(shape)) * kind.itemsize
+    memory = np.empty(size + line, np.uint8)
+    first = -memory.ctypes.data % line
+    return memory[first : first + size].view(kind).reshape(shape)
 
 
 def isas(chosen: Sequence[str] = ()) -> tuple[str, ...]:

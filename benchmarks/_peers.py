@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgeq._quiet import quiet
 
+from . import _core
 from .harness import Engine
 
 Array = npt.NDArray[Any]
@@ -24,7 +25,8 @@ IR_VERSION = 9
 def linear(m: int, k: int, o: int, *, threads: int, seed: int = 0) -> list[Engine]:
     """x (m, k) float32 -> (m, o) float32 in every engine."""
     rng = np.random.default_rng(seed)
-    x, w = rng.standard_normal((m, k), np.float32), rng.standard_normal((o, k), np.float32)
+    x, w = _core.aligned((m, k), np.float32), _core.aligned((o, k), np.float32)
+    x[:], w[:] = rng.standard_normal(x.shape, np.float32), rng.standard_normal(w.shape, np.float32)
     return [*_torch_linear(x, w, threads), *_ort_linear(x, w, threads)]
 
 

@@ -149,7 +149,7 @@ def scalar_4x2(
         return None
     m, o = len(bits), len(weights)
     panels = np.ascontiguousarray(weights.view(np.uint64).reshape(o // 4, 4, -1).transpose(0, 2, 1))
-    out = np.empty((m, o), np.float32)
+    out = _core.aligned((m, o), np.float32)
     arguments = (bits.ctypes.data, panels.ctypes.data, alpha.ctypes.data, m, k, o, out.ctypes.data)
     return Step(lib.scalar_4x2, arguments, (bits, panels, alpha, out)), out
 
@@ -169,8 +169,9 @@ def i2s(
     if lib is None or k % 128:
         return None
     quarters = (weights + 1).astype(np.uint8).reshape(o, k // 128, 4, 32)
-    packed = np.ascontiguousarray((quarters << np.array([6, 4, 2, 0], np.uint8)[:, None]).sum(2, dtype=np.uint8))
-    out, sums = np.empty((m, o), np.float32), np.empty(m, np.int32)
+    packed = _core.aligned((o, k // 128, 32), np.uint8)
+    packed[:] = (quarters << np.array([6, 4, 2, 0], np.uint8)[:, None]).sum(2, dtype=np.uint8)
+    out, sums = _core.aligned((m, o), np.float32), np.empty(m, np.int32)
     given = codes, sums, steps, packed, scale
     arguments = (*(array.ctypes.data for array in given), m, k, o, out.ctypes.data)
     summed = Step(lib.probe_row_sums, (codes.ctypes.data, m, k, sums.ctypes.data), (codes, sums))

@@ -107,7 +107,8 @@ def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> I
 
 
 def _drawn(m: int, k: int, o: int) -> tuple[F32, dict[str, _lowbit.Weights]]:
-    x = np.random.default_rng(1).standard_normal((m, k), np.float32)
+    x = _core.aligned((m, k), np.float32)
+    x[:] = np.random.default_rng(1).standard_normal((m, k), np.float32)
     groups = {"4": k // _lowbit.GROUP}
     return x, {name: _lowbit.drawn(bits, k, o, groups=groups.get(name, 1)) for name, bits in _BITS.items()}
 
@@ -182,7 +183,7 @@ def _beside(x: F32, weights: dict[str, _lowbit.Weights], threads: int) -> Iterat
 
 def _i2s(x: F32, weights: _lowbit.Weights) -> Engine | None:
     """The AVX2 loop behind EdgeQ's quantiser."""
-    codes, steps = np.empty(x.shape, np.int8), np.empty(len(x), np.float32)
+    codes, steps = _core.aligned(x.shape, np.int8), np.empty(len(x), np.float32)
     loop = _probe.i2s(codes, steps, weights.codes, weights.scale[:, 0].copy())
     if loop is None:
         return None
@@ -196,7 +197,7 @@ def _i2s(x: F32, weights: _lowbit.Weights) -> Engine | None:
 def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int | CThreads) -> Engine:
     _native.select_isa(isa)
     (m, k), o = x.shape, len(weights.codes)
-    codes, out = np.empty((m, k), np.int8), np.empty((m, o), np.float32)
+    codes, out = _core.aligned((m, k), np.int8), _core.aligned((m, o), np.float32)
     steps = np.empty((m, k // _lowbit.GROUP) if kind.blocks else m, np.float32)
     quantise = _core.quantise_i8(x, codes, steps, blocks=kind.blocks)
     given: dict[str, npt.NDArray[np.generic]] = {"out": out}
