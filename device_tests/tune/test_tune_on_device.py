@@ -240,7 +240,11 @@ def assembled(**files: Path) -> str:
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["t1", "head"])
 def test_firmware_with_a_sensor_learns_without_a_host(world, program, method, tmp_path):
-    """tests/tune/sensor.c on an emulated Cortex-M4: no agent, no link; delta and state of the host's run."""
+    """tests/tune/sensor.c on an emulated Cortex-M4: no agent, no link; delta and state of the host's run.
+
+    Its memory is painted: the arena that was planned and the bytes that the module asked for are used to their ends,
+    and not a byte beside them.
+    """
     needs("cortex-m4")
     _, _, tuning, samples = world
     chosen = settings(method, seed=3, micro=1, **RUNS[method])
@@ -274,4 +278,14 @@ def test_firmware_with_a_sensor_learns_without_a_host(world, program, method, tm
     report, delta, state = on_host(world, method)
     outcome = "committed" if report.outcome == "committed" else "not kept"
     expected = f"{outcome} state {state.hex()} delta {hashlib.sha256(delta).hexdigest()}"
-    assert (done.returncode, (done.stdout + done.stderr).strip()) == (0, expected)
+    result, _, memory = (done.stdout + done.stderr).strip().partition(" arena ")
+    assert (done.returncode, result) == (0, expected)
+    print(f"\narena {memory}")
+    arena, arena_used, _, module, module_used, guards = memory.split()
+    planned = {
+        name: micro.report(program("micro").read_bytes(), name).arena_bytes[0] for name in ("forward", STEP, METHOD)
+    }
+    assert guards == "intact"
+    assert int(arena) == planned[STEP] and int(arena) - 16 < int(arena_used) <= int(arena)
+    assert int(module) - 8 < int(module_used) <= int(module)
+    assert max(planned[STEP], planned[METHOD]) <= 1.2 * planned["forward"] + 4 * tuning.layout.width

@@ -2,7 +2,9 @@
  *
  * In its flash: a program (`edgeq compile MODEL --tunable --target micro`) and a plan (`proto/tune/tune_plan.h`). A
  * person says what the samples are (the plan's labels); `read_sensor` is asked for them again and again, so a device
- * that has no recorder keeps them, here in flash. What a step leaves goes to four areas of storage. */
+ * that has no recorder keeps them, here in flash. What a step leaves goes to four areas of storage. All memory of
+ * program and module is painted and lies between guard bytes, so that the end tells what was used, and whether it was
+ * more. */
 #include "board.h"
 #include "edgeq/tune.h"
 #include "micro/micro.h"
@@ -14,16 +16,54 @@ extern const uint8_t model_start[], model_end[], plan_start[], plan_end[];
 extern const float samples_start[];
 
 enum { LAYERS = 16, MOST_ROWS = 2, MEMORY = 96 << 10, AREA = 16 << 10 };
-static _Alignas(EQM_ALIGNMENT) uint8_t memory[MEMORY];
 static uint8_t stored[EQ_TUNE_AREAS][AREA];
 static uint32_t length[EQ_TUNE_AREAS];
 
+/* ---- memory */
+enum { PAINT = 0xa5, GUARD = 64, PIECES = 8 };
+typedef struct {
+  uint8_t *at;
+  size_t bytes;
+} piece;
+
+static _Alignas(EQM_ALIGNMENT) uint8_t memory[MEMORY];
+static size_t taken; /* the last piece and its guard */
+static piece pieces[PIECES];
+static unsigned piece_count;
+
+static void paint(void) {
+  for (size_t i = 0; i < MEMORY; i++) memory[i] = PAINT;
+}
+
+/* A guard of GUARD bytes lies before it; what follows it begins with another. */
 static void *take(size_t bytes) {
-  static size_t taken;
-  void *const at = memory + taken;
-  taken += (bytes + EQM_ALIGNMENT - 1) / EQM_ALIGNMENT * EQM_ALIGNMENT;
-  if (taken > MEMORY) board_stop(20);
-  return at;
+  const size_t begin = (taken + GUARD + EQM_ALIGNMENT - 1) / EQM_ALIGNMENT * EQM_ALIGNMENT;
+  if (begin + bytes + GUARD > MEMORY || piece_count == PIECES) board_stop(20);
+  taken = begin + bytes;
+  pieces[piece_count++] = (piece){memory + begin, bytes};
+  return memory + begin;
+}
+
+/* Bytes up to the last one that is no longer paint. */
+static size_t used(const void *at) {
+  for (unsigned i = 0; i < piece_count; i++) {
+    if (pieces[i].at != at) continue;
+    size_t last = pieces[i].bytes;
+    while (last > 0 && pieces[i].at[last - 1] == PAINT) last--;
+    return last;
+  }
+  return 0;
+}
+
+static bool guards_intact(void) {
+  const uint8_t *from = memory;
+  for (unsigned i = 0; i <= piece_count; i++) {
+    const uint8_t *const to = i < piece_count ? pieces[i].at : memory + MEMORY;
+    for (; from < to; from++)
+      if (*from != PAINT) return false;
+    from = to + (i < piece_count ? pieces[i].bytes : 0);
+  }
+  return true;
 }
 
 /* Sample `index` as the network takes it. */
@@ -36,7 +76,7 @@ static void read_sensor(uint32_t index, const eqm_value *input) {
 typedef struct {
   eqm_program program;
   eqm_method method;
-  void *scratch;
+  void *arena, *scratch;
   float *logits, *hidden; /* of the rows of one request */
   uint32_t channels;
 } net;
@@ -47,8 +87,9 @@ static void open_net(net *n, const eq_tune_model *m) {
           EQM_OK ||
       eqm_find(method, &n->program, "forward_step") != EQM_OK)
     board_stop(21);
-  void *const arena = take(method->arena_bytes[0]), *const lent = take(0);
-  void *const arenas[EQM_ARENAS] = {arena, lent, lent, lent}; /* of ac and the head: not there, they are borrowed */
+  n->arena = take(method->arena_bytes[0]);
+  void *const lent = take(0);
+  void *const arenas[EQM_ARENAS] = {n->arena, lent, lent, lent}; /* of ac and the head: not there, they are borrowed */
   if (eqm_prepare(method, arenas, take(method->workspace_bytes), method->workspace_bytes) != EQM_OK) board_stop(22);
   n->scratch = take(method->scratch_bytes);
   n->logits = take(MOST_ROWS * m->classes * sizeof(float));
@@ -110,8 +151,10 @@ int main(void) {
   const size_t need = eq_tune_bytes(&plan.plan);
   eq_tune *tune;
   eq_tune_request request;
+  paint();
   open_net(&n, &plan.model);
-  if (!need || eq_tune_open(&tune, &plan.plan, take(need), need) != EQ_TUNE_OK) return 2;
+  void *const module = take(need);
+  if (!need || eq_tune_open(&tune, &plan.plan, module, need) != EQ_TUNE_OK) return 2;
   while (eq_tune_next(tune, &request) == EQ_TUNE_OK && request.kind != EQ_TUNE_DONE) {
     if (request.kind == EQ_TUNE_FORWARD) {
       const eq_tune_outputs outputs = forward(&n, &plan.model, &request);
@@ -125,6 +168,12 @@ int main(void) {
   board_put(" state ");
   board_put_hex(state, sizeof state);
   say(" delta ", stored[EQ_TUNE_DELTA], length[EQ_TUNE_DELTA]);
-  board_put("\n");
+  board_put(" arena");
+  board_put_number((uint32_t)n.method.arena_bytes[0]);
+  board_put_number((uint32_t)used(n.arena));
+  board_put(" module");
+  board_put_number((uint32_t)need);
+  board_put_number((uint32_t)used(module));
+  board_put(guards_intact() ? " intact\n" : " broken\n");
   return 0;
 }
