@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 
-def aligned(shape: int | Sequence[int], kind: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def aligned(shape: int | Sequence[int], kind: npt.DTypeLike) -> npt.NDArray[Any]:
     """An empty array at the start of a cache line, where engines put their own tensors; numpy's begin anywhere."""
     kind, line = np.dtype(kind), 64
     size = int(np.prod(shape)) * kind.itemsize

@@ -133,7 +133,8 @@ class LinearWork:
     def __init__(self, shape: LinearShape, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.shape = shape
-        self.x: F32 = rng.standard_normal((shape.m, shape.k), np.float32)
+        self.x: F32 = _core.aligned((shape.m, shape.k), np.float32)
+        self.x[:] = rng.standard_normal((shape.m, shape.k), np.float32)
         self.x[0, :2] = 0.0, -0.0  # both are +1
         signs = rng.random((shape.o, shape.k), np.float32) < 0.5
         self.w = pack(signs)
@@ -143,8 +144,8 @@ class LinearWork:
 
     def engine(self, isa: str, threads: int) -> Engine:
         _native.select_isa(isa)
-        shape, out = self.shape, np.empty_like(self.expected)
-        bits = np.empty((shape.m, _native.row_bytes(shape.k)), np.uint8)
+        shape, out = self.shape, _core.aligned(self.expected.shape, np.float32)
+        bits = _core.aligned((shape.m, _native.row_bytes(shape.k)), np.uint8)
         pack_x = _core.pack_b1(self.x, bits)
         product = _core.tiled_linear(
             "b1b1",
@@ -162,7 +163,7 @@ class LinearWork:
 
     def scalar(self) -> Engine | None:
         """The portable loop behind EdgeQ's packing."""
-        bits = np.empty((self.shape.m, _native.row_bytes(self.shape.k)), np.uint8)
+        bits = _core.aligned((self.shape.m, _native.row_bytes(self.shape.k)), np.uint8)
         loop = _probe.scalar_4x2(bits, self.w, self.alpha, self.shape.k)
         if loop is None:
             return None
@@ -197,9 +198,9 @@ class ConvWork:
         shape = self.shape
         wide = (1, shape.size, shape.size)
         result = (
-            np.empty((*wide, _native.row_bytes(shape.o)), np.uint8)
+            _core.aligned((*wide, _native.row_bytes(shape.o)), np.uint8)
             if out == "bits"
-            else np.empty((*wide, shape.o), np.float32)
+            else _core.aligned((*wide, shape.o), np.float32)
         )
         target = "out_bits" if out == "bits" else "out"
         call = _core.operator(
@@ -218,7 +219,8 @@ class ConvWork:
 def pack(signs: npt.NDArray[np.bool_]) -> U8:
     """(..., k) -> (..., row_bytes(k)), lowest bit first, 1 = +1."""
     bits = np.packbits(signs, axis=-1, bitorder="little")
-    out = np.zeros((*bits.shape[:-1], _native.row_bytes(signs.shape[-1])), np.uint8)
+    out: U8 = _core.aligned((*bits.shape[:-1], _native.row_bytes(signs.shape[-1])), np.uint8)
+    out[:] = 0
     out[..., : bits.shape[-1]] = bits
     return out
 
