@@ -36,6 +36,7 @@ DEAR: Mapping[str, tuple[int, ...]] = {  # by world
 TIMES = 10
 METHODS = ("base", "head", "auto", "t0, cost", "t0, expected cost", "t0, F1", "t0, expected F1")
 ZEROTH = {"steps": 200, "evaluate_every": 25}
+SEED = 2  # of `t0`: with 0 or 1 the ten of 25 words that judge it hold no dear one, and F1 cannot rise there
 TIE = 0.01  # of an error that the objective does not see
 FIGURES = ("accuracy", "cost", "decided", "f1", "decided f1")
 
@@ -110,7 +111,9 @@ def _learnt(case: Case, subject: Subject, name: str, cost: Array, dear: tuple[in
             labels = np.asarray(samples.labels)
             reached = max(f1(before, labels, dear), always(labels, dear))
             score = scored(name.removeprefix("t0, "), cost, dear, reached)
-            found = learn(subject, samples, Wishes("t0", flags=("few_samples",), changes=ZEROTH), score=score)
+            found = learn(
+                subject, samples, Wishes("t0", seed=SEED, flags=("few_samples",), changes=ZEROTH), score=score
+            )
         delta, passes = found.delta, found.passes / len(samples)
     return scores(subject, delta, case.test), scores(subject, delta, samples.inputs), passes
 
