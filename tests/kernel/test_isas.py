@@ -44,6 +44,29 @@ def test_conv2d_b1b1(seed):
     assert_same(lambda threads: native.conv2d_b1b1(x, w, op, e, threads=threads))
 
 
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("seed", range(40))
+def test_signs_where_scale_and_bias_cancel(seed, special):
+    """Bits alone, which vector sets may tell from whole numbers: biases are a result's value and its neighbours."""
+    rng = np.random.default_rng(seed)
+    size, c, o = int(rng.integers(3, 9)), int(rng.choice([16, 33, 64, 130, 320])), int(rng.integers(1, 150))
+    kernel = (1, 1) if seed % 2 else (3, 3)
+    op = (Conv2d.valid if seed % 4 < 2 else Conv2d.same)((2, size, size, c), o, kernel, (1, 1), 1)
+    k = c * kernel[0] * kernel[1]
+    scale = (rng.choice([-1, 1], o) * 2.0 ** rng.uniform(-30, 30, o)).astype(np.float32)
+    scale[rng.random(o) < 0.2] = rng.choice(np.array([1, -1, 1e-40, -3e-45, 3e38], np.float32))
+    bias = (-scale.astype(np.float64) * rng.integers(-k // 4 - 2, k // 4 + 3, o)).clip(-3e38, 3e38).astype(np.float32)
+    nudge = rng.integers(-1, 2, o)
+    towards = np.where(nudge > 0, np.float32(np.inf), np.float32(-np.inf))
+    bias = np.where(nudge, np.nextafter(bias, towards), bias)
+    if special:
+        odd = np.array([0, -0.0, np.inf, -np.inf, np.nan], np.float32)
+        scale, bias = (np.where(rng.random(o) < 0.3, rng.choice(odd, o), each) for each in (scale, bias))
+    x, w = packed(rng, 2, size, size, c), packed(rng, o, *kernel, c)
+    e = Epilogue(scale=scale, bias=bias, outputs=("bits",))
+    assert_same(lambda threads: native.conv2d_b1b1(x, w, op, e, threads=threads))
+
+
 @pytest.mark.parametrize("fill", [0x00, 0xFF])
 @pytest.mark.parametrize(("c", "kernel"), [(64, 1), (256, 3), (1024, 5), (2048, 7)])
 def test_conv2d_b1b1_with_all_bits_different(c, kernel, fill):

@@ -9,7 +9,7 @@
 
 #include "kernels/simd/declare.h"
 
-enum { PIXELS = 7, FOLDED_PIXELS = 3, PANELS = EQ_BLOCK / EQ_LANES };
+enum { PIXELS = 7, FOLDED_PIXELS = 3, PANELS = EQ_BLOCK / EQ_LANES, RANGES_FROM = 8 /* pixels: ranges have a cost */ };
 
 void eq_tile_b1_avx512(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
   uint32_t *to = tile;
@@ -44,12 +44,18 @@ INLINE __m512i differing(bool ternary, __m512i x, __m512i nonzero, __m512i w) {
 
 typedef enum { SIGNS, FOLDED, TERNARY } operands;
 
+/* The counts, or results, of a panel whose bit is 1: those with count - from <= width, unsigned. */
+typedef struct {
+  __m512i from, width;
+} range;
+
 /* Where the results of a block go: to accumulators, of which whole panels may be written, or to outputs. */
 typedef struct {
   int32_t *acc;
   size_t pitch;
   const eq_bit_output *to; /* NULL: acc */
   uint32_t outputs;
+  const range *ones; /* [PANELS] where nothing but bits is asked for, and whole numbers tell them; else NULL */
 } results;
 
 /* k or ones, or the totals of a border, of the panel from output o on. */
@@ -104,6 +110,68 @@ INLINE void put_panels(target kind, bool ternary, const eq_bit_patches *p, uint3
       put_panel(kind, false, ternary, p, first, pixels, o, count, r);
     else
       put_panel(kind, true, ternary, p, first, pixels, o, count, r);
+}
+
+/* Does result d give a 1? Exactly as put_panel has it. */
+INLINE __mmask16 gives_one(__m512 d, __m512 scale, __m512 bias) {
+  const __m512 y = _mm512_add_ps(_mm512_mul_ps(d, scale), bias);
+  return _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_GE_OQ);
+}
+
+/* The counts of a panel that give ones, where all totals are k, else the results; false: floats must tell.
+ *
+ * With scale > 0, d gives a one from some whole t on, since rounding keeps order; with scale < 0 look at -d and -scale.
+ * -bias / scale, rounded, is so near that t is one of c - 2 to c + 1, c its ceiling: d * scale >= -bias suffices, and a
+ * product that is rounded up to -bias is off by less than 2^-24 of it, under 1 for d below EQ_MOST_OUTPUT_BITS / 2. */
+INLINE bool range_of(const eq_bit_patches *p, uint32_t o, const results *r, range *found) {
+  const eq_bit_output *to = r->to;
+  const __mmask16 mask = words(r->outputs - o);
+  const __m512 none = _mm512_set1_ps(1.0f), zero = _mm512_setzero_ps();
+  const __m512 scale = to->scale ? _mm512_mask_loadu_ps(none, mask, to->scale + o) : none;
+  const __m512 bias = to->bias ? _mm512_maskz_loadu_ps(mask, to->bias + o) : zero;
+  const __m512 finite = _mm512_add_ps(_mm512_sub_ps(scale, scale), _mm512_sub_ps(bias, bias)); /* 0, else NaN */
+  if (_mm512_cmp_ps_mask(finite, zero, _CMP_EQ_OQ) != 0xffffu || _mm512_cmp_ps_mask(scale, zero, _CMP_EQ_OQ))
+    return false;
+  const __mmask16 negative = _mm512_cmp_ps_mask(scale, zero, _CMP_LT_OQ);
+  const __m512 size = _mm512_abs_ps(scale), one = _mm512_set1_ps(1.0f), limit = _mm512_set1_ps((float)p->k + 2.0f);
+  const __m512 near = _mm512_div_ps(_mm512_sub_ps(zero, bias), size);
+  const __m512 c = _mm512_roundscale_ps(_mm512_max_ps(_mm512_min_ps(near, limit), _mm512_sub_ps(zero, limit)),
+                                        _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+  __m512 least = _mm512_add_ps(c, one), d = c;
+  for (int i = 0; i < 3; i++, d = _mm512_sub_ps(d, one))
+    least = _mm512_mask_sub_ps(least, gives_one(d, size, bias), least, one);
+  /* At least `first`, or at most `last`; below all that there is, -FAR. */
+  enum { FAR = 1 << 30 };
+  const __m512i t = _mm512_cvtps_epi32(least), k = _mm512_set1_epi32(p->k), far = _mm512_set1_epi32(FAR);
+  const __m512i of_count = _mm512_mask_sub_epi32(_mm512_add_epi32(k, t), (__mmask16)~negative, k, t);
+  const __m512i first = p->totals ? t : _mm512_srai_epi32(_mm512_add_epi32(of_count, _mm512_set1_epi32(1)), 1);
+  const __m512i last = p->totals ? _mm512_sub_epi32(_mm512_setzero_si512(), t) : _mm512_srai_epi32(of_count, 1);
+  const __mmask16 up = p->totals ? (__mmask16)~negative : negative;
+  found->from = _mm512_mask_mov_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), far), up, first);
+  found->width = _mm512_mask_set1_epi32(_mm512_add_epi32(far, last), up, INT32_MAX);
+  return true;
+}
+
+/* Bits and nothing else, straight from the counts in registers. */
+INLINE void put_ones(bool totals, const eq_bit_patches *p, uint32_t first, int pixels, int panels,
+                     __m512i (*count)[PANELS], const results *r) {
+  const eq_bit_output *to = r->to;
+  for (int i = 0; i < pixels; i++) {
+    uint8_t *bits = to->bits + (first + (size_t)i) * to->bits_pitch;
+    for (int j = 0; j < panels; j++, bits += EQ_LANES / 8) {
+      const __mmask16 mask = j + 1 < panels ? (__mmask16)0xffffu : words(r->outputs - (uint32_t)j * EQ_LANES);
+      const __m512i total = totals ? total_of(p, first + (uint32_t)i, false, (size_t)j * EQ_LANES) : count[i][j];
+      const __m512i told = totals ? _mm512_sub_epi32(total, _mm512_slli_epi32(count[i][j], 1)) : count[i][j];
+      const __m512i offset = _mm512_sub_epi32(told, r->ones[j].from);
+      const __mmask16 ones = _mm512_cmple_epu32_mask(offset, r->ones[j].width) & mask;
+      if (j + 1 < panels || r->outputs - (uint32_t)j * EQ_LANES > 8)
+        __builtin_memcpy(bits, &ones, sizeof ones);
+      else
+        bits[0] = (uint8_t)ones;
+    }
+    if (to->bits_zero)
+      __builtin_memset(to->bits + (first + (size_t)i) * to->bits_pitch + (r->outputs + 7) / 8, 0, to->bits_zero);
+  }
 }
 
 /* The counts of some pixels to all outputs. */
@@ -193,6 +261,13 @@ INLINE void block(operands kind, const eq_bit_patches *p, uint32_t first, int pi
     store(p, first, pixels, panels, kind == TERNARY, count, r);
     return;
   }
+  if (r->ones) {
+    if (p->totals)
+      put_ones(true, p, first, pixels, panels, count, r);
+    else
+      put_ones(false, p, first, pixels, panels, count, r);
+    return;
+  }
   int32_t counted[PIXELS][EQ_BLOCK] __attribute__((aligned(64)));
   for (int i = 0; i < pixels; i++)
     for (int j = 0; j < panels; j++) _mm512_store_si512(counted[i] + j * EQ_LANES, count[i][j]);
@@ -261,7 +336,12 @@ void eq_accumulate_t2_avx512(const eq_bit_patches *p, uint32_t pixels, const voi
 
 void eq_output_b1_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                          const eq_bit_output *to) {
-  product_b1(p, pixels, tile, &(results){.to = to, .outputs = outputs});
+  range ones[PANELS];
+  results r = {.to = to, .outputs = outputs};
+  bool ranges = to->bits && !to->acc && !to->out && pixels >= RANGES_FROM;
+  for (uint32_t j = 0; ranges && j * EQ_LANES < outputs; j++) ranges = range_of(p, j * EQ_LANES, &r, ones + j);
+  if (ranges) r.ones = ones;
+  product_b1(p, pixels, tile, &r);
 }
 
 void eq_output_t2_avx512(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
