@@ -56,6 +56,7 @@ typedef struct {
   const eq_bit_output *to; /* NULL: acc */
   uint32_t outputs;
   const range *ones; /* [PANELS] where nothing but bits is asked for, and whole numbers tell them; else NULL */
+  bool only_floats;  /* of whole panels, all totals k */
 } results;
 
 /* k or ones, or the totals of a border, of the panel from output o on. */
@@ -174,6 +175,22 @@ INLINE void put_ones(bool totals, const eq_bit_patches *p, uint32_t first, int p
   }
 }
 
+/* Floats and nothing else, straight from the counts in registers: put_panel without its way through memory. */
+INLINE void put_floats(bool biased, const eq_bit_patches *p, uint32_t first, int pixels, int panels,
+                       __m512i (*count)[PANELS], const results *r) {
+  const eq_bit_output *to = r->to;
+  const __m512 two = _mm512_set1_ps(2.0f), k = _mm512_set1_ps((float)p->k);
+  for (int j = 0; j < panels; j++) {
+    const __m512 scale = to->scale ? _mm512_loadu_ps(to->scale + (size_t)j * EQ_LANES) : _mm512_set1_ps(1.0f);
+    const __m512 bias = biased ? _mm512_loadu_ps(to->bias + (size_t)j * EQ_LANES) : scale;
+    float *out = to->out + first * to->out_pitch + (size_t)j * EQ_LANES;
+    for (int i = 0; i < pixels; i++, out += to->out_pitch) {
+      const __m512 dot = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(count[i][j]), two, k), y = _mm512_mul_ps(dot, scale);
+      _mm512_storeu_ps(out, biased ? _mm512_add_ps(y, bias) : y);
+    }
+  }
+}
+
 /* The counts of some pixels to all outputs. */
 static void put(const eq_bit_patches *p, uint32_t first, uint32_t pixels, bool ternary, int32_t (*count)[EQ_BLOCK],
                 const results *r) {
@@ -268,6 +285,13 @@ INLINE void block(operands kind, const eq_bit_patches *p, uint32_t first, int pi
       put_ones(false, p, first, pixels, panels, count, r);
     return;
   }
+  if (r->only_floats) {
+    if (r->to->bias)
+      put_floats(true, p, first, pixels, panels, count, r);
+    else
+      put_floats(false, p, first, pixels, panels, count, r);
+    return;
+  }
   int32_t counted[PIXELS][EQ_BLOCK] __attribute__((aligned(64)));
   for (int i = 0; i < pixels; i++)
     for (int j = 0; j < panels; j++) _mm512_store_si512(counted[i] + j * EQ_LANES, count[i][j]);
@@ -341,6 +365,7 @@ void eq_output_b1_avx512(const eq_bit_patches *p, uint32_t pixels, const void *t
   bool ranges = to->bits && !to->acc && !to->out && pixels >= RANGES_FROM;
   for (uint32_t j = 0; ranges && j * EQ_LANES < outputs; j++) ranges = range_of(p, j * EQ_LANES, &r, ones + j);
   if (ranges) r.ones = ones;
+  r.only_floats = to->out && !to->acc && !to->bits && !p->totals && outputs % EQ_LANES == 0;
   product_b1(p, pixels, tile, &r);
 }
 
