@@ -29,7 +29,14 @@ void eq_output_plan(eq_output *out, eq_arena *arena, const eq_kernels *kernels, 
 
 /* Neutral elements that leave every bit of the other operand as it is: x * 1, x + -0, x - 0. */
 static void fill(float *to, const float *from, float neutral, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) to[i] = from ? from[i] : neutral;
+  if (from) {
+    __builtin_memcpy(to, from, count * sizeof *to);
+    return;
+  }
+  const uint32_t few = count < EQ_BLOCK ? count : EQ_BLOCK;
+  for (uint32_t i = 0; i < few; i++) to[i] = neutral;
+  for (uint32_t done = few, n; done < count; done += n) /* what is there, again: copies are faster than these loops */
+    __builtin_memcpy(to + done, to, (n = done < count - done ? done : count - done) * sizeof *to);
 }
 
 /* Scale and bias with their corrections. */

@@ -133,6 +133,24 @@ static __attribute__((noinline)) void stage_rest(const eq_stage *s, uint32_t p, 
   stage_part(s, p, c, 1, lanes, s->acc_i32 != NULL, s->residuals, s->act);
 }
 
+/* Is there nothing but scale, bias and floats? */
+INLINE bool is_plain(const eq_stage *s, unsigned residuals, eq_act act) {
+  return residuals == 0 && act == EQ_ACT_NONE && s->out && !s->affine && !s->row_shift && !s->out_bits &&
+         !s->out_t2[0] && !s->out_i8 && !s->row_sum && !s->first;
+}
+
+/* The same as stage_part() for whole vectors of such a pixel, without its questions at each of them. */
+INLINE void plain_pixel(const eq_stage *s, uint32_t p, uint32_t channels, bool integer) {
+  const v16 row = v16_set(s->row_scale ? s->row_scale[p * s->row_pitch] : 1.0f);
+  const float *scale = s->scale, *bias = s->bias;
+  float *to = s->out + p * s->out_pitch;
+  const size_t at = p * s->acc_pitch;
+  for (uint32_t c = 0; c < channels; c += EQ_LANES) {
+    const v16 acc = integer ? v16_of_i32(s->acc_i32 + at + c) : v16_load(s->acc_f32 + at + c);
+    v16_store(to + c, v16_add(v16_mul(acc, v16_mul(row, v16_load(scale + c))), v16_load(bias + c)));
+  }
+}
+
 INLINE void stage_all(const eq_stage *s, bool integer, unsigned residuals, eq_act act) {
   const uint32_t whole = s->channels / EQ_LANES * EQ_LANES, rest = s->channels - whole;
   uint32_t p = 0;
@@ -141,7 +159,10 @@ INLINE void stage_all(const eq_stage *s, bool integer, unsigned residuals, eq_ac
     for (uint32_t i = 0; rest && i < V16_PIXELS; i++) stage_rest(s, p + i, whole, rest);
   }
   for (; p < s->pixels; p++) {
-    for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, 1, EQ_LANES, integer, residuals, act);
+    if (is_plain(s, residuals, act))
+      plain_pixel(s, p, whole, integer);
+    else
+      for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, 1, EQ_LANES, integer, residuals, act);
     if (rest) stage_rest(s, p, whole, rest);
   }
 }
