@@ -1,6 +1,7 @@
 /* Firmware that learns by itself: samples come from a sensor, there is no host and no agent.
  *
- * In its flash: a program (`edgeq compile MODEL --tunable --target micro`) and a plan (`proto/tune/tune_plan.h`). A
+ * In its flash: a program (`edgeq compile MODEL --tunable --target micro`; PASS names the method of it that learns:
+ * forward_step for what needs gradients alone, forward_tune for all) and a plan (`proto/tune/tune_plan.h`). A
  * person says what the samples are (the plan's labels); `read_sensor` is asked for them again and again, so a device
  * that has no recorder keeps them, here in flash. What a step leaves goes to four areas of storage. All memory of
  * program and module is painted and lies between guard bytes, so that the end tells what was used, and whether it was
@@ -20,7 +21,7 @@ static uint8_t stored[EQ_TUNE_AREAS][AREA];
 static uint32_t length[EQ_TUNE_AREAS];
 
 /* ---- memory */
-enum { PAINT = 0xa5, GUARD = 64, PIECES = 8 };
+enum { PAINT = 0xa5, GUARD = 64, PIECES = 12 };
 typedef struct {
   uint8_t *at;
   size_t bytes;
@@ -72,12 +73,16 @@ static void read_sensor(uint32_t index, const eqm_value *input) {
   for (uint32_t k = 0; k < input->count; k++) to[k] = samples_start[(size_t)index * input->count + k];
 }
 
-/* ---- the network: inputs x, ac, head_w, head_b; outputs logits, hidden */
+/* ---- the network: inputs x, ac, head_w, head_b; outputs logits, hidden and, of forward_tune, taps and moments */
+#ifndef PASS
+#define PASS "forward_step"
+#endif
+enum { OUTPUTS = 4 };
 typedef struct {
   eqm_program program;
   eqm_method method;
   void *arena, *scratch;
-  float *logits, *hidden; /* of the rows of one request */
+  float *outputs[OUTPUTS]; /* of the rows of one request; NULL: it does not give it */
   uint32_t channels;
 } net;
 
@@ -85,15 +90,16 @@ static void open_net(net *n, const eq_tune_model *m) {
   eqm_method *const method = &n->method;
   if (eqm_open(&n->program, model_start, (size_t)(model_end - model_start), eqm_operators, eqm_operator_count) !=
           EQM_OK ||
-      eqm_find(method, &n->program, "forward_step") != EQM_OK)
+      eqm_find(method, &n->program, PASS) != EQM_OK)
     board_stop(21);
   n->arena = take(method->arena_bytes[0]);
   void *const lent = take(0);
   void *const arenas[EQM_ARENAS] = {n->arena, lent, lent, lent}; /* of ac and the head: not there, they are borrowed */
   if (eqm_prepare(method, arenas, take(method->workspace_bytes), method->workspace_bytes) != EQM_OK) board_stop(22);
   n->scratch = take(method->scratch_bytes);
-  n->logits = take(MOST_ROWS * m->classes * sizeof(float));
-  n->hidden = take(MOST_ROWS * m->hidden * sizeof(float));
+  for (unsigned k = 0; k < OUTPUTS; k++)
+    n->outputs[k] =
+        k < eqm_output_count(method) ? take(MOST_ROWS * eqm_output(method, k)->count * sizeof(float)) : NULL;
   n->channels = 0;
   for (uint32_t l = 0; l < m->layer_count; l++) n->channels += m->layers[l].channels;
 }
@@ -103,7 +109,7 @@ static void copy(float *to, const eqm_value *from) {
   for (uint32_t k = 0; k < from->count; k++) to[k] = values[k];
 }
 
-static eq_tune_outputs forward(net *n, const eq_tune_model *m, const eq_tune_request *request) {
+static eq_tune_outputs forward(net *n, const eq_tune_request *request) {
   if (request->count > MOST_ROWS) board_stop(23);
   for (uint32_t i = 0; i < request->count; i++) {
     const float *const ac = request->ac + (size_t)i * request->ac_rows / request->count * 2 * n->channels;
@@ -112,10 +118,16 @@ static eq_tune_outputs forward(net *n, const eq_tune_model *m, const eq_tune_req
         eqm_borrow(&n->method, 3, request->head_bias) != EQM_OK ||
         eqm_run(&n->method, n->scratch, n->method.scratch_bytes) != EQM_OK)
       board_stop(24);
-    copy(n->logits + (size_t)i * m->classes, eqm_output(&n->method, 0));
-    copy(n->hidden + (size_t)i * m->hidden, eqm_output(&n->method, 1));
+    for (unsigned k = 0; k < OUTPUTS && n->outputs[k]; k++) {
+      const eqm_value *const y = eqm_output(&n->method, k);
+      copy(n->outputs[k] + (size_t)i * y->count, y);
+    }
   }
-  return (eq_tune_outputs){.count = request->count, .logits = n->logits, .hidden = n->hidden};
+  return (eq_tune_outputs){.count = request->count,
+                           .logits = n->outputs[0],
+                           .hidden = n->outputs[1],
+                           .taps = n->outputs[2],
+                           .moments = n->outputs[3]};
 }
 
 /* ---- storage: on a board pages of flash */
@@ -157,7 +169,7 @@ int main(void) {
   if (!need || eq_tune_open(&tune, &plan.plan, module, need) != EQ_TUNE_OK) return 2;
   while (eq_tune_next(tune, &request) == EQ_TUNE_OK && request.kind != EQ_TUNE_DONE) {
     if (request.kind == EQ_TUNE_FORWARD) {
-      const eq_tune_outputs outputs = forward(&n, &plan.model, &request);
+      const eq_tune_outputs outputs = forward(&n, &request);
       eq_tune_reply(tune, &outputs);
     } else if (request.kind != EQ_TUNE_PROGRESS)
       eq_tune_reply_store(tune, serve(&request));
