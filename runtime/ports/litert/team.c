@@ -31,8 +31,10 @@ struct team {
   eq_task task;
   void *arg;
   size_t count;
-  atomic_uint round, busy; /* what the lock guards is read without it only to wait */
-  unsigned members;        /* threads that could be started */
+  atomic_uint round, busy;   /* calls so far; members still at work on the last one */
+  atomic_uint asleep;        /* members in, or before, their wait for `begin` */
+  atomic_bool caller_asleep; /* the same for `end`. Who is awake never takes the lock, so nobody sleeps for it */
+  unsigned members;          /* threads that could be started */
   atomic_bool closing;
   pthread_t threads[EQL_MOST_THREADS];
   member who[EQL_MOST_THREADS];
@@ -54,36 +56,48 @@ static void look_again(void) {
 
 static bool called(const team *t, unsigned seen) { return atomic_load(&t->round) != seen || atomic_load(&t->closing); }
 
+/* Says that it sleeps before it looks once more; the caller counts the call before it looks who sleeps. */
+static void sleep_till_called(team *t, unsigned seen) {
+  pthread_mutex_lock(&t->lock);
+  atomic_fetch_add(&t->asleep, 1);
+  while (!called(t, seen)) pthread_cond_wait(&t->begin, &t->lock);
+  atomic_fetch_sub(&t->asleep, 1);
+  pthread_mutex_unlock(&t->lock);
+}
+
+static void wake(team *t, pthread_cond_t *sleepers) {
+  pthread_mutex_lock(&t->lock);
+  pthread_cond_broadcast(sleepers);
+  pthread_mutex_unlock(&t->lock);
+}
+
 static void *live(void *context) {
   const member *me = context;
   team *t = me->of;
   for (unsigned seen = 0;; seen++) {
     for (unsigned i = 0; i < LOOKS && !called(t, seen); i++) look_again();
-    pthread_mutex_lock(&t->lock);
-    while (!called(t, seen)) pthread_cond_wait(&t->begin, &t->lock);
-    pthread_mutex_unlock(&t->lock);
+    if (!called(t, seen)) sleep_till_called(t, seen);
     if (atomic_load(&t->closing)) return NULL;
     work(t, me->number);
-    pthread_mutex_lock(&t->lock);
-    if (atomic_fetch_sub(&t->busy, 1) == 1) pthread_cond_signal(&t->end);
-    pthread_mutex_unlock(&t->lock);
+    if (atomic_fetch_sub(&t->busy, 1) == 1 && atomic_load(&t->caller_asleep)) wake(t, &t->end);
   }
 }
 
 static void run(void *context, eq_task task, void *arg, size_t count) {
   team *t = context;
-  pthread_mutex_lock(&t->lock);
   t->task = task;
   t->arg = arg;
   t->count = count;
-  t->busy = t->members;
-  t->round++;
-  pthread_cond_broadcast(&t->begin);
-  pthread_mutex_unlock(&t->lock);
+  atomic_store(&t->busy, t->members);
+  atomic_fetch_add(&t->round, 1);
+  if (atomic_load(&t->asleep)) wake(t, &t->begin);
   work(t, t->members);
-  for (unsigned i = 0; i < LOOKS && atomic_load(&t->busy) > 0; i++) look_again();
+  for (unsigned i = 0; i < LOOKS && atomic_load(&t->busy); i++) look_again();
+  if (!atomic_load(&t->busy)) return;
   pthread_mutex_lock(&t->lock);
-  while (atomic_load(&t->busy) > 0) pthread_cond_wait(&t->end, &t->lock);
+  atomic_store(&t->caller_asleep, true);
+  while (atomic_load(&t->busy)) pthread_cond_wait(&t->end, &t->lock);
+  atomic_store(&t->caller_asleep, false);
   pthread_mutex_unlock(&t->lock);
 }
 
@@ -105,10 +119,8 @@ eq_threads *eql_team_open(unsigned workers) {
 void eql_team_close(eq_threads *face) {
   if (!face) return;
   team *t = face->context;
-  pthread_mutex_lock(&t->lock);
-  t->closing = true;
-  pthread_cond_broadcast(&t->begin);
-  pthread_mutex_unlock(&t->lock);
+  atomic_store(&t->closing, true);
+  wake(t, &t->begin);
   for (unsigned i = 0; i < t->members; i++) pthread_join(t->threads[i], NULL);
   pthread_cond_destroy(&t->end);
   pthread_cond_destroy(&t->begin);
