@@ -34,7 +34,7 @@ MAX_SPLIT_BYTES = 64 << 20
 class Split:
     """Pictures and labels.
 
-    x  (n, h, w) or (n, h, w, c) uint8
+    x  (n, h, w) or (n, h, w, c), uint8, or float32 as the network takes them
     y  (n,) int64
     """
 
@@ -44,10 +44,11 @@ class Split:
     split: str
 
     def __post_init__(self) -> None:
-        if self.x.dtype != np.uint8 or self.x.ndim not in (3, 4) or self.y.shape != self.x.shape[:1]:
+        kind, rank = self.x.dtype, self.x.ndim
+        if kind not in (np.uint8, np.float32) or rank not in (3, 4) or self.y.shape != self.x.shape[:1]:
             raise FormatError(
-                f"{self.dataset}: x must be n pictures, uint8 (n, h, w) or (n, h, w, c), and y their n labels; "
-                f"got x {self.x.dtype} {self.x.shape} and y {self.y.shape}"
+                f"{self.dataset}: x must be n pictures (n, h, w) or (n, h, w, c), uint8, or float32 as the network "
+                f"takes them, and y their n labels; got x {kind} {self.x.shape} and y {self.y.shape}"
             )
 
     def __len__(self) -> int:
@@ -167,9 +168,9 @@ def read_idx(path: Path) -> Array:
 
 
 def preprocess(x: Array, config: Mapping[str, object]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Bytes to the network's input: (x * scale - mean) / std, all in float32.
+    """Bytes to the network's input: (x * scale - mean) / std, all in float32; what is float32 is that input already.
 
-    x       (n, h, w) or (n, h, w, c) uint8
+    x       (n, h, w) or (n, h, w, c), uint8 or float32
     config  a package's config; its "preprocessing" is {"layout": "NHWC", "scale": s, "mean": [c], "std": [c]}
     return  (n, h, w, c) float32
     raises  FormatError naming the field that is wrong
@@ -181,6 +182,8 @@ def preprocess(x: Array, config: Mapping[str, object]) -> np.ndarray[Any, np.dty
         raise FormatError(f"config.json: preprocessing.layout {rule.get('layout')!r}, only NHWC is known")
     if x.ndim == 3:
         x = x[..., None]
+    if x.dtype == np.float32:
+        return np.ascontiguousarray(x)
     scale, mean, std = (_floats(rule, key, x.shape[-1]) for key in ("scale", "mean", "std"))
     if not (std > 0).all():
         raise FormatError("config.json: preprocessing.std must be positive")
@@ -258,8 +261,8 @@ def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str, limit
             shape, fortran, dtype = read(file)
         except ValueError as error:
             raise FormatError(f"{where}: {info.filename} is not a .npy array: {str(error)[:80]}") from None
-        if dtype.hasobject or dtype.kind not in "ui" or fortran:
-            raise FormatError(f"{where}: {info.filename} holds {dtype}, expected integers in C order")
+        if dtype.hasobject or (dtype.kind not in "ui" and dtype != np.float32) or fortran:
+            raise FormatError(f"{where}: {info.filename} holds {dtype}, expected integers or float32, in C order")
         size = prod(shape) * dtype.itemsize
         if size > limit or any(s < 0 for s in shape):
             raise FormatError(f"{where}: {info.filename} declares shape {shape}, at most {limit} bytes are read")

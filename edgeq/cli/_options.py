@@ -46,7 +46,12 @@ Energy = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N pictures.")]
 Full = Annotated[bool, typer.Option("--full", help="The whole test set (EDGEQ_DATA, the Debian package, or the Hub).")]
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="PATH", help="Own data: .npz with x and y, or a folder of idx files.")
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Own data: .npz with x (bytes, or float32 as the network takes it) and y, or a folder of idx files.",
+    ),
 ]
 Delta = Annotated[
     str | None, typer.Option("--delta", help="What was learned: an id, a package folder, or none; else what is in use.")

@@ -364,7 +364,7 @@ def _learn(
         arena_bytes=net.loaded.planned_bytes,
         module_bytes=module_bytes,
         points=tuple(learner.points),
-        judged_by="leave-one-out" if report.leave_one_out else f"{report.best.samples} held-out samples",
+        judged_by=_judge(report, len(samples)),
         model=package.manifest.name,
         device=url,
         warnings=tuple(warnings),
@@ -394,6 +394,13 @@ def journal_key(tuning: Tuning, samples: Samples, wishes: Wishes, url: str) -> s
     wish = json.dumps([wishes.method, wishes.seed, wishes.flags, sorted(wishes.changes.items()), wishes.classes, url])
     digest = hashlib.sha256(tuning.base_sha256.encode() + tuning.identity + samples.id + wish.encode())
     return digest.hexdigest()[:24]
+
+
+def _judge(report: TuneReport, count: int) -> str:
+    if report.leave_one_out:
+        return "leave-one-out"
+    judges = report.best.samples
+    return f"{judges} held-out samples" if judges < count else f"the {count} samples themselves, none held out"
 
 
 def _facts(

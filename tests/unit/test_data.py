@@ -66,9 +66,9 @@ GOOD_Y = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}", b"\0")
     [
         (b"PK not a zip", "not an .npz"),
         (npz(x=X), "no array 'y'"),
-        (npz(x=X.astype(np.float32), y=Y), "holds float32, expected integers"),
+        (npz(x=X.astype(np.float64), y=Y), "holds float64, expected integers or float32"),
         (npz(x=X, y=Y[:2]), r"got x uint8 \(3, 4, 4\) and y \(2,\)"),
-        (npz(x=X[0], y=Y), "x must be n pictures, uint8"),
+        (npz(x=X[0], y=Y), "x must be n pictures"),
         (npz(x=X.astype(np.int16), y=Y), "got x int16"),
         (npz(x=np.array([{"a": 1}], dtype=object), y=Y), "holds object"),
         (archive(x=b"junk", y=GOOD_Y), "x.npy is not a .npy array"),
@@ -139,6 +139,16 @@ def test_own_data_keeps_its_own_name(tmp_path: Path) -> None:
         data.from_path(tmp_path)
     with pytest.raises(NotFoundError, match="no such file"):
         data.from_path(tmp_path / "none.npz")
+
+
+def test_own_data_may_be_the_input_itself(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(len(Y), 5, 4)).astype(np.float32)
+    (tmp_path / "mine.npz").write_bytes(npz(x=features, y=Y))
+    split = data.from_path(tmp_path / "mine.npz")
+    assert np.array_equal(data.preprocess(split.x, {"preprocessing": {"mean": [3.0]}}), features[..., None])
+    (tmp_path / "wide.npz").write_bytes(npz(x=features.astype(np.float64), y=Y))
+    with pytest.raises(FormatError, match="holds float64, expected integers or float32"):
+        data.from_path(tmp_path / "wide.npz")
 
 
 def test_other_pictures_are_not_fashion_mnist(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ LOGITS = 0  # the output that holds the class scores
 
 
 class Classification(Task[data.Split]):
-    """Items are arrays of bytes; the package's "preprocessing" makes the network's input of them."""
+    """Items are arrays of bytes, of which the package's "preprocessing" makes the network's input, or that input."""
 
     items = "items"
 
