@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgeq.bench.latency import BUSY_SHARE, busy_share
+from edgeq.device.records import Condition
 
 PACKAGES = ("edgeq", "executorch", "torch", "numpy")
 LOOK_S = 0.25  # how long the load is watched before a measurement
@@ -56,6 +57,18 @@ def temperature_c(root: Path = Path("/")) -> float | None:
     zones = sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
     warm = [milli / 1000 for zone in zones if (milli := _integer(zone)) is not None]
     return max(warm, default=None)
+
+
+def condition(root: Path = Path("/")) -> Condition:
+    """Temperature, clock and battery now."""
+    supplies = sorted((root / "sys/class/power_supply").glob("*"))
+    battery = next((folder for folder in supplies if _read(folder / "type") == "Battery"), None)
+    return Condition(
+        temperature_c(root),
+        frequency_hz(root),
+        battery_percent=None if battery is None else _integer(battery / "capacity"),
+        charging=None if battery is None else _read(battery / "status") in ("Charging", "Full"),
+    )
 
 
 def frequency_hz(root: Path = Path("/")) -> int | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EPILOG = examples(
     "edgeq finetune denseshift-kws --data my-voice.npz",
     "edgeq finetune pokebnn-fashion -d ssh://pi@board --data shifted.npz --method stats --test check.npz",
+    "edgeq finetune denseshift-kws -d adb: --data my-voice.npz --min-battery 30 --max-celsius 40",
     "edgeq finetune denseshift-kws --data my-voice.npz --method t1 --set steps=300 --set lr_ac=0.003 --json",
 )
 
@@ -48,6 +49,13 @@ def command(
         typer.Option("--flag", help="no_stats, no_cache, unguarded, exact_head, few_samples, fresh; repeatable."),
     ] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", help="Stop after so long; again goes on.")] = None,
+    min_battery: Annotated[
+        float | None,
+        typer.Option("--min-battery", metavar="PERCENT", help="Stop below it, unless charging; again goes on."),
+    ] = None,
+    max_celsius: Annotated[
+        float | None, typer.Option("--max-celsius", metavar="DEGREES", help="Stop above it; again goes on.")
+    ] = None,
     on_device: Annotated[
         bool, typer.Option("--on-device", help="Learn on the device itself; a microcontroller does so anyway.")
     ] = False,
@@ -70,7 +78,7 @@ def command(
     if model is None or data is None:
         raise UsageError("finetune needs MODEL and --data PATH (an .npz with x and y)")
     from edgeq import keys
-    from edgeq.tune import Wishes, finetune
+    from edgeq.tune import Limits, Wishes, finetune
 
     wishes = Wishes(
         method=method,  # type: ignore[arg-type]  # checked there, with a message of its own
@@ -79,6 +87,7 @@ def command(
         changes=_settings(changes or []),
         classes=classes,
         seconds=seconds,
+        limits=Limits(min_battery, max_celsius),
         apply=not no_apply,
         on_device=on_device,
     )

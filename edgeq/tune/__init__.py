@@ -3,7 +3,8 @@
 `finetune` is what the command calls; `Learner` is a run over any device, data and store.
 """
 
+from .care import Limits
 from .samples import Samples, read_samples
 from .session import Learned, Learner, Wishes, finetune
 
-__all__ = ["Learned", "Learner", "Samples", "Wishes", "finetune", "read_samples"]
+__all__ = ["Learned", "Learner", "Limits", "Samples", "Wishes", "finetune", "read_samples"]

@@ -16,13 +16,14 @@ from edgeq import _paths, deltas, hub
 from edgeq._errors import NoRoomError, UnsupportedError, UsageError
 from edgeq._native.tune import Forward, Outputs, Tuner, TuneSettings, converse, settings
 from edgeq._native.tune_types import METHODS, Method, TuneData, TuneModel, TuneReport
-from edgeq.bench import tuned
+from edgeq.bench import host, tuned
 from edgeq.bench.record import BACKEND, Subject
 from edgeq.bench.session import target_for
 from edgeq.compile.layout import Tuning
 from edgeq.compile.tunable_artefact import build_tunable
 from edgeq.results import RunRecord, Series, Store, Value
 
+from .care import Care, Limits
 from .forward import DeviceForward, parts_for, program_method
 from .journal import Journal
 from .on_device import OnDevice
@@ -57,6 +58,7 @@ class Wishes:
 
     classes   of the head, where some are new to the base
     seconds   stop after so many; the run can go on later
+    limits    of battery and heat, where it stops likewise
     apply     let deploy, bench and eval use what was learned
     on_device the module runs on the device too, and the host only streams samples and keeps the journal; a
               microcontroller does so anyway
@@ -69,6 +71,7 @@ class Wishes:
     changes: Mapping[str, float | str] = field(default_factory=dict)
     classes: int | None = None
     seconds: float | None = None
+    limits: Limits = field(default_factory=Limits)
     apply: bool = True
     on_device: bool = False
 
@@ -311,6 +314,8 @@ def _learn(
     warnings = [package.note] if package.note else []
     if tuning.base is None:
         warnings.append("the package holds no base statistics: no statistics tier, and nothing keeps old knowledge")
+    ask = host.condition if subject.on_this_host else device.condition
+    wishes.limits.check(url, ask())
     progress(f"deploying {artefact.path.name} to {url}")
     there = artefact.manifest["tuning"]["methods"]
     learner: Learner
@@ -323,9 +328,15 @@ def _learn(
         program = device.put(artefact.path, progress=progress).name
         method = program_method(wishes.method, there, micro=int(wishes.changes.get("micro", 0)))
         net = device.load(program, method)
-        passing = DeviceForward(net, samples, tuning.layout, [codes for codes, _ in tuning.codes])
-        learner = Learner(tuning, samples, wishes, passing, classes=wishes.classes)
+        passing = on_host = DeviceForward(net, samples, tuning.layout, [codes for codes, _ in tuning.codes])
+
+        def forward(request: Forward) -> Outputs:
+            care.look()
+            return on_host(request)
+
+        learner = Learner(tuning, samples, wishes, forward, classes=wishes.classes)
         module_bytes = learner.tuner.bytes
+    care = Care(wishes.limits, ask, learner.stop)
     started(learner)
     journal = Journal.of(journal_key(tuning, samples, wishes, url))
     memory = module_bytes + net.loaded.planned_bytes
@@ -335,6 +346,7 @@ def _learn(
     began = time.monotonic()
 
     def tell(report: TuneReport) -> None:
+        care.look()
         score, rate = report.now, passing.passes / max(time.monotonic() - began, 1e-9)
         text = f"learning: {report.stage}"
         if score.samples:
@@ -346,6 +358,8 @@ def _learn(
             point("held_out_top1", report.forwards, 100 * score.metric, unit="%", x_unit="passes")
 
     report = learner.run(journal, tell)
+    if care.why:
+        warnings.append(f"stopped: {care.why}; the same command goes on")
     seconds = time.monotonic() - began
     delta = None
     if report.outcome == "committed":

@@ -12,6 +12,9 @@ from tiny_package import CLASSES, task, write
 
 from edgeq import cli, deltas
 from edgeq._paths import native
+from edgeq.bench import host
+from edgeq.device import Condition
+from edgeq.tune import care
 from edgeq.tune.journal import Journal
 
 QUICK = {"head": ["head_steps=20"], "t1": ["steps=4", "head_steps=8", "batch=8"], "auto": [], "t0": ["steps=8"]}
@@ -180,6 +183,36 @@ def test_shuffled_labels_are_refused(teach, method, seeds):
         kept += [seed] if found["outcome"] == "committed" else []
     print(f"\n{method}: {len(kept)} of {seeds} seeds kept")
     assert len(kept) <= seeds // 20
+
+
+def test_a_warm_or_empty_device_stops_and_goes_on_later(teach, monkeypatch):
+    x, y = task(60, 5, gain=0.6, offset=0.7)
+    words = ("--max-celsius", 40, "--min-battery", 30, "--flag", "unguarded", "--set", "steps=30")
+    told = [Condition(35.0, battery_percent=80)]  # the last one stays
+    monkeypatch.setattr(host, "condition", lambda: told[0] if len(told) == 1 else told.pop(0))
+    monkeypatch.setattr(care, "EVERY_S", 0.0)
+    _, whole, _ = teach(x, y, *words, "--no-apply", method="t1")
+    assert whole["outcome"] == "committed"
+
+    def stopped(looks, last, why):
+        told[:] = [Condition(35.0, battery_percent=80)] * looks + [last]
+        _, found, line = teach(x, y, *words, "--no-apply", method="t1")
+        assert (found["outcome"], found["delta"]) == ("stopped", None)
+        assert why in line
+
+    stopped(8, Condition(41.0, battery_percent=80), "stopped: 41 degrees, above 40; the same command goes on")
+    stopped(9, Condition(30.0, battery_percent=29), "stopped: battery at 29 %, below 30")
+    told[:] = [Condition(30.0, battery_percent=5, charging=True)]
+    _, found, _ = teach(x, y, *words, "--no-apply", method="t1")
+    assert found["delta"]["id"] == whole["delta"]["id"]
+    assert found["passes"] < whole["passes"]
+
+
+def test_a_device_that_does_not_tell_cannot_be_watched(teach, monkeypatch):
+    x, y = task(40, 5, gain=0.7, offset=0.4)
+    monkeypatch.setattr(host, "condition", Condition)
+    refused(teach(x, y, "--min-battery", 30), 7, "tells of no battery; learn without --min-battery")
+    refused(teach(x, y, "--max-celsius", 40), 7, "tells no temperature; learn without --max-celsius")
 
 
 def test_automatic_mode_takes_the_head_where_memory_is_short(teach, tmp_path, monkeypatch):

@@ -252,6 +252,10 @@ def test_host_facts_on_a_tree_made_by_hand(tmp_path: Path) -> None:
         "proc/meminfo": "MemTotal:       1024 kB\n",
         "sys/class/thermal/thermal_zone0/temp": "41500\n",
         "sys/class/thermal/thermal_zone1/temp": "39000\n",
+        "sys/class/power_supply/AC/type": "Mains\n",
+        "sys/class/power_supply/BAT0/type": "Battery\n",
+        "sys/class/power_supply/BAT0/capacity": "64\n",
+        "sys/class/power_supply/BAT0/status": "Discharging\n",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -260,6 +264,9 @@ def test_host_facts_on_a_tree_made_by_hand(tmp_path: Path) -> None:
     facts = host.facts(tmp_path)
     assert (facts["cpu"], facts["ram_bytes"]) == ("Test CPU", 1024 * 1024) and "governor" not in facts
     assert host.temperature_c(tmp_path / "none") is None
+    now = host.condition(tmp_path)
+    assert (now.temperature_c, now.battery_percent, now.charging) == (41.5, 64, False)
+    assert host.condition(tmp_path / "none") == Condition()
     assert host.commit(tmp_path) == ""
     (tmp_path / "sys/devices/system/cpu/cpu0/cpufreq").mkdir(parents=True)
     (tmp_path / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").write_text("1800000")
