@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeq import _own_code
 from edgeq._errors import FormatError, NotFoundError, UsageError
 from edgeq.compile import Artefact, compile_module
 from edgeq.ptq import quantize
@@ -20,26 +20,14 @@ from edgeq.ptq.network import Batches, Tell
 CALIBRATION_BATCH = 16
 
 
-def is_function(source: str) -> bool:
-    """Does it look like FILE.py:FUNCTION?"""
-    path, colon, name = source.rpartition(":")
-    return bool(colon) and path.endswith(".py") and name.isidentifier()
-
-
 def load(source: str) -> nn.Module:
     """What FILE.py:FUNCTION returns. The file is the user's own program and is executed.
 
     raises  NotFoundError, UsageError when it fails or gives no module
     """
-    path, _, name = source.rpartition(":")
-    if not Path(path).is_file():
-        raise NotFoundError(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    assert spec is not None and spec.loader is not None
-    program = importlib.util.module_from_spec(spec)
+    function = _own_code.load(source)
     try:
-        spec.loader.exec_module(program)
-        module = getattr(program, name)()
+        module = function()
     except Exception as error:  # whatever the user's program raises
         raise UsageError(f"{source}: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):

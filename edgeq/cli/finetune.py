@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EPILOG = examples(
     "edgeq finetune denseshift-kws --data my-voice.npz",
     "edgeq finetune pokebnn-fashion -d ssh://pi@board --data shifted.npz --method stats --test check.npz",
+    "edgeq finetune denseshift-kws --data my-voice.npz --cost costs.csv",
     "edgeq finetune denseshift-kws -d adb: --data my-voice.npz --min-battery 30 --max-celsius 40",
     "edgeq finetune denseshift-kws --data my-voice.npz --method t1 --set steps=300 --set lr_ac=0.003 --json",
 )
@@ -40,6 +41,18 @@ def command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same data, same device: same delta.")] = 1,
     classes: Annotated[
         int | None, typer.Option("--classes", min=2, help="Of the head, where some are new to the base.")
+    ] = None,
+    cost: Annotated[
+        Path | None,
+        typer.Option("--cost", metavar="CSV", help="What it costs to say column for row, a row and column a class."),
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(
+            "--score",
+            metavar="FILE.py:FUNCTION",
+            help="To lower by t0, zeroqat or mezo: (logits, labels) -> a number each. The file is executed.",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the module; repeatable.")
@@ -77,8 +90,8 @@ def command(
         return
     if model is None or data is None:
         raise UsageError("finetune needs MODEL and --data PATH (an .npz with x and y)")
-    from edgeq import keys
-    from edgeq.tune import Limits, Wishes, finetune
+    from edgeq import _own_code, keys
+    from edgeq.tune import Limits, Wishes, finetune, read_costs
 
     wishes = Wishes(
         method=method,  # type: ignore[arg-type]  # checked there, with a message of its own
@@ -88,6 +101,8 @@ def command(
         classes=classes,
         seconds=seconds,
         limits=Limits(min_battery, max_celsius),
+        cost=None if cost is None else read_costs(cost),
+        score=None if score is None else _own_code.load(score),
         apply=not no_apply,
         on_device=on_device,
     )
@@ -142,10 +157,16 @@ def _settings(changes: list[str]) -> dict[str, float | str]:
 
 def _rows(learned: Learned) -> list[tuple[str, str, str]]:
     report = learned.report
+    from edgeq.tune import told
+
     rows = [("verdict", learned.verdict, report.outcome if report.status == "ok" else report.status)]
     if report.base.samples and report.best.samples:
-        rows.append(("right before", f"{100 * report.base.metric:.1f} %", f"{report.base.samples} samples"))
-        rows.append(("right after", f"{100 * report.best.metric:.1f} %", learned.judged_by))
+        for when, score, who in (
+            ("before", report.base, f"{report.base.samples} samples"),
+            ("after", report.best, learned.judged_by),
+        ):
+            what, _, figure = told(score.metric, learned.measure).partition(" ")
+            rows.append((f"{what} {when}", figure, who))
     if learned.test_before is not None and learned.test_after is not None:
         label = "measured: on the device, samples that nothing was learned from"
         rows.append(("test", f"{learned.test_before:.1f} -> {learned.test_after:.1f} %", label))

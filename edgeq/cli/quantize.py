@@ -51,11 +51,11 @@ def command(
     json: Json = False,
 ) -> None:
     """Quantise the linear layers of a float network to INT4 with error correction (GPTQ)."""
-    from edgeq import own_module, ptq
+    from edgeq import _own_code, own_module, ptq
 
     options: dict[str, Any] = {"scheme": scheme, "grid": grid, "group": group, "below_4_bits": below_4_bits}
     ptq.check(**options)
-    if own_module.is_function(source):
+    if _own_code.is_function(source):
         if calibration is None:
             raise UsageError("--calibration: an .npz with inputs of the network is needed")
         with Progress() as progress:

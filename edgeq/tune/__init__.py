@@ -4,7 +4,18 @@
 """
 
 from .care import Limits
+from .objective import read_costs
 from .samples import Samples, read_samples
-from .session import Learned, Learner, Wishes, finetune
+from .session import Learned, Learner, Wishes, finetune, told
 
-__all__ = ["Learned", "Learner", "Limits", "Samples", "Wishes", "finetune", "read_samples"]
+__all__ = [
+    "Learned",
+    "Learner",
+    "Limits",
+    "Samples",
+    "Wishes",
+    "finetune",
+    "read_costs",
+    "read_samples",
+    "told",
+]

@@ -26,6 +26,7 @@ from edgeq.results import RunRecord, Series, Store, Value
 from .care import Care, Limits
 from .forward import DeviceForward, parts_for, program_method
 from .journal import Journal
+from .objective import F32, WITH_SCORES, Score, scored
 from .on_device import OnDevice
 from .samples import Samples, read_samples
 
@@ -59,6 +60,8 @@ class Wishes:
     classes   of the head, where some are new to the base
     seconds   stop after so many; the run can go on later
     limits    of battery and heat, where it stops likewise
+    cost      (classes, classes) float32 of saying column for row, where errors are not equal; None: they are
+    score     lowered instead of cross-entropy, differentiable or not: t0, zeroqat and mezo
     apply     let deploy, bench and eval use what was learned
     on_device the module runs on the device too, and the host only streams samples and keeps the journal; a
               microcontroller does so anyway
@@ -72,14 +75,27 @@ class Wishes:
     classes: int | None = None
     seconds: float | None = None
     limits: Limits = field(default_factory=Limits)
+    cost: F32 | None = None
+    score: Score | None = None
     apply: bool = True
     on_device: bool = False
+
+    @property
+    def measure(self) -> str:
+        """What decides whether a run helped: "right", "cost" or "score"."""
+        return "score" if self.score is not None else "right" if self.cost is None else "cost"
 
     def settings(self) -> TuneSettings:
         if self.method not in METHODS:
             raise UsageError(f'method "{self.method}" is not known; there are: {", ".join(METHODS)}')
         numbers: dict[str, float | str] = {"seed": self.seed, **self.changes}
-        return settings(self.method, flags=self.flags, cost=None, **numbers)
+        if self.score is not None:
+            if self.method not in WITH_SCORES:
+                raise UsageError(f"a score of your own is for {', '.join(WITH_SCORES)}, not for {self.method}")
+            if self.cost is not None:
+                raise UsageError("costs or a score of your own, not both")
+            numbers["loss"] = "score"
+        return settings(self.method, flags=self.flags, cost=self.cost, **numbers)
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a run came to. Scores are shares of right answers on the data that decided (`judged_by`).
+    """What a run came to. Metrics are shares of right answers on the data that decided (`judged_by`), or minus the mean
+    cost or score, as `measure` says.
 
     test_before, test_after  top-1 in percent on data that nothing was learned or decided on, where it was given
     arena_bytes              memory that `forward_tune` plans on the device
@@ -111,6 +128,7 @@ class Learned:
     module_bytes: int
     points: tuple[Point, ...]
     judged_by: str
+    measure: str = "right"
     test_before: float | None = None
     test_after: float | None = None
     run_id: int | None = None
@@ -133,6 +151,7 @@ class Learned:
             "arena_bytes": self.arena_bytes,
             "module_bytes": self.module_bytes,
             "judged_by": self.judged_by,
+            "measure": self.measure,
             "test_before": self.test_before,
             "test_after": self.test_after,
             "run_id": self.run_id,
@@ -259,6 +278,8 @@ def finetune(
             wishes = replace(wishes, on_device=True, changes={"micro": micro, **wishes.changes})
         elif target != "executorch":
             raise UnsupportedError(f"{url}: takes {target}; fine-tuning runs on devices that take executorch or micro")
+        if wishes.score is not None and wishes.on_device:
+            raise UnsupportedError("a score of your own runs on the host: not where the device itself learns")
         parts = wishes.parts if wishes.on_device else parts_for(wishes.method, wishes.parts)
         artefact, tuning = build_tunable(package, parts, target=target, classes=wishes.classes, progress=progress)
         known = wishes.classes or tuning.layout.classes
@@ -334,7 +355,10 @@ def _learn(
             care.look()
             return on_host(request)
 
-        learner = Learner(tuning, samples, wishes, forward, classes=wishes.classes)
+        answer: Callable[[Forward], Outputs] = forward
+        if wishes.score is not None and samples.labels is not None:
+            answer = scored(forward, wishes.score, samples.labels)
+        learner = Learner(tuning, samples, wishes, answer, classes=wishes.classes)
         module_bytes = learner.tuner.bytes
     care = Care(wishes.limits, ask, learner.stop)
     started(learner)
@@ -350,12 +374,13 @@ def _learn(
         score, rate = report.now, passing.passes / max(time.monotonic() - began, 1e-9)
         text = f"learning: {report.stage}"
         if score.samples:
-            text += f", loss {score.loss:.3f}, right {100 * score.metric:.1f} %"
+            text += f", loss {score.loss:.3f}, " + told(score.metric, wishes.measure)
         text += f", {rate:.0f} passes/s, {memory / 1e3:.0f} kB"
         progress(text, report.step, report.steps)
         if point is not None and score.samples:
             point("loss", report.forwards, score.loss, unit="1", x_unit="passes")
-            point("held_out_top1", report.forwards, 100 * score.metric, unit="%", x_unit="passes")
+            if wishes.measure == "right":
+                point("held_out_top1", report.forwards, 100 * score.metric, unit="%", x_unit="passes")
 
     report = learner.run(journal, tell)
     if care.why:
@@ -379,6 +404,7 @@ def _learn(
         module_bytes=module_bytes,
         points=tuple(learner.points),
         judged_by=_judge(report, len(samples)),
+        measure=wishes.measure,
         model=package.manifest.name,
         device=url,
         warnings=tuple(warnings),
@@ -406,8 +432,15 @@ def _top1(logits: np.ndarray[Any, Any], tests: Samples) -> float:
 def journal_key(tuning: Tuning, samples: Samples, wishes: Wishes, url: str) -> str:
     """What a run that was cut short is found by: anything else is another run."""
     wish = json.dumps([wishes.method, wishes.seed, wishes.flags, sorted(wishes.changes.items()), wishes.classes, url])
+    if wishes.cost is not None or wishes.score is not None:
+        wish += repr((None if wishes.cost is None else wishes.cost.tolist(), getattr(wishes.score, "__name__", "")))
     digest = hashlib.sha256(tuning.base_sha256.encode() + tuning.identity + samples.id + wish.encode())
     return digest.hexdigest()[:24]
+
+
+def told(metric: float, measure: str) -> str:
+    """A report's metric for people: the share right, or minus the mean cost or score."""
+    return f"right {100 * metric:.1f} %" if measure == "right" else f"{measure} {-metric:.3f}"
 
 
 def _judge(report: TuneReport, count: int) -> str:
@@ -450,6 +483,9 @@ def _stored(
     if learned.test_before is not None and learned.test_after is not None:
         values.append(Value("top1_before", learned.test_before, "%", "measured", "separate test samples"))
         values.append(Value("top1", learned.test_after, "%", "measured", "separate test samples"))
+    elif report.base.samples and wishes.measure != "right":
+        values.append(Value(f"{wishes.measure}_before", -before, "1", "measured", learned.judged_by))
+        values.append(Value(wishes.measure, -after, "1", "measured", learned.judged_by))
     elif report.base.samples and samples.labels is not None:
         values.append(Value("top1_before", 100 * before, "%", "measured", learned.judged_by))
         values.append(Value("top1", 100 * after, "%", "measured", learned.judged_by))

@@ -215,6 +215,36 @@ def test_a_device_that_does_not_tell_cannot_be_watched(teach, monkeypatch):
     refused(teach(x, y, "--max-celsius", 40), 7, "tells no temperature; learn without --max-celsius")
 
 
+def test_costs_and_a_score_of_ones_own(teach, tmp_path):
+    x, y = task(60, 5, gain=0.6, offset=0.7)
+    costs = np.ones((CLASSES, CLASSES)) - np.eye(CLASSES)
+    costs[1, costs[1] > 0] = 10
+    np.savetxt(tmp_path / "costs.csv", costs, delimiter=",")
+    code, found, _ = teach(x, y, "--cost", tmp_path / "costs.csv", method="auto")
+    assert (code, found["outcome"]) == (0, "committed")
+    assert found["report"]["base"]["metric"] < found["report"]["best"]["metric"] <= 0  # minus mean costs
+    assert found["measure"] == "cost"
+    plain = teach(x, y, method="auto")[1]
+    assert found["report"]["base"]["metric"] != plain["report"]["base"]["metric"]
+
+    (tmp_path / "mine.py").write_text(
+        "def wrong(logits, labels):\n    return (logits.argmax(1) != labels) * 1.0\n"
+        "def short(logits, labels):\n    return logits[:1, 0]\n"
+    )
+    score = ("--score", f"{tmp_path}/mine.py:wrong")
+    code, found, _ = teach(x, y, *score, "--flag", "unguarded", method="t0")
+    assert (code, found["outcome"]) == (0, "committed")
+    assert found["measure"] == "score"
+    assert found["report"]["base"]["loss"] == -found["report"]["base"]["metric"] > 0.5  # the share of wrong ones
+    refused(teach(x, y, *score), 2, "a score of your own is for t0, zeroqat, mezo, not for head")
+    refused(teach(x, y, *score, "--on-device", method="t0"), 7, "runs on the host")
+    refused(teach(x, y, "--score", f"{tmp_path}/mine.py:short", method="t0"), 2, "a finite number for each of")
+    refused(teach(x, y, "--score", f"{tmp_path}/mine.py:none", method="t0"), 2, "AttributeError")
+    refused(teach(x, y, "--score", "mine", method="t0"), 2, "expected FILE.py:FUNCTION")
+    (tmp_path / "flat.csv").write_text("1,2,3\n")
+    refused(teach(x, y, "--cost", tmp_path / "flat.csv", method="auto"), 3, "a square of finite numbers")
+
+
 def test_automatic_mode_takes_the_head_where_memory_is_short(teach, tmp_path, monkeypatch):
     """Agents of 60 kB and of 30 kB for a run; with all the memory it solves."""
     x, y = task(60, 5, gain=0.6, offset=0.7)
