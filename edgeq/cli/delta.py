@@ -135,7 +135,7 @@ def _row(delta: DeltaFile) -> tuple[str, ...]:
         delta.id,
         delta.model,
         str(facts["method"]),
-        *(_share(facts.get(which)) for which in ("base", "tuned")),
+        *(_judged(facts.get(which), facts.get("measure", "right")) for which in ("base", "tuned")),
         size(delta.size_bytes),
         f"{delta.created:%Y-%m-%d %H:%M}",
         delta.signed_by or "NOT SIGNED",
@@ -143,6 +143,10 @@ def _row(delta: DeltaFile) -> tuple[str, ...]:
     )
 
 
-def _share(score: object) -> str:
+def _judged(score: object, measure: object) -> str:
     metric = score.get("metric") if isinstance(score, dict) else None
-    return f"{100 * metric:.1f} %" if isinstance(metric, float) and metric >= 0 else "-"
+    if not isinstance(metric, float):
+        return "-"
+    if measure in ("cost", "score"):
+        return f"{measure} {0.0 - metric:.3f}"
+    return f"{100 * metric:.1f} %" if metric >= 0 else "-"

@@ -440,7 +440,7 @@ def journal_key(tuning: Tuning, samples: Samples, wishes: Wishes, url: str) -> s
 
 def told(metric: float, measure: str) -> str:
     """A report's metric for people: the share right, or minus the mean cost or score."""
-    return f"right {100 * metric:.1f} %" if measure == "right" else f"{measure} {-metric:.3f}"
+    return f"right {100 * metric:.1f} %" if measure == "right" else f"{measure} {0.0 - metric:.3f}"
 
 
 def _judge(report: TuneReport, count: int) -> str:
@@ -467,6 +467,7 @@ def _facts(
         "base": asdict(report.base),
         "tuned": asdict(report.best),
         "leave_one_out": report.leave_one_out,
+        "measure": wishes.measure,
     }
 
 
