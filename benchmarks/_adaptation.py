@@ -174,8 +174,17 @@ def learn(
     return Result(report, read_delta(subject.tune_model(), blob) if blob else None, forward.passes, tuner.bytes)
 
 
-def scores(subject: Subject, delta: Delta | None, inputs: Inputs) -> Array:
-    """Logits of the base, or of base and delta, (n, classes)."""
+@dataclass(frozen=True)
+class Seen:
+    """What `forward_tune` gives for n samples: logits (n, classes) of its own head, hidden (n, H), taps (n, T)."""
+
+    logits: Array
+    hidden: Array
+    taps: Array
+
+
+def outputs(subject: Subject, delta: Delta | None, inputs: Inputs) -> Seen:
+    """Of the base, or of base and delta."""
     tuning, net = subject.tuning, subject.net()
     weight = torch.zeros(subject.classes, tuning.layout.hidden)
     bias = torch.zeros(subject.classes)
@@ -188,26 +197,21 @@ def scores(subject: Subject, delta: Delta | None, inputs: Inputs) -> Array:
     found = []
     for start in range(0, len(inputs[0] if isinstance(inputs, tuple) else inputs), BATCH):
         with torch.no_grad(), subject.codes(delta.codes if delta is not None else ()):
-            logits, hidden, taps, _ = net(*taken(inputs, slice(start, start + BATCH)), ac, weight, bias)
-        if delta is not None and delta.over is not None and delta.weight is not None and delta.bias is not None:
-            x = taps if delta.over == "taps" else hidden
-            found.append(head_logits(x.numpy(), delta.weight, delta.bias))
-        else:
-            found.append(logits.numpy())
-    return np.concatenate(found)
+            found.append(net(*taken(inputs, slice(start, start + BATCH)), ac, weight, bias)[:3])
+    return Seen(*(np.concatenate([batch[i].numpy() for batch in found]) for i in range(3)))
+
+
+def scores(subject: Subject, delta: Delta | None, inputs: Inputs) -> Array:
+    """Logits of the base, or of base and delta, (n, classes)."""
+    seen = outputs(subject, delta, inputs)
+    if delta is None or delta.over is None or delta.weight is None or delta.bias is None:
+        return seen.logits
+    return head_logits(seen.taps if delta.over == "taps" else seen.hidden, delta.weight, delta.bias)
 
 
 def hidden(subject: Subject, inputs: Inputs) -> Array:
     """What the base's head reads, (n, width)."""
-    layout, net = subject.tuning.layout, subject.net(lean=True)
-    fixed = (
-        torch.zeros(1, 2 * layout.channels),
-        *map(torch.from_numpy, (subject.tuning.head_weight, subject.tuning.head_bias)),
-    )
-    count = len(inputs[0] if isinstance(inputs, tuple) else inputs)
-    with torch.no_grad():
-        batches = (taken(inputs, slice(start, start + BATCH)) for start in range(0, count, BATCH))
-        return np.concatenate([net(*x, *fixed)[1].numpy() for x in batches])
+    return outputs(subject, None, inputs).hidden
 
 
 def asked_for(only: str, *names: str) -> bool:
@@ -253,6 +257,7 @@ class Case:
     validation  samples and labels on which the ceiling's setting is chosen; None: on the other groups' test parts
     home        samples and labels of the world that the base was trained for
     raw         the samples before they were made inputs, where they are pictures
+    known       samples and labels that the base was trained on, for heads that no device could have
     """
 
     task: str
@@ -268,6 +273,7 @@ class Case:
     validation: tuple[Inputs, Array] | None = None
     home: tuple[Inputs, Array] | None = None
     raw: Raw | None = None
+    known: Callable[[], tuple[Array, Array]] | None = None
 
     def score(self, logits: Array) -> dict[str, float]:
         found = {"accuracy": accuracy(logits, self.labels)}

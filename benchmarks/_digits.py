@@ -25,12 +25,13 @@ Array = np.ndarray[Any, Any]
 Part = tuple[Array, Array]
 BASE, LEARN, MIDDLE = 900, 350, 0.3
 SEEDS = (0, 1, 2)  # of the order of the pictures, of the networks, and of the runs
-STEPS = {"mlp": 700, "cnn": 500}
+STEPS = {"mlp": 700, "cnn": 500, "words": 900}
 RATE, BATCH = 3e-3, 64
 CODES = {"w4": (-8, 7), "tern": (-1, 1), "bin": (-1, 1)}
-WIDTHS = {"mlp": ((64, 128), (128, 64)), "cnn": ((1, 16), (16, 32), (32, 32))}
-STRIDES = {"mlp": (1, 1), "cnn": (1, 2, 2)}
-HIDDEN = {"mlp": 64, "cnn": 128}
+WIDTHS = {"mlp": ((64, 128), (128, 64)), "cnn": ((1, 16), (16, 32), (32, 32)), "words": ((576, 128), (128, 64))}
+STRIDES = {"mlp": (1, 1), "cnn": (1, 2, 2), "words": (1, 1)}
+HIDDEN = {"mlp": 64, "cnn": 128, "words": 64}
+CONVOLVED = "cnn"  # the others are fully connected
 
 
 def _turned(x: Array) -> Array:
@@ -67,6 +68,12 @@ def pictures(seed: int, world: str) -> tuple[Part, Part, Part]:
     return parts[0], parts[1], parts[2]
 
 
+def known(seed: int, classes: int = 10) -> Part:
+    """What a base is trained on: its part of the pictures, those of the first `classes` digits."""
+    x, y = pictures(seed, "clean")[0]
+    return x[y < classes], y[y < classes]
+
+
 # ---- training
 class Latents(nn.Module):
     """The network while it is trained: float weights seen through their codes, straight through."""
@@ -75,7 +82,7 @@ class Latents(nn.Module):
         super().__init__()
         self.kind, self.bits = kind, bits
         generator = torch.Generator().manual_seed(seed)
-        shapes = [(o, i) if kind == "mlp" else (o, i, 3, 3) for i, o in WIDTHS[kind]]
+        shapes = [(o, i) if kind != CONVOLVED else (o, i, 3, 3) for i, o in WIDTHS[kind]]
         shapes.append((classes, HIDDEN[kind]))
         weights = [torch.randn(s, generator=generator) / np.sqrt(np.prod(s[1:])) for s in shapes]
         self.weights = nn.ParameterList(weights)
@@ -109,14 +116,14 @@ class Latents(nn.Module):
         return y * (self.scale(i) * self.log_scales[i].exp()).reshape(shape) + self.biases[i].reshape(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(1) if self.kind == "mlp" else x.permute(0, 3, 1, 2)
+        x = x.flatten(1) if self.kind != CONVOLVED else x.permute(0, 3, 1, 2)
         last = len(self.weights) - 1
         for i in range(last):
             x = self.layer(i, x).relu()
             if self.steps and i < last - 1:
                 short = x.clamp(max=int8.TOP * self.steps[i + 1])
                 x = short + ((short / self.steps[i + 1]).round() * self.steps[i + 1] - short).detach()
-        return self.layer(last, x if self.kind == "mlp" else x.permute(0, 2, 3, 1).flatten(1))
+        return self.layer(last, x if self.kind != CONVOLVED else x.permute(0, 2, 3, 1).flatten(1))
 
 
 def fit(net: nn.Module, parameters: Sequence[Tensor], part: Part, *, steps: int, rate: float, seed: int) -> None:
@@ -136,15 +143,19 @@ def fit(net: nn.Module, parameters: Sequence[Tensor], part: Part, *, steps: int,
 
 @cache
 def trained(kind: str, bits: str, seed: int, classes: int = 10) -> Latents:
-    """kind mlp or cnn, bits w4, tern or bin; of the base part's pictures, those of the first `classes` digits."""
-    x, y = pictures(seed, "clean")[0]
-    known = y < classes
+    """kind mlp or cnn, bits w4, tern or bin."""
+    return train(kind, bits, seed, known(seed, classes), classes)
+
+
+def train(kind: str, bits: str, seed: int, part: Part, classes: int = 10) -> Latents:
+    """On samples (n, h, w, 1) float32 and labels (n,)."""
+    x = part[0]
     net = Latents(kind, bits, classes, seed)
-    fit(net, list(net.parameters()), (x[known], y[known]), steps=STEPS[kind], rate=RATE, seed=seed)
+    fit(net, list(net.parameters()), part, steps=STEPS[kind], rate=RATE, seed=seed)
     with torch.no_grad():
         net.fixed = [net.scale(i).clone() for i in range(len(net.weights))]
-        steps, h = [float(np.abs(x).max()) / int8.TOP], torch.from_numpy(x[known])
-        h = h.flatten(1) if kind == "mlp" else h.permute(0, 3, 1, 2)
+        steps, h = [float(np.abs(x).max()) / int8.TOP], torch.from_numpy(x)
+        h = h.flatten(1) if kind != CONVOLVED else h.permute(0, 3, 1, 2)
         for i in range(len(net.weights) - 1):
             h = net.layer(i, h).relu()
             steps.append(float(h.max()) / int8.TOP)
@@ -173,7 +184,7 @@ class DigitsNet(nn.Module):
         layers = []
         with torch.no_grad():
             for i, (inputs, outputs) in enumerate(WIDTHS[net.kind]):
-                kernel = 1 if net.kind == "mlp" else 3
+                kernel = 3 if net.kind == CONVOLVED else 1
                 layer = PackedConv(
                     "i8", "i8", inputs, outputs, kernel, stride=STRIDES[net.kind][i], padding=kernel // 2
                 )
@@ -197,14 +208,14 @@ class DigitsNet(nn.Module):
     def features(self, x: Tensor, tuning: TuningPass | None = None) -> Tensor:
         """(n, H): what the head reads."""
         h = self.enter(x)
-        h = h.reshape(-1, 1, 1, 64) if self.kind == "mlp" else h
+        h = h if self.kind == CONVOLVED else h.reshape(-1, 1, 1, WIDTHS[self.kind][0][0])
         for i, layer in enumerate(self.layers, 1):
             last = i == len(self.layers)
             h = layer(h, want=Want.MAP if last else Want.CODES, tuning=tuning)
             if tuning is not None:
                 if last:
                     tuning.tap(layer, h.flatten(1))
-                elif self.kind == "mlp":
+                elif self.kind != CONVOLVED:
                     tuning.tap(layer, h.flatten(1).float() * self.steps[i])
                 else:
                     tuning.tap(layer, h, layer.codes_grid)
@@ -212,7 +223,7 @@ class DigitsNet(nn.Module):
 
     def latents(self) -> tuple[TuneLatent, ...]:
         """What `t2`, `t3` and `zeroqat` may move: the codes of fully connected layers."""
-        if self.kind != "mlp":
+        if self.kind == CONVOLVED:
             return ()
         low, high = CODES[self.bits]
         return tuple(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_tunable import CLASSES, shift_network, task
 
-from benchmarks import _limits, _looks, _picture_cases, _risk, _speech_cases, _text_cases, finetune
+from benchmarks import _controls, _limits, _looks, _picture_cases, _risk, _speech_cases, _text_cases, finetune
 from benchmarks._adaptation import Case, Raw, Setting, Subject, accuracy, asked_for, hidden, learn, scores
 from benchmarks._best_head import FOLDS, best_head, crossed, fit
 from benchmarks._cells import Cells, mean_and_error
@@ -24,7 +24,8 @@ def case() -> Case:
     learnt, tested, home = task(80, 2, gain=0.3, offset=0.4), task(120, 3, gain=0.3, offset=0.4), task(60, 4)
     samples = Samples((learnt[0],), learnt[1], "toy")
     parts = {"seen": tested[1] < 2, "unseen": tested[1] >= 2}
-    return Case("toy", "draw 0", lambda: subject, samples, *tested, parts=parts, home=home)
+    known = task(200, 1)
+    return Case("toy", "draw 0", lambda: subject, samples, *tested, parts=parts, home=home, known=lambda: known)
 
 
 def test_what_was_computed_once_is_read_afterwards(tmp_path):
@@ -127,6 +128,56 @@ def test_hidden_is_what_the_head_reads(case):
     logits = x @ subject.tuning.head_weight.T + subject.tuning.head_bias
     np.testing.assert_allclose(logits, scores(subject, None, case.test), rtol=1e-4, atol=1e-4)
     assert best_head(case).shape == (len(case.labels), CLASSES)
+
+
+@pytest.mark.parametrize("count", [0.0, 30.0, _controls.EVERY])
+def test_a_ridge_is_the_one_that_misses_least_of_what_it_has_not_seen(case, count):
+    """Against heads that were solved once more without each of the samples."""
+    few = replace(case, learn_from=Samples((case.learn_from.inputs[0][:24],), case.learn_from.labels[:24], "few"))
+    seen = _controls.features(few, None, ("taps",))
+    x, y = seen(few.learn_from.inputs[0]), np.eye(CLASSES)[few.learn_from.labels] - 1 / CLASSES
+    x0, y0 = seen(few.known()[0]), np.eye(CLASSES)[few.known()[1]] - 1 / CLASSES
+    share = min(count / len(x0), 1.0)
+    gram = x.T @ x + share * x0.T @ x0
+
+    def solved(rows: np.ndarray, penalty: float) -> np.ndarray:
+        left = x[rows].T @ x[rows] + share * x0.T @ x0 + penalty * np.eye(len(gram))
+        return np.linalg.solve(left, x[rows].T @ y[rows] + share * x0.T @ y0)
+
+    ridges, everything = (1e-3, 1e-1, 1e1), np.arange(24)
+    penalties = [r * np.trace(gram) / len(gram) for r in ridges]
+    misses = [sum(((y[i] - x[i] @ solved(everything != i, p)) ** 2).sum() for i in everything) for p in penalties]
+    best = solved(everything, penalties[int(np.argmin(misses))])
+    predict = _controls.ridge(few, base=(count,), ridges=ridges)
+    np.testing.assert_allclose(predict(case.test), seen(case.test) @ best, rtol=1e-6, atol=1e-8)
+
+
+def test_a_balanced_class_weighs_as_if_its_samples_were_repeated(case):
+    """The last class alone: 4 samples beside 16 of each of the others are each of them four."""
+    x, y = case.known()
+    old = np.concatenate([np.flatnonzero(y == c)[:16] for c in range(CLASSES - 1)])
+    new = np.flatnonzero(y == CLASSES - 1)[:4]
+    taught = replace(case, learn_from=Samples((x[new],), y[new], "new"), known=lambda: (x[old], y[old]))
+    repeated = replace(taught, learn_from=Samples((np.repeat(x[new], 4, 0),), np.repeat(y[new], 4), "four times"))
+    asked = [
+        _controls.taught(taught, over=("taps",), balanced=True),
+        _controls.taught(repeated, over=("taps",), balanced=False),
+    ]
+    np.testing.assert_allclose(*(predict(case.test) for predict in asked), rtol=1e-6, atol=1e-8)
+    nearest = _controls.means(taught)(x[np.concatenate([old, new])])
+    assert accuracy(nearest, y[np.concatenate([old, new])]) > 0.5  # chance: a quarter
+
+
+@pytest.mark.parametrize("over", ["last", "taps"])
+def test_a_head_by_steps_begins_at_the_bases_and_learns(case, over):
+    base = scores(case.subject(), None, case.test)
+    np.testing.assert_allclose(_controls.stepped(case, over=over, steps=1, rate=0)(case.test), base, atol=0.05)
+    taught = accuracy(_controls.stepped(case, over=over)(case.test), case.labels)
+    assert taught > accuracy(base, case.labels) + 0.05
+
+
+def test_a_kernel_head_fits_what_it_has_seen(case):
+    assert accuracy(_controls.kernel(case)(case.learn_from.inputs[0]), case.learn_from.labels) > 0.9
 
 
 def columns(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
