@@ -62,7 +62,8 @@ def _explain(error: Exception) -> int:
         return _say("interrupted", INTERRUPTED)
     if hasattr(error, "format_message"):  # a wrong command line, as the parser found it
         text, code = error.format_message(), int(getattr(error, "exit_code", 2))
-        return _say(f"{text} (try: edgeq --help)", code) if text else code  # no text: the help was printed
+        command = getattr(getattr(error, "ctx", None), "command_path", "edgeq")
+        return _say(f"{text} (try: {command} --help)", code) if text else code  # no text: the help was printed
     if isinstance(error, OSError) and error.filename is not None:
         return _say(f"{os.fsdecode(error.filename)}: {error.strerror}", EdgeQError.exit_code)
     text = f"internal error: {type(error).__name__}: {error} (EDGEQ_DEBUG=1 shows where; please report it)"

@@ -62,6 +62,17 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     assert "edgeq" in child.stdout
 
 
+@pytest.mark.parametrize(
+    ("args", "command"),
+    [("frobnicate", "edgeq"), ("deploy --frob", "edgeq deploy"), ("delta verify", "edgeq delta verify")],
+)
+def test_a_wrong_command_line_names_the_help_to_read(
+    args: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(args.split()) == 2
+    assert capsys.readouterr().err.strip().endswith(f"(try: {command} --help)")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example_of_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([*verb.split(), "--help"]) == 0
