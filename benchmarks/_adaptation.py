@@ -140,8 +140,11 @@ def taken(inputs: Inputs, rows: Array | slice) -> tuple[torch.Tensor, ...]:
 
 @dataclass(frozen=True)
 class Result:
+    """written: the delta as the module wrote it; empty where it kept none."""
+
     report: TuneReport
     delta: Delta | None
+    written: bytes
     passes: int
     module_bytes: int
 
@@ -171,7 +174,7 @@ def learn(
         blob = journal.whole("delta") if report.outcome == "committed" else b""
     finally:
         shutil.rmtree(folder)
-    return Result(report, read_delta(subject.tune_model(), blob) if blob else None, forward.passes, tuner.bytes)
+    return result(subject, report, blob, forward.passes, tuner)
 
 
 @dataclass(frozen=True)
@@ -183,30 +186,40 @@ class Seen:
     taps: Array
 
 
+def result(subject: Subject, report: TuneReport, blob: bytes, passes: int, tuner: Tuner) -> Result:
+    return Result(report, read_delta(subject.tune_model(), blob) if blob else None, blob, passes, tuner.bytes)
+
+
+def asked_with(subject: Subject, delta: Delta | None) -> tuple[Array, Array, Array]:
+    """What `forward_tune` is given beside samples: ac (1, 2 * channels), the head's weight and bias; base or delta."""
+    tuning = subject.tuning
+    weight = np.zeros((subject.classes, tuning.layout.hidden), np.float32)
+    bias = np.full(subject.classes, 0 if delta is not None else -np.inf, np.float32)
+    weight[: len(tuning.head_weight)], bias[: len(tuning.head_bias)] = tuning.head_weight, tuning.head_bias
+    ac = np.zeros((1, 2 * tuning.layout.channels), np.float32) if delta is None else delta.ac[None].copy()
+    return ac, weight, bias
+
+
 def outputs(subject: Subject, delta: Delta | None, inputs: Inputs) -> Seen:
     """Of the base, or of base and delta."""
-    tuning, net = subject.tuning, subject.net()
-    weight = torch.zeros(subject.classes, tuning.layout.hidden)
-    bias = torch.zeros(subject.classes)
-    weight[: len(tuning.head_weight)], bias[: len(tuning.head_bias)] = (
-        torch.from_numpy(tuning.head_weight),
-        torch.from_numpy(tuning.head_bias),
-    )
-    bias[len(tuning.head_bias) :] = -torch.inf if delta is None else 0.0
-    ac = torch.zeros(1, 2 * tuning.layout.channels) if delta is None else torch.from_numpy(delta.ac[None].copy())
-    found = []
+    net, found = subject.net(), []
+    given = tuple(map(torch.from_numpy, asked_with(subject, delta)))
     for start in range(0, len(inputs[0] if isinstance(inputs, tuple) else inputs), BATCH):
         with torch.no_grad(), subject.codes(delta.codes if delta is not None else ()):
-            found.append(net(*taken(inputs, slice(start, start + BATCH)), ac, weight, bias)[:3])
+            found.append(net(*taken(inputs, slice(start, start + BATCH)), *given)[:3])
     return Seen(*(np.concatenate([batch[i].numpy() for batch in found]) for i in range(3)))
+
+
+def decided(seen: Seen, delta: Delta | None) -> Array:
+    """Logits (n, classes) by the head of base or delta."""
+    if delta is None or delta.over is None or delta.weight is None or delta.bias is None:
+        return seen.logits
+    return head_logits(seen.taps if delta.over == "taps" else seen.hidden, delta.weight, delta.bias)
 
 
 def scores(subject: Subject, delta: Delta | None, inputs: Inputs) -> Array:
     """Logits of the base, or of base and delta, (n, classes)."""
-    seen = outputs(subject, delta, inputs)
-    if delta is None or delta.over is None or delta.weight is None or delta.bias is None:
-        return seen.logits
-    return head_logits(seen.taps if delta.over == "taps" else seen.hidden, delta.weight, delta.bias)
+    return decided(outputs(subject, delta, inputs), delta)
 
 
 def hidden(subject: Subject, inputs: Inputs) -> Array:

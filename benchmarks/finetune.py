@@ -9,7 +9,7 @@ Settings are the module's defaults, the same for every task; nothing is tuned on
 on the first draw (--rounds N: on N draws) `t1` and `mezo` with the passes that the column says, and backpropagation
 through all latents (straight-through; its rate and whether batch norms adapt are chosen by the other speakers, or on
 500 further labelled pictures of the world; --no-peers leaves it out). Networks run in eager on the product's kernels;
-that the compiled program gives the same is tested (`tests/unit/test_tunable.py`).
+that the compiled program gives the same is tested (`tests/unit/test_tunable.py`) and shown (`programs`).
 
   digits    the tables of the specification: small MLPs and CNNs, seven worlds, 3 seeds, and its bars: _digit_tables.py
   speech    each speaker left out of the base's training (EDGEQ_LOSO); 25 of his recordings (two or three of each digit)
@@ -26,6 +26,8 @@ that the compiled program gives the same is tested (`tests/unit/test_tunable.py`
   limits    what a new head cannot repair, with draws and test data of their own: _limits.py; limits:NAME for a model
             or a shift
   risk      noisy pictures, where a missed coat or shirt costs ten times as much; F1 beside the cost
+  programs  the runs of the bars through a `.pte` on the local agent beside eager: the same deltas, and accuracy; takes
+            EDGEQ_LOSO and EDGEQ_NINE_FASHION; programs:digits, speech, fashion, tenth or text for one: _programs.py
   cost      one step of t0 and t1 (both signs, update included) against one inference of the same batch, and arenas
 """
 
@@ -41,7 +43,7 @@ from rich.table import Table
 from edgeq.compile.layout import METHOD, PAIR, STEP
 from edgeq.tune import Wishes
 
-from . import _digit_tables, _limits, _picture_cases, _risk, _speech_cases, _step_cost, _text_cases
+from . import _digit_tables, _limits, _picture_cases, _programs, _risk, _speech_cases, _step_cost, _text_cases
 from ._adaptation import Case, Setting, accuracy, learn, scores
 from ._best_head import best_head
 from ._cells import Cells, Figures, mean_and_error
@@ -86,6 +88,9 @@ def run(options: Options) -> list[Row]:
             console.print(table)
     if only in ("", "risk"):
         console.print(_risk.table(options, cells))
+    if only in ("", "programs"):
+        for table in _programs.tables(options, cells):
+            console.print(table)
     for name, cases in TASKS.items():
         if only not in ("", name):
             continue
