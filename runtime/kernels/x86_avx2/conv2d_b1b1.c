@@ -102,11 +102,15 @@ INLINE __m256i table(unsigned nonzero, unsigned signs) {
   return _mm256_broadcastsi128_si256(_mm_load_si128((const void *)distance[nonzero][signs]));
 }
 
-/* count[eight] += the bytes of c, one output each. */
-INLINE void spill(__m256i c, __m256i *count) {
+/* count[output] += the bytes of c, one output each. */
+INLINE void spill(__m256i c, uint32_t *count) {
   const __m256i low = _mm256_set1_epi32(255);
-  for (int q = 0; q < EIGHTS; q++)
-    count[q] = _mm256_add_epi32(count[q], _mm256_and_si256(_mm256_srli_epi32(c, 8 * q), low));
+  const __m256i eight[EIGHTS] = {_mm256_and_si256(c, low), _mm256_and_si256(_mm256_srli_epi32(c, 8), low),
+                                 _mm256_and_si256(_mm256_srli_epi32(c, 16), low), _mm256_srli_epi32(c, 24)};
+  for (int q = 0; q < EIGHTS; q++) {
+    __m256i *to = (__m256i *)(void *)(count + (size_t)q * EIGHT);
+    _mm256_store_si256(to, _mm256_add_epi32(_mm256_load_si256(to), eight[q]));
+  }
 }
 
 /* Where the results of a block go: to accumulators, to outputs, or both. */
@@ -192,9 +196,10 @@ INLINE void put(const eq_bit_patches *p, uint32_t pixel, bool ternary, int panel
 INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, int panels, const uint8_t *w,
                   const results *r) {
   const uint8_t *x = p->x + first * p->pixel;
-  __m256i count[PIXELS][PANELS * EIGHTS];
+  uint32_t count[PIXELS][EQ_BLOCK] __attribute__((aligned(32)));
   for (int i = 0; i < pixels; i++)
-    for (int q = 0; q < panels * EIGHTS; q++) count[i][q] = _mm256_setzero_si256();
+    for (int q = 0; q < panels * EIGHTS; q++)
+      _mm256_store_si256((void *)(count[i] + (size_t)q * EIGHT), _mm256_setzero_si256());
   const size_t panel = (size_t)p->steps * sizeof(uint32_t) * OUTPUTS;
   const __m256i low = _mm256_set1_epi8(15);
   const size_t run = (size_t)p->words * sizeof(uint32_t);
@@ -221,9 +226,14 @@ INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pix
         }
       }
       for (int i = 0; i < pixels; i++)
-        for (int j = 0; j < panels; j++) spill(c[i][j], count[i] + j * EIGHTS);
+        for (int j = 0; j < panels; j++) spill(c[i][j], count[i] + (size_t)j * OUTPUTS);
     }
-  for (int i = 0; i < pixels; i++) put(p, first + (uint32_t)i, ternary, panels, count[i], r);
+  for (int i = 0; i < pixels; i++) {
+    __m256i counted[PANELS * EIGHTS];
+    for (int q = 0; q < panels * EIGHTS; q++)
+      counted[q] = _mm256_load_si256((const void *)(count[i] + (size_t)q * EIGHT));
+    put(p, first + (uint32_t)i, ternary, panels, counted, r);
+  }
 }
 
 INLINE void all_pixels(bool ternary, const eq_bit_patches *p, uint32_t pixels, int panels, const uint8_t *w,
@@ -282,88 +292,73 @@ INLINE void split(const uint8_t *w, size_t panel, uint32_t bytes, int panels, ui
   }
 }
 
-/* The even and the odd bytes of one register in 16 bits. */
-typedef struct {
-  __m256i even, odd;
-} halves;
-
-INLINE halves widen(__m256i bytes) {
-  return (halves){_mm256_and_si256(bytes, _mm256_set1_epi16(255)), _mm256_srli_epi16(bytes, 8)};
+/* sums[0, 1] += the even and odd bytes. */
+INLINE void widen(__m256i bytes, uint16_t (*sums)[EQ_LANES]) {
+  const __m256i part[2] = {_mm256_and_si256(bytes, _mm256_set1_epi16(255)), _mm256_srli_epi16(bytes, 8)};
+  for (int i = 0; i < 2; i++)
+    _mm256_store_si256((void *)sums[i], _mm256_add_epi16(_mm256_load_si256((const void *)sums[i]), part[i]));
 }
 
-/* Differing bits of a pair of pixels over `groups` of look-ups: count [2 pixels][panels]. */
+/* Differing bits of a pair of pixels over `groups` of look-ups, added to sums [2 pixels][panels][even, odd]. */
 INLINE void count_pair(const uint16_t *tables, uint8_t (*nibbles)[PANELS][OUTPUTS], uint32_t groups, int panels,
-                       halves (*count)[PANELS]) {
+                       uint16_t (*sums)[PANELS][2][EQ_LANES]) {
   const __m256i upper = _mm256_set1_epi8((char)0xf0);
   __m256i all[PANELS], high[PANELS];
   for (int j = 0; j < panels; j++) all[j] = high[j] = _mm256_setzero_si256();
   for (uint32_t g = 0; g < groups; g++, tables += GROUP, nibbles += GROUP) {
-    __m256i part[4][PANELS];
-    for (int three = 0; three < 4; three++) {
+    __m256i halves[4][PANELS];
+    for (int part = 0; part < 4; part++) {
       __m256i t[PANELS];
       for (int i = 0; i < 3; i++) {
-        const uint8_t *entry = (const uint8_t *)distances + tables[3 * three + i];
+        const uint8_t *entry = (const uint8_t *)distances + tables[3 * part + i];
         const __m256i both = _mm256_broadcastsi128_si256(_mm_load_si128((const void *)entry));
         for (int j = 0; j < panels; j++) {
-          const __m256i counts = _mm256_shuffle_epi8(both, _mm256_load_si256((void *)nibbles[3 * three + i][j]));
+          const __m256i counts = _mm256_shuffle_epi8(both, _mm256_load_si256((void *)nibbles[3 * part + i][j]));
           t[j] = i ? _mm256_add_epi8(t[j], counts) : counts;
         }
       }
       for (int j = 0; j < panels; j++) {
         all[j] = _mm256_add_epi8(all[j], t[j]);
-        part[three][j] = _mm256_and_si256(t[j], upper);
+        halves[part][j] = _mm256_and_si256(t[j], upper);
       }
     }
     for (int j = 0; j < panels; j++) { /* averages do not overflow; a quarter of 16 * sum is four times the sum */
       const __m256i quarter =
-          _mm256_avg_epu8(_mm256_avg_epu8(part[0][j], part[1][j]), _mm256_avg_epu8(part[2][j], part[3][j]));
+          _mm256_avg_epu8(_mm256_avg_epu8(halves[0][j], halves[1][j]), _mm256_avg_epu8(halves[2][j], halves[3][j]));
       high[j] = _mm256_add_epi8(high[j], _mm256_srli_epi16(quarter, 2));
     }
   }
   for (int j = 0; j < panels; j++) {
     const __m256i second = _mm256_slli_epi16(_mm256_and_si256(high[j], _mm256_set1_epi8(15)), 4);
-    count[0][j] = widen(_mm256_sub_epi8(all[j], second));
-    count[1][j] = widen(high[j]);
+    widen(_mm256_sub_epi8(all[j], second), sums[0][j]);
+    widen(high[j], sums[1][j]);
   }
-}
-
-INLINE void put_halves(const eq_bit_patches *p, uint32_t pixel, int panels, const halves *sum, const results *r) {
-  const __m256i low = _mm256_set1_epi32(0xffff);
-  __m256i count[PANELS * EIGHTS];
-  for (int j = 0; j < panels; j++) {
-    count[j * EIGHTS] = _mm256_and_si256(sum[j].even, low);
-    count[j * EIGHTS + 1] = _mm256_and_si256(sum[j].odd, low);
-    count[j * EIGHTS + 2] = _mm256_srli_epi32(sum[j].even, 16);
-    count[j * EIGHTS + 3] = _mm256_srli_epi32(sum[j].odd, 16);
-  }
-  put(p, pixel, false, panels, count, r);
 }
 
 INLINE void folded(const eq_bit_patches *p, uint32_t pixels, int panels, const uint8_t *w, const results *r) {
-  uint8_t nibbles[CHUNK][PANELS][OUTPUTS] __attribute__((aligned(64)));
-  halves sums[EQ_PIXELS + 1][PANELS];
+  uint8_t nibbles[CHUNK][PANELS][OUTPUTS] __attribute__((aligned(32)));
+  uint16_t sums[EQ_PIXELS + 1][PANELS][2][EQ_LANES] __attribute__((aligned(32)));
   const size_t panel = (size_t)p->steps * sizeof(uint32_t) * OUTPUTS;
   const uint32_t padded = (p->words + FOLD_STEPS - 1) / FOLD_STEPS * FOLD_STEPS;
+  __builtin_memset(sums, 0, (pixels + pixels % 2) * sizeof sums[0]);
   for (uint32_t step = 0; step < p->words; step += CHUNK_STEPS) {
     const uint32_t left = p->words - step, steps = left < CHUNK_STEPS ? left : CHUNK_STEPS;
     const uint32_t groups = (padded - step < CHUNK_STEPS ? padded - step : CHUNK_STEPS) * STEP_NIBBLES / GROUP;
     split(w + (size_t)step * sizeof(uint32_t) * OUTPUTS, panel, steps * (uint32_t)sizeof(uint32_t), panels, nibbles);
-    for (uint32_t first = 0; first < pixels; first += 2) {
-      halves count[2][PANELS];
-      count_pair((const uint16_t *)(const void *)(p->x + first * p->pixel) + (size_t)step * STEP_NIBBLES, nibbles,
-                 groups, panels, count);
-      for (uint32_t i = 0; i < 2; i++) {
-        halves *sum = sums[first + i];
-        for (int j = 0; step && j < panels; j++) {
-          count[i][j].even = _mm256_add_epi16(count[i][j].even, sum[j].even);
-          count[i][j].odd = _mm256_add_epi16(count[i][j].odd, sum[j].odd);
-        }
-        if (left > CHUNK_STEPS)
-          for (int j = 0; j < panels; j++) sum[j] = count[i][j];
-        else if (first + i < pixels)
-          put_halves(p, first + i, panels, count[i], r);
+    for (uint32_t i = 0; i < pixels; i += 2)
+      count_pair((const uint16_t *)(const void *)(p->x + i * p->pixel) + (size_t)step * STEP_NIBBLES, nibbles, groups,
+                 panels, sums + i);
+  }
+  for (uint32_t i = 0; i < pixels; i++) {
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    __m256i count[PANELS * EIGHTS];
+    for (int j = 0; j < panels; j++)
+      for (int odd = 0; odd < 2; odd++) {
+        const __m256i both = _mm256_load_si256((const void *)sums[i][j][odd]);
+        count[j * EIGHTS + odd] = _mm256_and_si256(both, low);
+        count[j * EIGHTS + 2 + odd] = _mm256_srli_epi32(both, 16);
       }
-    }
+    put(p, i, false, panels, count, r);
   }
 }
 
