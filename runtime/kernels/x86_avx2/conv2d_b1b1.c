@@ -1,6 +1,6 @@
 /* Binary convolution and matrix product without a vector popcount: the activation's nibble chooses a table, the
  * weights' nibbles index it, and what comes out is popcount(a ^ w) of 32 outputs at once. Tile: [2][bytes][32], a byte
- * of weights of each output; byte 4 * i + q is that of output 8 * q + i, so that widening keeps every count in its lane.
+ * of weights of each output: byte 4 * i + q is that of output 8 * q + i, which lets a count widen in its lane.
  *
  * Folded: the nibbles of two pixels choose a table together, whose bytes hold both counts, the second 16 times too
  * large. Three look-ups fit a byte. Their sums t are added up modulo 256, and the upper halves of t by themselves; the
@@ -178,6 +178,11 @@ INLINE void put(const eq_bit_patches *p, uint32_t pixel, bool ternary, int panel
     const __m256i own = totals ? _mm256_loadu_si256((const void *)(totals + (size_t)q * EIGHT)) : total;
     dot[q] = _mm256_sub_epi32(own, _mm256_slli_epi32(count[q], 1));
   }
+  if (!r->to) {
+    int32_t *acc = r->acc + pixel * r->pitch;
+    for (int q = 0; q < panels * EIGHTS; q++) _mm256_storeu_si256((void *)(acc + (size_t)q * EIGHT), dot[q]);
+    return;
+  }
   if (r->floats && r->to->bias) {
     put_whole(true, true, r->to, pixel, panels, dot);
   } else if (r->floats) {
@@ -187,9 +192,9 @@ INLINE void put(const eq_bit_patches *p, uint32_t pixel, bool ternary, int panel
   } else if (r->bits) {
     put_whole(false, false, r->to, pixel, panels, dot);
   } else {
-    int32_t row[EQ_BLOCK] __attribute__((aligned(32))), *acc = r->to ? row : r->acc + pixel * r->pitch;
-    for (int q = 0; q < panels * EIGHTS; q++) _mm256_storeu_si256((void *)(acc + (size_t)q * EIGHT), dot[q]);
-    if (r->to) put_any(r, pixel, row);
+    int32_t row[EQ_BLOCK] __attribute__((aligned(32)));
+    for (int q = 0; q < panels * EIGHTS; q++) _mm256_store_si256((void *)(row + (size_t)q * EIGHT), dot[q]);
+    put_any(r, pixel, row);
   }
 }
 
@@ -393,10 +398,8 @@ void eq_accumulate_t2_avx2(const eq_bit_patches *p, uint32_t pixels, const void 
 
 static results results_of(uint32_t outputs, const eq_bit_output *to) {
   const bool whole = outputs % OUTPUTS == 0 && !to->acc;
-  return (results){.to = to,
-                   .outputs = outputs,
-                   .floats = whole && to->out && !to->bits,
-                   .bits = whole && to->bits && !to->out};
+  return (results){
+      .to = to, .outputs = outputs, .floats = whole && to->out && !to->bits, .bits = whole && to->bits && !to->out};
 }
 
 void eq_output_b1_avx2(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
