@@ -102,15 +102,13 @@ INLINE __m256i table(unsigned nonzero, unsigned signs) {
   return _mm256_broadcastsi128_si256(_mm_load_si128((const void *)distance[nonzero][signs]));
 }
 
-/* count[output] += the bytes of c, one output each. */
-INLINE void spill(__m256i c, uint32_t *count) {
+/* The bytes of c in 32 bits: count [EIGHTS]. */
+INLINE void widen_bytes(__m256i c, __m256i *count) {
   const __m256i low = _mm256_set1_epi32(255);
-  const __m256i eight[EIGHTS] = {_mm256_and_si256(c, low), _mm256_and_si256(_mm256_srli_epi32(c, 8), low),
-                                 _mm256_and_si256(_mm256_srli_epi32(c, 16), low), _mm256_srli_epi32(c, 24)};
-  for (int q = 0; q < EIGHTS; q++) {
-    __m256i *to = (__m256i *)(void *)(count + (size_t)q * EIGHT);
-    _mm256_store_si256(to, _mm256_add_epi32(_mm256_load_si256(to), eight[q]));
-  }
+  count[0] = _mm256_and_si256(c, low);
+  count[1] = _mm256_and_si256(_mm256_srli_epi32(c, 8), low);
+  count[2] = _mm256_and_si256(_mm256_srli_epi32(c, 16), low);
+  count[3] = _mm256_srli_epi32(c, 24);
 }
 
 /* Where the results of a block go: to accumulators, to outputs, or both. */
@@ -198,46 +196,64 @@ INLINE void put(const eq_bit_patches *p, uint32_t pixel, bool ternary, int panel
   }
 }
 
+/* Differing bits of up to SAFE bytes, a byte of c for each output. */
+INLINE void count_bytes(bool ternary, const eq_bit_patches *p, const uint8_t *x, size_t bytes, int pixels, int panels,
+                        const uint8_t *w, __m256i (*c)[PANELS]) {
+  const size_t panel = (size_t)p->steps * sizeof(uint32_t) * OUTPUTS;
+  const __m256i low = _mm256_set1_epi8(15);
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++) c[i][j] = _mm256_setzero_si256();
+  for (size_t b = 0; b < bytes; b++, w += OUTPUTS) {
+    __m256i even[PANELS], odd[PANELS];
+    for (int j = 0; j < panels; j++) {
+      const __m256i weights = _mm256_load_si256((const void *)(w + (size_t)j * panel));
+      even[j] = _mm256_and_si256(weights, low);
+      odd[j] = _mm256_and_si256(_mm256_srli_epi16(weights, 4), low);
+    }
+    for (int i = 0; i < pixels; i++) {
+      const uint8_t *byte = x + (size_t)i * p->pixel + b;
+      const unsigned a = byte[0], n = ternary ? byte[p->nonzero] : 0xff;
+      const __m256i t_even = table(n & 15, a & 15), t_odd = table(n >> 4, a >> 4);
+      for (int j = 0; j < panels; j++)
+        c[i][j] = _mm256_add_epi8(
+            c[i][j], _mm256_add_epi8(_mm256_shuffle_epi8(t_even, even[j]), _mm256_shuffle_epi8(t_odd, odd[j])));
+    }
+  }
+}
+
 INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, int panels, const uint8_t *w,
                   const results *r) {
   const uint8_t *x = p->x + first * p->pixel;
-  uint32_t count[PIXELS][EQ_BLOCK] __attribute__((aligned(32)));
+  const size_t run = (size_t)p->words * sizeof(uint32_t);
+  __m256i c[PIXELS][PANELS], count[PANELS * EIGHTS];
+  if (p->rows == 1 && run <= SAFE) {
+    count_bytes(ternary, p, x, run, pixels, panels, w, c);
+    for (int i = 0; i < pixels; i++) {
+      for (int j = 0; j < panels; j++) widen_bytes(c[i][j], count + j * EIGHTS);
+      put(p, first + (uint32_t)i, ternary, panels, count, r);
+    }
+    return;
+  }
+  uint32_t sums[PIXELS][EQ_BLOCK] __attribute__((aligned(32)));
   for (int i = 0; i < pixels; i++)
     for (int q = 0; q < panels * EIGHTS; q++)
-      _mm256_store_si256((void *)(count[i] + (size_t)q * EIGHT), _mm256_setzero_si256());
-  const size_t panel = (size_t)p->steps * sizeof(uint32_t) * OUTPUTS;
-  const __m256i low = _mm256_set1_epi8(15);
-  const size_t run = (size_t)p->words * sizeof(uint32_t);
+      _mm256_store_si256((void *)(sums[i] + (size_t)q * EIGHT), _mm256_setzero_si256());
   for (uint32_t row = 0; row < p->rows; row++, x += p->row)
-    for (size_t b = 0; b < run;) {
-      const size_t end = b + SAFE < run ? b + SAFE : run;
-      __m256i c[PIXELS][PANELS];
+    for (size_t b = 0, some; b < run; b += some, w += some * OUTPUTS) {
+      some = run - b < SAFE ? run - b : SAFE;
+      count_bytes(ternary, p, x + b, some, pixels, panels, w, c);
       for (int i = 0; i < pixels; i++)
-        for (int j = 0; j < panels; j++) c[i][j] = _mm256_setzero_si256();
-      for (; b < end; b++, w += OUTPUTS) {
-        __m256i even[PANELS], odd[PANELS];
         for (int j = 0; j < panels; j++) {
-          const __m256i weights = _mm256_load_si256((const void *)(w + (size_t)j * panel));
-          even[j] = _mm256_and_si256(weights, low);
-          odd[j] = _mm256_and_si256(_mm256_srli_epi16(weights, 4), low);
+          widen_bytes(c[i][j], count);
+          for (int q = 0; q < EIGHTS; q++) {
+            __m256i *to = (__m256i *)(void *)(sums[i] + (size_t)(j * EIGHTS + q) * EIGHT);
+            _mm256_store_si256(to, _mm256_add_epi32(_mm256_load_si256(to), count[q]));
+          }
         }
-        for (int i = 0; i < pixels; i++) {
-          const uint8_t *byte = x + (size_t)i * p->pixel + b;
-          const unsigned a = byte[0], n = ternary ? byte[p->nonzero] : 0xff;
-          const __m256i t_even = table(n & 15, a & 15), t_odd = table(n >> 4, a >> 4);
-          for (int j = 0; j < panels; j++)
-            c[i][j] = _mm256_add_epi8(
-                c[i][j], _mm256_add_epi8(_mm256_shuffle_epi8(t_even, even[j]), _mm256_shuffle_epi8(t_odd, odd[j])));
-        }
-      }
-      for (int i = 0; i < pixels; i++)
-        for (int j = 0; j < panels; j++) spill(c[i][j], count[i] + (size_t)j * OUTPUTS);
     }
   for (int i = 0; i < pixels; i++) {
-    __m256i counted[PANELS * EIGHTS];
-    for (int q = 0; q < panels * EIGHTS; q++)
-      counted[q] = _mm256_load_si256((const void *)(count[i] + (size_t)q * EIGHT));
-    put(p, first + (uint32_t)i, ternary, panels, counted, r);
+    for (int q = 0; q < panels * EIGHTS; q++) count[q] = _mm256_load_si256((const void *)(sums[i] + (size_t)q * EIGHT));
+    put(p, first + (uint32_t)i, ternary, panels, count, r);
   }
 }
 
