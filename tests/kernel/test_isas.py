@@ -67,6 +67,25 @@ def test_signs_where_scale_and_bias_cancel(seed, special):
     assert_same(lambda threads: native.conv2d_b1b1(x, w, op, e, threads=threads))
 
 
+@pytest.mark.parametrize("outputs", [("out",), ("bits",), ("out", "bits"), ("acc", "out", "bits")])
+@pytest.mark.parametrize("borders", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_outputs_of_scale_and_bias_alone(seed, borders, outputs):
+    """Vector sets write them from counts: whole panels of outputs and others, short and long patches, pixels of any
+    number, signs and ternary activations."""
+    rng = np.random.default_rng(seed)
+    o = int(rng.choice([32, 64, 96, 128, 160, rng.integers(1, 200)]))
+    c = int(rng.choice([32, 64, 96, 192, 384, rng.integers(1, 300)]))
+    kernel = (3, 3) if borders else (1, 1)
+    op = Conv2d.same((1, int(rng.integers(1, 8)), int(rng.integers(1, 12)), c), o, kernel, (1, 1), 1)
+    scale, bias = (floats(rng, o) * np.float32(rng.choice([1, 1e30])) if rng.random() < 0.7 else None for _ in "sb")
+    x, w = packed(rng, op.n, op.h, op.w, c), packed(rng, o, *kernel, c)
+    nonzero = packed(rng, op.n, op.h, op.w, c)
+    e = Epilogue(scale=scale, bias=bias, outputs=outputs)
+    assert_same(lambda threads: native.conv2d_b1b1(x, w, op, e, threads=threads))
+    assert_same(lambda threads: native.conv2d_b1t2(np.stack([x & nonzero, nonzero]), w, op, e, threads=threads))
+
+
 @pytest.mark.parametrize("fill", [0x00, 0xFF])
 @pytest.mark.parametrize(("c", "kernel"), [(64, 1), (256, 3), (1024, 5), (2048, 7)])
 def test_conv2d_b1b1_with_all_bits_different(c, kernel, fill):

@@ -1,6 +1,6 @@
 /* Binary convolution and matrix product without a vector popcount: the activation's nibble chooses a table, the
  * weights' nibbles index it, and what comes out is popcount(a ^ w) of 32 outputs at once. Tile: [2][bytes][32], a byte
- * of weights of each output.
+ * of weights of each output: byte 4 * i + q is that of output 8 * q + i, which lets a count widen in its lane.
  *
  * Folded: the nibbles of two pixels choose a table together, whose bytes hold both counts, the second 16 times too
  * large. Three look-ups fit a byte. Their sums t are added up modulo 256, and the upper halves of t by themselves; the
@@ -12,6 +12,8 @@
 enum {
   OUTPUTS = 32, /* of a panel, one in each byte */
   PANELS = EQ_BLOCK / OUTPUTS,
+  EIGHT = 8, /* counts of 32 bits in a register */
+  EIGHTS = OUTPUTS / EIGHT,
   PIXELS = 4,
   SAFE = 31, /* bytes of k that a byte counter takes: 31 * 8 <= 255 */
 };
@@ -83,7 +85,7 @@ void eq_tile_b1_avx2(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t 
       const size_t left = bytes > b ? bytes - b : 0;
       __m256i r[16];
       for (uint32_t i = 0; i < 16; i++) {
-        const uint32_t lower = first + i, upper = first + 16 + i;
+        const uint32_t lower = first + i % EIGHTS * EIGHT + i / EIGHTS, upper = lower + EIGHTS;
         if (lower >= outputs)
           r[i] = _mm256_setzero_si256();
         else if (upper < outputs)
@@ -100,14 +102,13 @@ INLINE __m256i table(unsigned nonzero, unsigned signs) {
   return _mm256_broadcastsi128_si256(_mm_load_si128((const void *)distance[nonzero][signs]));
 }
 
-/* count[pixel][output] += the bytes of c, one output each. */
-INLINE void spill(__m256i c, uint32_t *count) {
-  const __m128i half[2] = {_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1)};
-  for (int i = 0; i < 4; i++) {
-    const __m128i eight = i % 2 ? _mm_unpackhi_epi64(half[i / 2], half[i / 2]) : half[i / 2];
-    __m256i *to = (__m256i *)(void *)(count + (size_t)i * 8);
-    _mm256_store_si256(to, _mm256_add_epi32(_mm256_load_si256(to), _mm256_cvtepu8_epi32(eight)));
-  }
+/* The bytes of c in 32 bits: count [EIGHTS]. */
+INLINE void widen_bytes(__m256i c, __m256i *count) {
+  const __m256i low = _mm256_set1_epi32(255);
+  count[0] = _mm256_and_si256(c, low);
+  count[1] = _mm256_and_si256(_mm256_srli_epi32(c, 8), low);
+  count[2] = _mm256_and_si256(_mm256_srli_epi32(c, 16), low);
+  count[3] = _mm256_srli_epi32(c, 24);
 }
 
 /* Where the results of a block go: to accumulators, to outputs, or both. */
@@ -116,23 +117,8 @@ typedef struct {
   size_t pitch;
   const eq_bit_output *to; /* NULL: acc alone, of which a whole block may be written */
   uint32_t outputs;
+  bool floats, bits; /* nothing else, of whole panels */
 } results;
-
-/* What twice the counts of a pixel are taken from. */
-typedef struct {
-  const int32_t *own; /* of a border, [EQ_BLOCK], or NULL: */
-  __m256i all;
-} totals;
-
-INLINE totals totals_of(const eq_bit_patches *p, uint32_t pixel, int32_t all) {
-  return (totals){p->totals ? p->totals + (size_t)p->place[pixel] * EQ_BLOCK : NULL, _mm256_set1_epi32(all)};
-}
-
-/* Eight results from output o on. */
-INLINE __m256i result(totals t, size_t o, __m256i count) {
-  const __m256i total = t.own ? _mm256_loadu_si256((const void *)(t.own + o)) : t.all;
-  return _mm256_sub_epi32(total, _mm256_slli_epi32(count, 1));
-}
 
 /* acc [EQ_BLOCK] of one pixel to its outputs; no scale is 1, no bias -0. */
 INLINE void put_lanes(const eq_bit_output *to, const int32_t *acc, float *out, uint8_t *bits, uint32_t o,
@@ -150,7 +136,8 @@ INLINE void put_lanes(const eq_bit_output *to, const int32_t *acc, float *out, u
   if (lanes > 8) bits[o / 8 + 1] = (uint8_t)(ones >> 8);
 }
 
-static void put(const results *r, uint32_t pixel, const int32_t *acc) {
+/* Any outputs of one pixel, by way of memory. */
+static void put_any(const results *r, uint32_t pixel, const int32_t *acc) {
   const eq_bit_output *to = r->to;
   const uint32_t whole = r->outputs / EQ_LANES * EQ_LANES;
   float *out = to->out ? to->out + pixel * to->out_pitch : NULL;
@@ -162,50 +149,111 @@ static void put(const results *r, uint32_t pixel, const int32_t *acc) {
   for (uint32_t z = 0; bits && z < to->bits_zero; z++) bits[(r->outputs + 7) / 8 + z] = 0;
 }
 
+/* Floats or bits of whole panels, straight from registers. */
+INLINE void put_whole(bool floats, bool biased, const eq_bit_output *to, uint32_t pixel, int panels,
+                      const __m256i *dot) {
+  float *out = floats ? to->out + pixel * to->out_pitch : NULL;
+  uint8_t *bits = floats ? NULL : to->bits + pixel * to->bits_pitch;
+  for (int q = 0; q < panels * EIGHTS; q++) {
+    __m256 y = _mm256_cvtepi32_ps(dot[q]);
+    if (to->scale) y = _mm256_mul_ps(y, _mm256_loadu_ps(to->scale + (size_t)q * EIGHT));
+    if (biased) y = _mm256_add_ps(y, _mm256_loadu_ps(to->bias + (size_t)q * EIGHT));
+    if (floats)
+      _mm256_storeu_ps(out + (size_t)q * EIGHT, y);
+    else
+      bits[q] = (uint8_t)_mm256_movemask_ps(_mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_GE_OQ));
+  }
+  for (uint32_t z = 0; bits && z < to->bits_zero; z++) bits[panels * EIGHTS + (int)z] = 0;
+}
+
+/* The counts of one pixel to where they go. */
+INLINE void put(const eq_bit_patches *p, uint32_t pixel, bool ternary, int panels, const __m256i *count,
+                const results *r) {
+  const int32_t *totals = p->totals ? p->totals + (size_t)p->place[pixel] * EQ_BLOCK : NULL;
+  const __m256i total = _mm256_set1_epi32(ternary ? p->ones[pixel] : p->k);
+  __m256i dot[PANELS * EIGHTS];
+  for (int q = 0; q < panels * EIGHTS; q++) {
+    const __m256i own = totals ? _mm256_loadu_si256((const void *)(totals + (size_t)q * EIGHT)) : total;
+    dot[q] = _mm256_sub_epi32(own, _mm256_slli_epi32(count[q], 1));
+  }
+  if (!r->to) {
+    int32_t *acc = r->acc + pixel * r->pitch;
+    for (int q = 0; q < panels * EIGHTS; q++) _mm256_storeu_si256((void *)(acc + (size_t)q * EIGHT), dot[q]);
+    return;
+  }
+  if (r->floats && r->to->bias) {
+    put_whole(true, true, r->to, pixel, panels, dot);
+  } else if (r->floats) {
+    put_whole(true, false, r->to, pixel, panels, dot);
+  } else if (r->bits && r->to->bias) {
+    put_whole(false, true, r->to, pixel, panels, dot);
+  } else if (r->bits) {
+    put_whole(false, false, r->to, pixel, panels, dot);
+  } else {
+    int32_t row[EQ_BLOCK] __attribute__((aligned(32)));
+    for (int q = 0; q < panels * EIGHTS; q++) _mm256_store_si256((void *)(row + (size_t)q * EIGHT), dot[q]);
+    put_any(r, pixel, row);
+  }
+}
+
+/* Differing bits of up to SAFE bytes, a byte of c for each output. */
+INLINE void count_bytes(bool ternary, const eq_bit_patches *p, const uint8_t *x, size_t bytes, int pixels, int panels,
+                        const uint8_t *w, __m256i (*c)[PANELS]) {
+  const size_t panel = (size_t)p->steps * sizeof(uint32_t) * OUTPUTS;
+  const __m256i low = _mm256_set1_epi8(15);
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < panels; j++) c[i][j] = _mm256_setzero_si256();
+  for (size_t b = 0; b < bytes; b++, w += OUTPUTS) {
+    __m256i even[PANELS], odd[PANELS];
+    for (int j = 0; j < panels; j++) {
+      const __m256i weights = _mm256_load_si256((const void *)(w + (size_t)j * panel));
+      even[j] = _mm256_and_si256(weights, low);
+      odd[j] = _mm256_and_si256(_mm256_srli_epi16(weights, 4), low);
+    }
+    for (int i = 0; i < pixels; i++) {
+      const uint8_t *byte = x + (size_t)i * p->pixel + b;
+      const unsigned a = byte[0], n = ternary ? byte[p->nonzero] : 0xff;
+      const __m256i t_even = table(n & 15, a & 15), t_odd = table(n >> 4, a >> 4);
+      for (int j = 0; j < panels; j++)
+        c[i][j] = _mm256_add_epi8(
+            c[i][j], _mm256_add_epi8(_mm256_shuffle_epi8(t_even, even[j]), _mm256_shuffle_epi8(t_odd, odd[j])));
+    }
+  }
+}
+
 INLINE void block(bool ternary, const eq_bit_patches *p, uint32_t first, int pixels, int panels, const uint8_t *w,
                   const results *r) {
   const uint8_t *x = p->x + first * p->pixel;
-  uint32_t count[PIXELS][EQ_BLOCK] __attribute__((aligned(32)));
-  for (int i = 0; i < pixels; i++)
-    for (int j = 0; j < panels * 4; j++) _mm256_store_si256((void *)(count[i] + (size_t)j * 8), _mm256_setzero_si256());
-  const size_t panel = (size_t)p->steps * sizeof(uint32_t) * OUTPUTS;
-  const __m256i low = _mm256_set1_epi8(15);
   const size_t run = (size_t)p->words * sizeof(uint32_t);
+  __m256i c[PIXELS][PANELS], count[PANELS * EIGHTS];
+  if (p->rows == 1 && run <= SAFE) {
+    count_bytes(ternary, p, x, run, pixels, panels, w, c);
+    for (int i = 0; i < pixels; i++) {
+      for (int j = 0; j < panels; j++) widen_bytes(c[i][j], count + j * EIGHTS);
+      put(p, first + (uint32_t)i, ternary, panels, count, r);
+    }
+    return;
+  }
+  uint32_t sums[PIXELS][EQ_BLOCK] __attribute__((aligned(32)));
+  for (int i = 0; i < pixels; i++)
+    for (int q = 0; q < panels * EIGHTS; q++)
+      _mm256_store_si256((void *)(sums[i] + (size_t)q * EIGHT), _mm256_setzero_si256());
   for (uint32_t row = 0; row < p->rows; row++, x += p->row)
-    for (size_t b = 0; b < run;) {
-      const size_t end = b + SAFE < run ? b + SAFE : run;
-      __m256i c[PIXELS][PANELS];
+    for (size_t b = 0, some; b < run; b += some, w += some * OUTPUTS) {
+      some = run - b < SAFE ? run - b : SAFE;
+      count_bytes(ternary, p, x + b, some, pixels, panels, w, c);
       for (int i = 0; i < pixels; i++)
-        for (int j = 0; j < panels; j++) c[i][j] = _mm256_setzero_si256();
-      for (; b < end; b++, w += OUTPUTS) {
-        __m256i even[PANELS], odd[PANELS];
         for (int j = 0; j < panels; j++) {
-          const __m256i weights = _mm256_load_si256((const void *)(w + (size_t)j * panel));
-          even[j] = _mm256_and_si256(weights, low);
-          odd[j] = _mm256_and_si256(_mm256_srli_epi16(weights, 4), low);
+          widen_bytes(c[i][j], count);
+          for (int q = 0; q < EIGHTS; q++) {
+            __m256i *to = (__m256i *)(void *)(sums[i] + (size_t)(j * EIGHTS + q) * EIGHT);
+            _mm256_store_si256(to, _mm256_add_epi32(_mm256_load_si256(to), count[q]));
+          }
         }
-        for (int i = 0; i < pixels; i++) {
-          const uint8_t *byte = x + (size_t)i * p->pixel + b;
-          const unsigned a = byte[0], n = ternary ? byte[p->nonzero] : 0xff;
-          const __m256i t_even = table(n & 15, a & 15), t_odd = table(n >> 4, a >> 4);
-          for (int j = 0; j < panels; j++)
-            c[i][j] = _mm256_add_epi8(
-                c[i][j], _mm256_add_epi8(_mm256_shuffle_epi8(t_even, even[j]), _mm256_shuffle_epi8(t_odd, odd[j])));
-        }
-      }
-      for (int i = 0; i < pixels; i++)
-        for (int j = 0; j < panels; j++) spill(c[i][j], count[i] + (size_t)j * OUTPUTS);
     }
   for (int i = 0; i < pixels; i++) {
-    const uint32_t pixel = first + (uint32_t)i;
-    const totals total = totals_of(p, pixel, ternary ? p->ones[pixel] : p->k);
-    int32_t row[EQ_BLOCK] __attribute__((aligned(32))), *acc = r->to ? row : r->acc + pixel * r->pitch;
-    for (int j = 0; j < panels * 4; j++) {
-      const size_t o = (size_t)j * 8;
-      const __m256i counted = _mm256_load_si256((const void *)(count[i] + o));
-      _mm256_storeu_si256((void *)(acc + o), result(total, o, counted));
-    }
-    if (r->to) put(r, pixel, row);
+    for (int q = 0; q < panels * EIGHTS; q++) count[q] = _mm256_load_si256((const void *)(sums[i] + (size_t)q * EIGHT));
+    put(p, first + (uint32_t)i, ternary, panels, count, r);
   }
 }
 
@@ -255,12 +303,14 @@ void eq_fold_patches_avx2(const eq_bit_patches *p, uint32_t first, uint32_t pixe
 /* The nibbles of some steps, in order. */
 INLINE void split(const uint8_t *w, size_t panel, uint32_t bytes, int panels, uint8_t (*nibbles)[PANELS][OUTPUTS]) {
   const __m256i low = _mm256_set1_epi8(15);
-  for (uint32_t b = 0; b < bytes; b++)
-    for (int j = 0; j < panels; j++) {
-      const __m256i weights = _mm256_load_si256((const void *)(w + (size_t)j * panel + (size_t)b * OUTPUTS));
-      _mm256_store_si256((void *)nibbles[2 * b][j], _mm256_and_si256(weights, low));
-      _mm256_store_si256((void *)nibbles[2 * b + 1][j], _mm256_and_si256(_mm256_srli_epi16(weights, 4), low));
-    }
+  for (uint32_t b = 0; b < bytes; b++, nibbles += 2) {
+    __m256i weights[PANELS];
+    for (int j = 0; j < panels; j++)
+      weights[j] = _mm256_load_si256((const void *)(w + (size_t)j * panel + (size_t)b * OUTPUTS));
+    for (int j = 0; j < panels; j++) _mm256_store_si256((void *)nibbles[0][j], _mm256_and_si256(weights[j], low));
+    for (int j = 0; j < panels; j++)
+      _mm256_store_si256((void *)nibbles[1][j], _mm256_and_si256(_mm256_srli_epi16(weights[j], 4), low));
+  }
 }
 
 /* sums[0, 1] += the even and odd bytes. */
@@ -321,20 +371,15 @@ INLINE void folded(const eq_bit_patches *p, uint32_t pixels, int panels, const u
                  panels, sums + i);
   }
   for (uint32_t i = 0; i < pixels; i++) {
-    const totals total = totals_of(p, i, p->k);
-    int32_t row[EQ_BLOCK] __attribute__((aligned(32))), *acc = r->to ? row : r->acc + i * r->pitch;
-    for (int j = 0; j < panels; j++) {
-      const __m256i even = _mm256_load_si256((const void *)sums[i][j][0]);
-      const __m256i odd = _mm256_load_si256((const void *)sums[i][j][1]);
-      const __m256i words[2] = {_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd)};
-      for (int quarter = 0; quarter < 4; quarter++) { /* outputs 0 to 7 and 16 to 23 | 8 to 15 and 24 to 31 */
-        const __m256i from = words[quarter % 2];
-        const __m128i eight = quarter / 2 ? _mm256_extracti128_si256(from, 1) : _mm256_castsi256_si128(from);
-        const size_t o = (size_t)j * OUTPUTS + (size_t)quarter * 8;
-        _mm256_storeu_si256((void *)(acc + o), result(total, o, _mm256_cvtepu16_epi32(eight)));
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    __m256i count[PANELS * EIGHTS];
+    for (int j = 0; j < panels; j++)
+      for (int odd = 0; odd < 2; odd++) {
+        const __m256i both = _mm256_load_si256((const void *)sums[i][j][odd]);
+        count[j * EIGHTS + odd] = _mm256_and_si256(both, low);
+        count[j * EIGHTS + 2 + odd] = _mm256_srli_epi32(both, 16);
       }
-    }
-    if (r->to) put(r, i, row);
+    put(p, i, false, panels, count, r);
   }
 }
 
@@ -367,14 +412,22 @@ void eq_accumulate_t2_avx2(const eq_bit_patches *p, uint32_t pixels, const void 
   product_t2(p, pixels, tile, &(results){.acc = acc, .pitch = pitch, .outputs = outputs});
 }
 
+static results results_of(uint32_t outputs, const eq_bit_output *to) {
+  const bool whole = outputs % OUTPUTS == 0 && !to->acc;
+  return (results){
+      .to = to, .outputs = outputs, .floats = whole && to->out && !to->bits, .bits = whole && to->bits && !to->out};
+}
+
 void eq_output_b1_avx2(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                        const eq_bit_output *to) {
-  product_b1(p, pixels, tile, &(results){.to = to, .outputs = outputs});
+  const results r = results_of(outputs, to);
+  product_b1(p, pixels, tile, &r);
 }
 
 void eq_output_t2_avx2(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs,
                        const eq_bit_output *to) {
-  product_t2(p, pixels, tile, &(results){.to = to, .outputs = outputs});
+  const results r = results_of(outputs, to);
+  product_t2(p, pixels, tile, &r);
 }
 
 /* Ones in each 64-bit lane. */
