@@ -6,6 +6,7 @@ linear_i4i8 row    4 bits in groups of 32, activations by row: the recipe of XNN
 linear_i4i8 channel  4 bits with one scale an output, activations by row: the recipe of LiteRT's INT4
 linear_i4i8 block  the same weights in groups, activations in blocks of 32: the recipe of ONNX Runtime and ggml
 linear_i8i8        8 bits, activations by row
+linear_s2i8, s3i8, s4i8  powers of two, one scale an output, beside EdgeQ's own 4 bits by row: no other engine has them
 ... 2 threads      EdgeQ with two threads beside itself with one (wall clock): scaling
 litert-larq        binary convolutions beside Larq Compute Engine's interpreter, in a process of their own
 All engines of a shape run in one session. Speed says nothing about accuracy.
@@ -39,6 +40,7 @@ QUICK = ((1, 768, 768), (16, 768, 768))
 _LARGEST_ERROR = 1e-4  # of the largest result, against numpy in double precision
 _EVERYWHERE = ("torch fp32", "torch int8", "ort fp32", "ort int8", "openvino int8", "ncnn int8")
 _BITS = {"2": 2, "4": 4, "4 channel": 4, "8": 8}  # of weights, by name; those of "4" have a scale for each 32
+_SHIFTS = {"s2": 1, "s3": 3, "s4": 7}  # largest S; four bits of memory each
 SCALING = ((16, 768, 3072), (128, 768, 768), (128, 768, 3072))  # bound by computing
 
 
@@ -47,6 +49,7 @@ class Kind:
     """A kind of product. peers: names of the low-bit engines that it stands beside, besides torch's and ORT's own.
 
     weights  of `_drawn`; blocks: activations in blocks of 32
+    peers    "edgeq KIND": our own on the same instruction set
     """
 
     name: str
@@ -61,6 +64,7 @@ KINDS = (
     Kind("linear_i4i8 channel", "4 channel", False, ("litert int4",)),
     Kind("linear_i4i8 block", "4", True, ("ort 4-bit", "ggml Q4_0", "ggml Q4_K", "openvino int4")),
     Kind("linear_i8i8", "8", False, ("litert int8", "torch int8", "ort int8", "openvino int8", "ncnn int8")),
+    *(Kind(f"linear_{name}i8", name, False, ("edgeq linear_i4i8 row",)) for name in _SHIFTS),
 )
 
 
@@ -100,17 +104,23 @@ def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> I
         threads=options.threads,
         cold=options.cold,
     )
-    present = [peer.name for peer in peers]
+    present = [each.name for each in (*peers, *ours.values())]
     for (kind, isa), engine in ours.items():
-        beside = [name for name in dict.fromkeys((*_EVERYWHERE, *kind.peers)) if name in present]
-        yield _row(session, kind, f"{m}x{k}x{o}", isa, engine, beside, 2 * m * k * o)
+        own = [f"{name} {isa}" if name.startswith("edgeq ") else name for name in kind.peers]
+        beside = [name for name in dict.fromkeys((*_EVERYWHERE, *own)) if name in present]
+        yield _row(session, kind, f"{m}x{k}x{o}", isa, engine, beside, own, 2 * m * k * o)
 
 
 def _drawn(m: int, k: int, o: int) -> tuple[F32, dict[str, _lowbit.Weights]]:
     x = _core.aligned((m, k), np.float32)
     x[:] = np.random.default_rng(1).standard_normal((m, k), np.float32)
     groups = {"4": k // _lowbit.GROUP}
-    return x, {name: _lowbit.drawn(bits, k, o, groups=groups.get(name, 1)) for name, bits in _BITS.items()}
+    weights = {name: _lowbit.drawn(bits, k, o, groups=groups.get(name, 1)) for name, bits in _BITS.items()}
+    rng = np.random.default_rng(2)
+    for name, most in _SHIFTS.items():
+        codes = rng.choice((-1, 1), (o, k)) << rng.integers(0, most, (o, k), endpoint=True)
+        weights[name] = _lowbit.Weights(4, codes.astype(np.int16), (0.5 + rng.random((o, 1), np.float32)) / 2**most)
+    return x, weights
 
 
 def _scaling(m: int, k: int, o: int, isa: str, options: Options) -> Iterator[Row]:
@@ -142,9 +152,10 @@ def _larq(options: Options) -> list[Row]:
         return []
 
 
-def _row(session: Session, kind: Kind, shape: str, isa: str, engine: Engine, beside: list[str], ops: int) -> Row:
-    own = [name for name in beside if name in kind.peers]
-    best = min((session.timings[name].median_us for name in own), default=None)
+def _row(
+    session: Session, kind: Kind, shape: str, isa: str, engine: Engine, beside: list[str], own: list[str], ops: int
+) -> Row:
+    best = min((session.timings[name].median_us for name in beside if name in own), default=None)
     mine = session.timings[engine.name]
     return row(
         session,
@@ -153,7 +164,7 @@ def _row(session: Session, kind: Kind, shape: str, isa: str, engine: Engine, bes
         isa=isa,
         ours=engine.name,
         peers=beside,
-        floor_us=_probe.floor_us(session, isa, ops, "dot", _read(_BITS[kind.weights])),
+        floor_us=_probe.floor_us(session, isa, ops, "dot", _read(_BITS.get(kind.weights, 4))),
         extra={
             "operations": ops,
             "gops": ops / mine.min_us / 1e3,
@@ -203,7 +214,7 @@ def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int |
     given: dict[str, npt.NDArray[np.generic]] = {"out": out}
     if not kind.blocks:
         given["row_scale"] = steps
-    if weights.bits != 4:
+    if not kind.name.startswith("linear_i4i8"):
         given["scale"] = weights.scale[:, 0].copy()
     call = _probe.sequence(quantise, _product(kind, weights, codes, steps, _core.epilogue(given), threads))
     call()
@@ -222,8 +233,10 @@ def _product(
 ) -> _core.Call:
     (m, k), o = codes.shape, len(weights.codes)
     op = _core.linear(m, k, o)
-    if weights.bits != 4:
-        name, canonical = ("t2", planes(weights.codes)) if weights.bits == 2 else ("i8", weights.codes)
+    if not kind.name.startswith("linear_i4i8"):
+        name = {"2": "t2", "8": "i8"}.get(kind.weights, kind.weights)
+        bits = {"t2": planes, "i8": np.asarray}.get(name, shift_planes)
+        canonical = bits(weights.codes)
         return _core.tiled_linear(f"{name}i8", op, (codes,), _core.tiles(name, o, k, canonical), e, threads=threads)
     packed, scale = _lowbit.packed(weights.codes + 8, 4), weights.scale.astype(np.float16)
     group = k // weights.scale.shape[1]
@@ -233,8 +246,19 @@ def _product(
 
 def planes(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
     """(o, k) of -1, 0 and 1 -> (2, o, row_bytes(k)): which are +1, which are not 0."""
-    out = np.zeros((2, len(codes), _native.row_bytes(codes.shape[1])), np.uint8)
-    for plane, bits in zip(out, (codes > 0, codes != 0), strict=True):
+    return _packed_planes((codes > 0, codes != 0))
+
+
+def shift_planes(codes: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
+    """(o, k) of +-2^S -> (planes, o, row_bytes(k)): which are positive, then the bits of S."""
+    exponents = np.abs(codes).astype(np.float32).view(np.uint32) >> 23
+    s = exponents - np.uint32(127)
+    return _packed_planes((codes > 0, *(s >> bit & 1 for bit in range(int(s.max()).bit_length()))))
+
+
+def _packed_planes(planes: tuple[npt.NDArray[np.generic], ...]) -> npt.NDArray[np.uint8]:
+    out = np.zeros((len(planes), len(planes[0]), _native.row_bytes(planes[0].shape[1])), np.uint8)
+    for plane, bits in zip(out, planes, strict=True):
         found = np.packbits(bits, axis=1, bitorder="little")
         plane[:, : found.shape[1]] = found
     return out

@@ -95,7 +95,7 @@ def operator(
 
 
 def tiles(name: str, o: int, k: int, weights: Array | ct.Structure) -> Array:
-    """`eq_tiles_NAME` of weights, for the instruction set in use. name: b1, b1b1, t2 (arrays of planes), i4, i8."""
+    """`eq_tiles_NAME` of weights, for the instruction set in use. name: b1, b1b1, t2, s2, s3, s4 (planes), i4, i8."""
     size_of, make = getattr(library(), f"eq_tiles_{name}_bytes"), getattr(library(), f"eq_tiles_{name}")
     pointer = ct.byref(weights) if isinstance(weights, ct.Structure) else weights.ctypes.data
     sized = name in _SIZED_BY_WEIGHTS

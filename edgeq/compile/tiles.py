@@ -16,6 +16,9 @@ WEIGHTS = {  # operator: which arguments must be constants
     "edgeq::linear_b1u1": (1,),
     "edgeq::linear_i4i8": (1, 2, 3),
     "edgeq::linear_i8i8": (1,),
+    "edgeq::linear_s2i8": (1,),
+    "edgeq::linear_s3i8": (1,),
+    "edgeq::linear_s4i8": (1,),
     "edgeq::linear_t2i8": (1,),
 }
 

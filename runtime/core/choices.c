@@ -13,6 +13,7 @@ static const choice choices[EQ_CHOICE_COUNT] = {
     [EQ_CHOICE_T2_WORDS] = {"t2-words", 4, 512},
     [EQ_CHOICE_I4_ROWS] = {"i4-rows", 0, 8},
     [EQ_CHOICE_I4_TILED_ROWS] = {"i4-tiled-rows", 0, 64},
+    [EQ_CHOICE_SHIFT_ROWS] = {"shift-rows", 0, 64},
     [EQ_CHOICE_SHARED] = {"shared", 1, 1 << 20},
 };
 
@@ -21,10 +22,10 @@ static uint32_t values[EQ_ISA_COUNT][EQ_CHOICE_COUNT]; /* in force, where CHANGE
 /* x86: what `edgeq bench kernels --tune` chose on a core with AVX-512 VNNI and AVX-VNNI (family 6, model 207). Those of
  * NEON are not measured on a core. */
 static const uint32_t built_in[EQ_ISA_COUNT][EQ_CHOICE_COUNT] = {
-    [EQ_ISA_REF] = {3, 256, 4, 4, 24, 1, 2, 1024},        [EQ_ISA_AVX2] = {3, 256, 4, 4, 24, 1, 16, 1024},
-    [EQ_ISA_AVX_VNNI] = {3, 256, 4, 32, 24, 1, 32, 1024}, [EQ_ISA_AVX512] = {2, 256, 4, 32, 24, 2, 32, 1024},
-    [EQ_ISA_NEON] = {3, 256, 4, 4, 24, 1, 2, 1024},       [EQ_ISA_NEON_DOTPROD] = {3, 256, 4, 4, 24, 1, 2, 1024},
-    [EQ_ISA_NEON_I8MM] = {3, 256, 4, 4, 24, 1, 2, 1024},
+    [EQ_ISA_REF] = {3, 256, 4, 4, 24, 1, 2, 0, 1024},         [EQ_ISA_AVX2] = {3, 256, 4, 4, 24, 1, 16, 64, 1024},
+    [EQ_ISA_AVX_VNNI] = {3, 256, 4, 32, 24, 1, 32, 32, 1024}, [EQ_ISA_AVX512] = {2, 256, 4, 32, 24, 2, 32, 32, 1024},
+    [EQ_ISA_NEON] = {3, 256, 4, 4, 24, 1, 2, 0, 1024},        [EQ_ISA_NEON_DOTPROD] = {3, 256, 4, 4, 24, 1, 2, 0, 1024},
+    [EQ_ISA_NEON_I8MM] = {3, 256, 4, 4, 24, 1, 2, 0, 1024},
 };
 enum { CHANGED = 1u << 31 }; /* of a value: not what is built in */
 

@@ -53,6 +53,17 @@ typedef struct {
   uint32_t words;       /* sixteen inputs, four steps each */
 } eq_packed_t2;
 
+/* Powers of two of EQ_BLOCK outputs as they are kept between calls (core/tiles_shift.h). */
+typedef struct {
+  const uint8_t *codes; /* [steps][EQ_BLOCK / EQ_LANES / 2][EQ_LANES][4], two panels in a byte as of eq_packed_i4 */
+  const int32_t *sums;  /* [EQ_BLOCK] of an output's weights */
+  uint32_t steps;
+  eq_weight_type type;
+  unsigned halves;     /* s4: 2, or 1 where weights of +128 count 127 and `ones` the rest */
+  const uint8_t *ones; /* [chunks][rounds][EQ_BLOCK][4], see core/tiles_shift.h */
+  uint32_t rounds;
+} eq_packed_shift;
+
 /* Rows of activations for 4-bit weights. */
 typedef struct {
   const uint8_t *x; /* [m][pitch], offset, in the order of a tile's steps */
@@ -121,6 +132,16 @@ typedef struct {
    * packed weights; sums [rows] of x; acc [rows][pitch], EQ_BLOCK each. NULL: the set has no such product. */
   void (*dot_packed_t2)(const uint8_t *x, size_t x_pitch, const int32_t *sums, uint32_t rows, const eq_packed_t2 *w,
                         int32_t *acc, size_t pitch);
+
+  /* -> a tile of `half` of the weights, as decode() has it. NULL: powers of two have no tiles in this set. */
+  void (*expand_shift)(const eq_packed_shift *from, unsigned half, int8_t *tile);
+  /* Any number of rows of plain activations x [rows][x_pitch], whole steps, against packed weights; sums [rows] of x;
+   * acc [rows][pitch], EQ_BLOCK each. There if expand_shift is. */
+  void (*dot_packed_shift)(const uint8_t *x, size_t x_pitch, const int32_t *sums, uint32_t rows,
+                           const eq_packed_shift *w, int32_t *acc, size_t pitch);
+  /* acc + the activations, plain or with offset, that w->ones names. NULL: w->halves is 2 for s4. */
+  void (*add_ones)(const uint8_t *x, size_t x_pitch, bool plain, uint32_t rows, const eq_packed_shift *w, int32_t *acc,
+                   size_t pitch);
 
   void (*range)(const float *x, size_t count, float clip, float *least, float *most);
   /* min(max(rint(clipped x * scale), low), high) */

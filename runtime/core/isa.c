@@ -24,7 +24,7 @@ static bool cpu_has(eq_isa isa) {
     return (b & bit_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << AVX_VNNI_BIT);
   const uint32_t wide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
   return isa == EQ_ISA_AVX512 && (b & wide) == wide && (c & bit_AVX512VPOPCNTDQ) && (c & bit_AVX512VNNI) &&
-         (state & OPMASK_ZMM) == OPMASK_ZMM;
+         (c & bit_AVX512VBMI) && (state & OPMASK_ZMM) == OPMASK_ZMM;
 }
 
 static const eq_kernels *built_in(eq_isa isa) {

@@ -63,14 +63,11 @@ typedef struct {
                    size_t);
 } int8_tiles;
 
-static const int8_tiles *int8_tiles_of(size_t type) {
-  static const int8_tiles ternary = {eq_tiles_t2_bytes, eq_tiles_t2, eq_linear_t2i8_tiled_scratch,
-                                     eq_linear_t2i8_tiled},
-                          whole = {eq_tiles_i8_bytes, eq_tiles_i8, eq_linear_i8i8_tiled_scratch, eq_linear_i8i8_tiled};
-  return int8_products[type].linear == eq_linear_t2i8   ? &ternary
-         : int8_products[type].linear == eq_linear_i8i8 ? &whole
-                                                        : (const int8_tiles *)0;
-}
+#define TILES(type)                                                                                                    \
+  {eq_tiles_##type##_bytes, eq_tiles_##type, eq_linear_##type##i8_tiled_scratch, eq_linear_##type##i8_tiled}
+static const int8_tiles int8_tiled[] = {
+    {0},       TILES(t2), TILES(s2), /* in the order of int8_products; b1 has none */
+    TILES(s3), TILES(s4), TILES(i8)};
 
 static eq_residual random_residual(const problem *p) {
   eq_residual r = {.h = p->h, .w = p->w, .mode = chance(50) ? EQ_RES_TILE : EQ_RES_PAD};
@@ -203,7 +200,7 @@ static void random_int8(problem *p) {
     if (chance(10))
       memset((void *)p->x, chance(50) ? 0x80 : 0x7f, (size_t)p->linear.m * p->linear.k); /* largest sums */
     if (chance(10) && int8_products[p->type].planes) ones((uint8_t *)p->weights, p->linear.o, p->linear.k, p->type);
-    p->tiled = int8_tiles_of(p->type) && chance(70);
+    p->tiled = int8_tiled[p->type].bytes && chance(70);
     p->n = p->linear.m, p->h = 1, p->w = 1, p->o = p->linear.o;
   }
   random_epilogue(p, true);
@@ -353,9 +350,9 @@ static eq_status solve(const problem *p, const eq_threads *t) {
   }
   case LINEAR_INT8: {
     const int8_product *product = &int8_products[p->type];
-    if (p->tiled) {
+    const int8_tiles *kept = &int8_tiled[p->type];
+    if (p->tiled && kept->bytes(p->linear.o, p->linear.k)) { /* not every set has tiles of every type */
       const eq_linear *l = &p->linear;
-      const int8_tiles *kept = int8_tiles_of(p->type);
       void *tiles = take(kept->bytes(l->o, l->k));
       const eq_status status = kept->make(l->o, l->k, p->weights, tiles);
       if (status != EQ_OK) return status;

@@ -37,16 +37,18 @@ def linear(m: int, k: int, o: int) -> dict[str, int]:
         "t2": prepared.tiles("t2", o, k, planes),
         "i4": prepared.tiles("i4", o, k, i4),
         "i8": prepared.tiles("i8", o, k, bytes_),
+        "s3": prepared.tiles("s3", o, k, np.zeros((3, *planes.shape[1:]), np.uint8)),
+        "s4": prepared.tiles("s4", o, k, np.zeros((4, *planes.shape[1:]), np.uint8)),
     }
     found = {f"tiles_{name}": made.nbytes for name, made in tiles.items()}
     found["linear_b1b1"] = scratch(prepared.operator("linear_b1b1", op, (bits, planes[0].copy()), e))
     found["linear_t2i8"] = scratch(prepared.operator("linear_t2i8", op, (codes, planes), e))
     found["linear_i8i8"] = scratch(prepared.operator("linear_i8i8", op, (codes, bytes_), e))
     found["linear_i4i8"] = scratch(prepared.i4i8(op, codes, i4, e))
-    for name, given in (("b1b1", (bits,)), ("t2i8", (codes,)), ("i4i8", (codes, None)), ("i8i8", (codes,))):
-        found[f"linear_{name}_tiled"] = scratch(
-            prepared.tiled_linear(name, op, given, tiles[name if name in tiles else name[:2]], e)
-        )
+    inputs = {"b1b1": (bits,), "i4i8": (codes, None)}
+    for name in ("b1b1", "t2i8", "i4i8", "i8i8", "s3i8", "s4i8"):
+        made = tiles[name if name in tiles else name[:2]]
+        found[f"linear_{name}_tiled"] = scratch(prepared.tiled_linear(name, op, inputs.get(name, (codes,)), made, e))
     return found
 
 

@@ -32,6 +32,10 @@ class Products(nn.Module):
             layer.params[0] = 1
         self.register_buffer("ternary", ops.pack_t2(torch.randn(70, K, generator=random).round(), None))
         self.register_buffer("bytes", torch.randint(-128, 128, (70, K), dtype=torch.int8, generator=random))
+        for planes in range(2, 5):
+            shape = (planes, 70, ops.pack_sign(torch.ones(1, K), None).shape[-1])
+            shift = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
+            self.register_buffer(f"shift{planes}", shift)
         self.register_buffer("grid", torch.tensor([20.0, -127.0, 127.0]))
         self.register_buffer("params70", ops.stack_params(torch.ones(70), torch.zeros(70)))
         self.register_buffer("w", ops.pack_sign(torch.randn(8, K, generator=random), None))
@@ -49,6 +53,9 @@ class Products(nn.Module):
             ops.linear_b1u1(signs, self.w, K, Act.NONE, self.params, None, None, want)[0],
             ops.linear_t2i8(codes, self.ternary, None, Act.NONE, self.params70, None, None, None, want)[0],
             ops.linear_i8i8(codes, self.bytes, None, Act.NONE, self.params70, None, None, None, want)[0],
+            ops.linear_s2i8(codes, self.shift2, None, Act.NONE, self.params70, None, None, None, want)[0],
+            ops.linear_s3i8(codes, self.shift3, None, Act.NONE, self.params70, None, None, None, want)[0],
+            ops.linear_s4i8(codes, self.shift4, None, Act.NONE, self.params70, None, None, None, want)[0],
         )
 
 
@@ -57,7 +64,7 @@ def test_programs_of_one_shape_keep_their_own_weights():
     models = [Products(seed).eval() for seed in range(2)]
     programs = [executorch.lower(model, inputs) for model in models]
     assert all(program.count(b"edgeq::linear_i4i8.out") == 1 for program in programs)  # one name for both places
-    for weights in ("t2", "i8"):
+    for weights in ("t2", "i8", "s2", "s3", "s4"):
         assert all(f"edgeq::linear_{weights}i8.out".encode() in program for program in programs)
     for _ in range(2):  # memory of the one is soon the other's
         for program, model in zip(programs, models, strict=True):

@@ -18,7 +18,8 @@ typedef enum {
   EQ_CHOICE_T2_WORDS,      /* the same: words of 16 inputs that are made into int8 tiles at once */
   EQ_CHOICE_I4_ROWS,       /* int8 x 4 bits, at most so many rows: canonical weights, no tiles */
   EQ_CHOICE_I4_TILED_ROWS, /* int8 x 4 bits tiled ahead, at most so many rows: codes as they are; else int8 tiles */
-  EQ_CHOICE_SHARED,        /* 2^10 multiply-adds from which ports share an operator out to threads */
+  EQ_CHOICE_SHIFT_ROWS, /* int8 x powers of two tiled ahead, at most so many rows: codes as they are; else int8 tiles */
+  EQ_CHOICE_SHARED,     /* 2^10 multiply-adds from which ports share an operator out to threads */
   EQ_CHOICE_COUNT
 } eq_choice_id;
 

@@ -75,6 +75,20 @@ size_t eq_linear_i8i8_tiled_scratch(const eq_linear *op, const void *tiles, cons
 eq_status eq_linear_i8i8_tiled(const eq_linear *op, const int8_t *x, const void *tiles, const eq_epilogue *e,
                                const eq_threads *threads, void *scratch, size_t scratch_bytes);
 
+/* The same of linear_s2i8, s3 and s4: eq_tiles_s2_bytes(o, k) bytes of w [planes][o][row(k)], half a byte a weight (0:
+ * refused, or the set has no such tiles; as many inputs as the operator without tiles takes). */
+#define EQ_SHIFT_TILES(type)                                                                                           \
+  size_t eq_tiles_##type##_bytes(uint32_t o, uint32_t k);                                                              \
+  eq_status eq_tiles_##type(uint32_t o, uint32_t k, const void *w, void *tiles);                                       \
+  size_t eq_linear_##type##i8_tiled_scratch(const eq_linear *op, const void *tiles, const eq_epilogue *e,              \
+                                            const eq_threads *threads);                                                \
+  eq_status eq_linear_##type##i8_tiled(const eq_linear *op, const int8_t *x, const void *tiles, const eq_epilogue *e,  \
+                                       const eq_threads *threads, void *scratch, size_t scratch_bytes);
+EQ_SHIFT_TILES(s2)
+EQ_SHIFT_TILES(s3)
+EQ_SHIFT_TILES(s4)
+#undef EQ_SHIFT_TILES
+
 /* 4-bit codes in groups along k: w = (code - zero) * scale. Row o of `codes` holds k codes, even k in the low nibble,
  * row = eq_row_bytes(4 * k) bytes; G = ceil(k / group) groups. */
 typedef enum { EQ_ZERO_EIGHT = 0, EQ_ZERO_U4, EQ_ZERO_F16 } eq_zero_kind;

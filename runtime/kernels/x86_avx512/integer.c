@@ -3,6 +3,7 @@
 
 #include "kernels/simd/integer.h"
 #include "linear_i4i8.h"
+#include "packed_shift.h"
 #include "packed_t2.h"
 #include "transpose.h"
 
@@ -243,6 +244,9 @@ const eq_integer_kernels eq_integer_avx512 = {
     .dot_packed_i4 = eq_dot_packed_i4_avx512,
     .expand_t2 = expand_t2_plain,
     .dot_packed_t2 = eq_dot_packed_t2_avx512,
+    .expand_shift = eq_expand_shift_avx512,
+    .dot_packed_shift = eq_dot_packed_shift_avx512,
+    .add_ones = eq_add_ones_avx512,
     .range = range,
     .codes = codes,
     .codes_between = codes_between,

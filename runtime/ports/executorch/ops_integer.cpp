@@ -89,10 +89,12 @@ struct TiledLinear {
   eq_status (*run)(const eq_linear *op, const int8_t *x, const void *tiles, const eq_epilogue *e,
                    const eq_threads *threads, void *scratch, size_t bytes);
 };
-constexpr TiledLinear kTernary{eq_tiles_t2_bytes, eq_tiles_t2, eq_linear_t2i8_tiled_scratch, eq_linear_t2i8_tiled},
-    kBytes{eq_tiles_i8_bytes, eq_tiles_i8, eq_linear_i8i8_tiled_scratch, eq_linear_i8i8_tiled};
-constexpr const TiledLinear *kTiledLinear[std::size(kLinear)] = {nullptr, &kTernary, nullptr,
-                                                                 nullptr, nullptr,   &kBytes};
+#define EQ_TILED(tiles, types)                                                                                         \
+  {eq_tiles_##tiles##_bytes, eq_tiles_##tiles, eq_linear_##types##_tiled_scratch, eq_linear_##types##_tiled}
+constexpr TiledLinear kTiles[] = {EQ_TILED(t2, t2i8), EQ_TILED(s2, s2i8), EQ_TILED(s3, s3i8), EQ_TILED(s4, s4i8),
+                                  EQ_TILED(i8, i8i8)};
+constexpr const TiledLinear *kTiledLinear[std::size(kLinear)] = {nullptr,    &kTiles[0], &kTiles[1],
+                                                                 &kTiles[2], &kTiles[3], &kTiles[4]};
 
 enum { MAP = 1, BITS = 2, MEAN = 4, CODES = 8, T2 = 16, ALL = 31, MOMENTS = Tuned::kMoments };
 

@@ -124,6 +124,21 @@ void tiled_ternary(Product &p) {
   };
 }
 
+void tiled_shift(Product &p) {
+  p.x = Memory::random(size_t{p.op.m} * p.op.k);
+  p.w = Memory::random(3 * p.op.o * eq_row_bytes(p.op.k));
+  p.tiles = Memory(eq_tiles_s3_bytes(p.op.o, p.op.k));
+  if (p.tiles.size() == 0) { // the set has none: nothing to choose
+    p.run = [] { return EQ_OK; };
+    return;
+  }
+  eq_tiles_s3(p.op.o, p.op.k, p.w.data(), p.tiles.data());
+  p.scratch = Memory(eq_linear_s3i8_tiled_scratch(&p.op, p.tiles.data(), &p.e, nullptr));
+  p.run = [&p] {
+    return eq_linear_s3i8_tiled(&p.op, p.x.codes(), p.tiles.data(), &p.e, nullptr, p.scratch.data(), p.scratch.size());
+  };
+}
+
 void four_bits(Product &p) {
   const size_t groups = size_t{p.op.o} * p.op.k / kGroup;
   p.x = Memory::random(size_t{p.op.m} * p.op.k);
@@ -170,6 +185,7 @@ const std::vector<Work> kWork{
     {EQ_CHOICE_T2_ROWS, tiled_ternary, kMiddling, {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}, {}},
     {EQ_CHOICE_T2_WORDS, tiled_ternary, {{1536, 768}, {3072, 768}}, {16, 32}, {8, 16, 24, 32, 48, 96, 192}},
     {EQ_CHOICE_I4_ROWS, canonical_four_bits, kMiddling, {1, 2, 3, 4}, {}},
+    {EQ_CHOICE_SHIFT_ROWS, tiled_shift, kMiddling, {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}, {}},
     {EQ_CHOICE_I4_TILED_ROWS, tiled_four_bits, kMiddling, {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}, {}},
 };
 

@@ -49,10 +49,10 @@ struct eql_tiled {
   eq_status (*run)(const eq_linear *, const int8_t *, const void *, const eq_epilogue *, const eq_threads *, void *,
                    size_t);
 };
-static const struct eql_tiled ternary = {eq_tiles_t2_bytes, eq_tiles_t2, eq_linear_t2i8_tiled_scratch,
-                                         eq_linear_t2i8_tiled},
-                              bytes_tiled = {eq_tiles_i8_bytes, eq_tiles_i8, eq_linear_i8i8_tiled_scratch,
-                                             eq_linear_i8i8_tiled};
+#define EQL_TILED(type)                                                                                                \
+  {eq_tiles_##type##_bytes, eq_tiles_##type, eq_linear_##type##i8_tiled_scratch, eq_linear_##type##i8_tiled}
+static const struct eql_tiled t2_tiled = EQL_TILED(t2), s2_tiled = EQL_TILED(s2), s3_tiled = EQL_TILED(s3),
+                              s4_tiled = EQL_TILED(s4), i8_tiled = EQL_TILED(i8);
 
 /* The core's functions take their own type of activations; one that takes void * for each. */
 #define EQL_RUN(operation, geometry, types, element)                                                                   \
@@ -170,11 +170,11 @@ EQL_CONV2D_TUNED(s3f32)
 EQL_CONV2D_TUNED(s4f32)
 EQL_CONV2D_TUNED(f32f32)
 EQL_LINEAR(b1i8, int8_t, EQL_I8, EQL_U8, 1, NULL)
-EQL_LINEAR(t2i8, int8_t, EQL_I8, EQL_U8, 2, &ternary)
-EQL_LINEAR(s2i8, int8_t, EQL_I8, EQL_U8, 2, NULL)
-EQL_LINEAR(s3i8, int8_t, EQL_I8, EQL_U8, 3, NULL)
-EQL_LINEAR(s4i8, int8_t, EQL_I8, EQL_U8, 4, NULL)
-EQL_LINEAR(i8i8, int8_t, EQL_I8, EQL_I8, 0, &bytes_tiled)
+EQL_LINEAR(t2i8, int8_t, EQL_I8, EQL_U8, 2, &t2_tiled)
+EQL_LINEAR(s2i8, int8_t, EQL_I8, EQL_U8, 2, &s2_tiled)
+EQL_LINEAR(s3i8, int8_t, EQL_I8, EQL_U8, 3, &s3_tiled)
+EQL_LINEAR(s4i8, int8_t, EQL_I8, EQL_U8, 4, &s4_tiled)
+EQL_LINEAR(i8i8, int8_t, EQL_I8, EQL_I8, 0, &i8_tiled)
 EQL_LINEAR(b1f32, float, EQL_F32, EQL_U8, 1, NULL)
 EQL_LINEAR(t2f32, float, EQL_F32, EQL_U8, 2, NULL)
 EQL_LINEAR(s2f32, float, EQL_F32, EQL_U8, 2, NULL)
