@@ -50,7 +50,7 @@ METHODS: Mapping[str, Wishes] = {
     "stats": Wishes("stats", flags=("unguarded",)),
     "auto": Wishes("auto"),
     "head": Wishes("head", flags=("unguarded",)),
-    "t1": Wishes("t1", flags=("unguarded",), changes={"steps": 50}),
+    "t1": Wishes("t1", flags=("unguarded", "few_samples"), changes={"steps": 50}),
 }
 
 
