@@ -4,7 +4,7 @@
 # the dashboard, a compiler and a host of WebAssembly). Where it may not (no root, no apt-get) it says what is missing;
 # the tests that need it skip with a reason.
 set -u
-test_packages="g++-aarch64-linux-gnu qemu-user gcc-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf qemu-system-misc
+test_packages="g++-aarch64-linux-gnu qemu-user gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf qemu-system-misc
 adb openssh-client openssh-server openjdk-17-jdk-headless valgrind dataset-fashion-mnist chromium clang
 lld nodejs"
 packages="${*:-$test_packages}"
