@@ -6,7 +6,7 @@
   tasks    only five digits enrolled; a digit that the base does not know
   words    a small network for spoken digits, a speaker that it never heard: _words.py
 
-Rows under "other heads" are not the product's: _controls.py. What the specification has is beside every figure.
+The specification's figures stand beside ours (_specified.py). Heads that the product does not have: _controls.py.
 
 Standard errors are over the seeds (of network, split and run together); a single accuracy over 547 pictures has 1.3
 points of its own.
@@ -28,6 +28,7 @@ from ._adaptation import Case, Predict, Result, Subject, accuracy, learn, scores
 from ._cells import Cells, Figures, mean_and_error
 from ._controls import EVERY, FEW_RIDGES, Control
 from ._digits import SEEDS
+from ._specified import BACKPROP, ENROLLED, SPECIFIED, TENTH, WHOLE, WORDS
 from .harness import Options
 
 WORLDS = ("rot", "inv", "gain", "noise", "inv+rot", "permuted")
@@ -47,7 +48,6 @@ METHODS: Mapping[str, Wishes] = {
     "t1": Wishes("t1", flags=("unguarded",), changes=FAST),
     "t3": Wishes("t3", flags=("unguarded",), changes=FAST),
 }
-BACKPROP, WHOLE = "backpropagation", "head, no sample held back"
 STE = {"mlp": (600, 2e-3), "cnn": (300, 2e-3), "words": (200, 2e-3)}  # steps and rate: the specification's, not tuned
 
 LEAVE_ONE_OUT = partial(_controls.ridge, base=(0.0, 3.0, 30.0), ridges=FEW_RIDGES)
@@ -83,119 +83,6 @@ CONTROLS: Mapping[str, Control] = {
         _controls.ridge, over=("last",), statistics=True, base=(30.0,), ridges=(0.003,)
     ),
     "solve, no stats": partial(_controls.ridge, base=(30.0,), ridges=(0.03,)),
-}
-
-# accuracies of finetune_closed_form.md 8.1 and 8.2: MLPs, CNN
-SPECIFIED: Mapping[int, Mapping[str, tuple[float, float] | None]] = {
-    350: {
-        "base": (0.289, 0.285),
-        "stats": (0.378, 0.366),
-        "head": (0.862, 0.886),
-        "taps": (0.896, 0.913),
-        "solve": (0.908, 0.917),
-        "solve, m 30 r .03": (0.903, 0.904),
-        "solve, m 0 r .03": (0.903, 0.903),
-        BACKPROP: (0.849, 0.822),
-        WHOLE: (0.857, 0.885),
-        "head, 100 passes": (0.612, 0.804),
-        "head, 300 passes": (0.769, 0.869),
-        "head, 1000 passes": (0.833, 0.883),
-        "head over taps, 1000 passes": (0.889, 0.889),
-        "stats, head over taps": (0.895, 0.891),
-        "ridge, last layer": (0.864, 0.896),
-        "stats, ridge, last layer": (0.884, 0.901),
-        "stats, ridge, taps, input": (0.912, 0.917),
-        "stats, ridge, taps, 256 random": (0.916, 0.919),
-        "quadratic kernel over taps": (0.909, 0.923),
-        "ridge, input alone": (0.877, 0.877),
-        "stats, leave-one-out, taps": (0.910, 0.918),
-        "leave-one-out, taps": (0.897, 0.911),
-        "stats, leave-one-out, last layer": (0.885, 0.902),
-    },
-    50: {
-        "base": (0.289, 0.285),
-        "stats": (0.371, 0.358),
-        "head": None,
-        "taps": None,
-        "solve": (0.818, 0.818),
-        "solve, m 30 r .03": (0.789, 0.799),
-        "solve, m 0 r .03": (0.778, 0.769),
-        WHOLE: (0.711, 0.768),
-        "leave-one-out, taps": (0.781, 0.796),
-        "stats, leave-one-out, last layer": (0.784, 0.793),
-    },
-    20: {
-        "base": (0.289, 0.285),
-        "stats": (0.369, 0.355),
-        "head": None,
-        "taps": None,
-        "solve": (0.693, 0.692),
-        "solve, m 30 r .03": (0.693, 0.692),
-        "solve, m 0 r .03": (0.637, 0.608),
-        WHOLE: (0.605, 0.643),
-        "stats, leave-one-out, taps": (0.667, 0.645),
-        "leave-one-out, taps": (0.619, 0.635),
-        "stats, leave-one-out, last layer": (0.664, 0.673),
-    },
-}
-WORDS: Mapping[str, tuple[float, float] | None] = {  # 8.3: plain, microphone
-    "base": (0.714, 0.452),
-    "stats": (0.804, 0.717),
-    "head": None,
-    "solve": (0.911, 0.887),
-    "auto": None,
-    BACKPROP: (0.888, 0.879),
-    WHOLE: (0.903, 0.868),
-    "head over taps, rate .03": (0.899, 0.870),
-    "stats, head": (0.896, 0.872),
-    "stats, head over taps, rate .03": (0.899, 0.876),
-    "ridge, last layer": (0.875, 0.852),
-    "ridge, taps": (0.864, 0.850),
-    "base m 30 r .03, last layer": (0.893, 0.850),
-    "solve, no stats": (0.903, 0.872),
-    "stats, base m 30 r .003, last layer": (0.904, 0.882),
-    "ridge, input alone": (0.836, 0.826),
-}
-ENROLLED: Mapping[str, tuple[float, float, float, float]] = {  # seen, unseen, all, clean
-    "gain/base": (0.671, 0.361, 0.516, 0.970),
-    "gain/head": (0.978, 0.000, 0.492, 0.409),
-    "gain/taps": (0.970, 0.000, 0.489, 0.974),
-    "gain/head, rate .03, 150 steps": (0.976, 0.000, 0.491, 0.468),
-    "gain/ridge, last layer": (0.976, 0.000, 0.491, 0.364),
-    "gain/stats, ridge, last layer, base": (0.970, 0.946, 0.958, 0.450),
-    "gain/stats": (0.924, 0.968, 0.945, 0.823),
-    "gain/solve": (0.989, 0.942, 0.966, 0.418),
-    "rot/base": (0.404, 0.341, 0.372, 0.970),
-    "rot/head": (0.920, 0.000, 0.463, 0.374),
-    "rot/taps": (0.930, 0.116, 0.526, 0.972),
-    "rot/head, rate .03, 150 steps": (0.816, 0.006, 0.414, 0.417),
-    "rot/ridge, last layer": (0.938, 0.000, 0.473, 0.328),
-    "rot/stats, ridge, last layer, base": (0.838, 0.328, 0.585, 0.748),
-    "rot/stats": (0.389, 0.476, 0.432, 0.850),
-    "rot/solve": (0.924, 0.169, 0.550, 0.700),
-}
-TENTH: Mapping[str, tuple[float, float, float]] = {  # old, new, all
-    "5/base": (0.977, 0.0, 0.882),
-    "5/head, 30 steps": (0.029, 1.0, 0.123),
-    "5/nearest mean, last layer": (0.956, 0.722, 0.933),
-    "5/solve, last layer": (0.969, 0.703, 0.943),
-    "5/solve, not balanced": (0.978, 0.070, 0.890),
-    "5/solve": (0.977, 0.681, 0.949),
-    "5/head, all base data kept": (0.972, 0.592, 0.934),
-    "10/base": (0.977, 0.0, 0.882),
-    "10/head, 30 steps": (0.036, 1.0, 0.130),
-    "10/nearest mean, last layer": (0.952, 0.735, 0.931),
-    "10/solve, last layer": (0.968, 0.781, 0.949),
-    "10/solve, not balanced": (0.979, 0.328, 0.915),
-    "10/solve": (0.979, 0.798, 0.962),
-    "10/head, all base data kept": (0.972, 0.665, 0.942),
-    "25/base": (0.977, 0.0, 0.882),
-    "25/head, 30 steps": (0.018, 1.0, 0.113),
-    "25/nearest mean, last layer": (0.951, 0.748, 0.931),
-    "25/solve, last layer": (0.968, 0.844, 0.956),
-    "25/solve, not balanced": (0.980, 0.774, 0.960),
-    "25/solve": (0.979, 0.924, 0.974),
-    "25/head, all base data kept": (0.966, 0.849, 0.955),
 }
 
 
