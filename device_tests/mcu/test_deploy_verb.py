@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from edgeq import _paths, cli
@@ -36,3 +37,20 @@ def test_a_target_that_the_device_does_not_take_is_named(capsys):
     assert cli.run(["deploy", "pokebnn-fashion", "-d", "sim:cortex-m4", "--target", "executorch"]) == 7
     message = capsys.readouterr().err.splitlines()[-1]
     assert message == "edgeq: sim:cortex-m4: takes micro:cortex-m4, not executorch; leave --target out"
+
+
+def test_what_was_learned_elsewhere_runs_on_a_simulator(tmp_path, monkeypatch, capsys):
+    """Only a firmware with the feature `tune` has the operators that a delta needs."""
+    monkeypatch.setenv("EDGEQ_HOME", str(tmp_path))
+    x = np.random.default_rng(1).integers(0, 256, (24, 28, 28), np.uint8)
+    np.savez(tmp_path / "noise.npz", x=x)
+    learning = ["finetune", "pokebnn-fashion", "--data", str(tmp_path / "noise.npz"), "--method", "stats"]
+    assert cli.run([*learning, "--flag", "unguarded"]) == 0
+    capsys.readouterr()
+    reports = []
+    for device in ("local", "sim:cortex-m4"):
+        assert cli.run(["eval", "pokebnn-fashion", "-d", device, "--limit", "8", "--json"]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    here, there = reports
+    assert there["accuracy"] == here["accuracy"] and there["device"] == "sim:cortex-m4"
+    assert all("with delta" in warning for report in reports for warning in report["warnings"][:1])

@@ -93,11 +93,13 @@ def run(
 
     from edgeq.compile import build
     from edgeq.device import connect
+    from edgeq.device.sim import with_feature
 
     package = hub.pull(model, allow_unsigned=allow_unsigned, progress=progress)
     samples = choose_data(package, plan)
     delta = deltas.chosen(package.manifest.name, plan.delta)
-    with connect(url, target=plan.target, progress=progress) as device:
+    place = url if delta is None else with_feature(url, "tune")  # only then do simulators have its operators
+    with connect(place, target=plan.target, progress=progress) as device:
         target, learned = target_for(device.info, url, plan.target), None
         if delta is None:
             artefact = build(package, target, progress=progress)
