@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 from edgeq import _paths
 from edgeq._native.tune_types import AREAS
+
+_REMOVED = ".removed"  # of a folder that is about to go
 
 
 class Journal:
@@ -52,11 +55,7 @@ class Journal:
         path = self._path(area)
         for place in (path, self.folder):
             if place.exists():
-                descriptor = os.open(place, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                _sync(place)
 
     def whole(self, area: str) -> bytes:
         """All of an area."""
@@ -64,9 +63,22 @@ class Journal:
         return path.read_bytes() if path.exists() else b""
 
     def remove(self) -> None:
-        """After the last step: nothing to go on from."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """After the last step: nothing to go on from. All areas go at once, lest an ended run has lost its delta."""
+        gone = self.folder.with_name(self.folder.name + _REMOVED)
+        shutil.rmtree(gone, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.rename(gone)
+            _sync(gone.parent)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def _path(self, area: str) -> Path:
         assert area in AREAS, area
         return self.folder / area
+
+
+def _sync(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

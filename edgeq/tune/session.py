@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edgeq import _paths, deltas, hub
-from edgeq._errors import NoRoomError, UnsupportedError, UsageError
-from edgeq._native.tune import Forward, Outputs, Tuner, TuneSettings, converse, settings
+from edgeq._errors import FormatError, IntegrityError, NoRoomError, UnsupportedError, UsageError
+from edgeq._native.tune import Forward, Outputs, Tuner, TuneSettings, converse, read_delta, settings
 from edgeq._native.tune_types import METHODS, Method, TuneData, TuneModel, TuneReport
 from edgeq.bench import host, tuned
 from edgeq.bench.record import BACKEND, Subject
@@ -389,7 +389,7 @@ def _learn(
     delta = None
     if report.outcome == "committed":
         facts = _facts(package, tuning, samples, wishes, report)
-        delta = deltas.keep(journal.whole("delta"), facts, key or deltas.own_key())
+        delta = deltas.keep(_whole_delta(learner.model, journal), facts, key or deltas.own_key())
         if wishes.apply:
             delta = deltas.activate(delta)
     if report.outcome != "stopped":
@@ -427,6 +427,16 @@ def _learn(
 def _top1(logits: np.ndarray[Any, Any], tests: Samples) -> float:
     assert tests.labels is not None
     return 100 * float((logits.reshape(len(tests), -1).argmax(1) == tests.labels).mean())
+
+
+def _whole_delta(model: TuneModel, journal: Journal) -> bytes:
+    """What a run that is over wrote. Raises IntegrityError for anything else that lies there."""
+    blob = journal.whole("delta")
+    try:
+        read_delta(model, blob)
+    except (FormatError, IntegrityError) as error:
+        raise IntegrityError(f"{journal.folder}: {error}; --flag fresh starts over") from None
+    return blob
 
 
 def journal_key(tuning: Tuning, samples: Samples, wishes: Wishes, url: str) -> str:

@@ -12,6 +12,7 @@ import edgeq.device
 import edgeq.tune
 from edgeq import cli
 from edgeq._native import tune
+from edgeq._native.tune_types import AREAS
 from edgeq.tune.journal import Journal
 
 MODEL = "pokebnn-fashion"  # quick: most of a life is the run itself
@@ -35,6 +36,61 @@ def test_kill_9_at_any_moment_changes_no_byte(tmp_path, kills):
         assert len(deltas) == 1
 
     killed(make, check, tmp_path / "lives", kills)
+
+
+def test_a_run_that_is_over_leaves_its_journal_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Killed before and after every call that removes something of it, in either order of the areas."""
+    real = {name: getattr(os, name) for name in ("rename", "unlink", "rmdir")}
+    remaining, order = 0, 1
+
+    class Killed(BaseException): ...
+
+    def counted(name):
+        def call(*args, **kwargs):
+            nonlocal remaining
+            if remaining == 0:
+                raise Killed
+            remaining -= 1
+            return real[name](*args, **kwargs)
+
+        return call
+
+    scandir = os.scandir
+
+    class Ordered:
+        """The entries of a folder, backwards if order is -1."""
+
+        def __init__(self, *args):
+            with scandir(*args) as found:
+                self._found = sorted(found, key=lambda entry: entry.name)[::order]
+
+        def __enter__(self):
+            return iter(self._found)
+
+        def __exit__(self, *_):
+            return None
+
+    for order in (1, -1):
+        for moment in range(20):
+            journal = Journal(tmp_path / f"{order}{moment}" / "run")
+            for area in AREAS:
+                journal.write(area, 0, area.encode())
+            remaining = moment
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "scandir", Ordered)
+                for name in real:
+                    patched.setattr(os, name, counted(name))
+                try:
+                    journal.remove()
+                    ended = True
+                except Killed:
+                    ended = False
+            left = {area: journal.whole(area) for area in AREAS}
+            assert left in ({area: area.encode() for area in left}, dict.fromkeys(left, b""))
+            journal.write(AREAS[0], 0, b"again")
+            journal.remove()
+            assert not list(journal.folder.parent.iterdir())
+        assert ended  # the last moment lies behind everything
 
 
 @pytest.mark.long

@@ -131,6 +131,24 @@ def test_a_journal_of_another_run_is_refused(teach, home, monkeypatch):
     assert again(own, y, change=torn)[0] == 0  # as after a crash while writing: the run is made once more
 
 
+def test_a_journal_that_lost_its_delta_becomes_no_delta(teach, home, monkeypatch):
+    """The run is over, so it is not made again; what lies there instead of its delta is not kept."""
+    monkeypatch.setattr(Journal, "remove", lambda journal: None)
+    x, y = task(40, 6, gain=0.7, offset=0.4)
+    words, before = ("--flag", "unguarded"), set((home / "edgeq/tuning").glob("*"))
+    code, answer, _ = teach(x, y, *words)
+    assert (code, answer["verdict"]) == (0, "kept")
+    (place,) = set((home / "edgeq/tuning").glob("*")) - before
+    whole, kept = (place / "delta").read_bytes(), {delta.id for delta in deltas.listed()}
+    for damage in (b"", whole[:-1], bytes([whole[0] ^ 1]) + whole[1:]):
+        (place / "delta").write_bytes(damage)
+        code, answer, line = teach(x, y, *words)
+        assert code != 0 and answer is None
+        assert str(place) in line and line.endswith("--flag fresh starts over")
+    assert {delta.id for delta in deltas.listed()} == kept
+    assert teach(x, y, *words, "--flag", "fresh")[0] == 0
+
+
 def test_a_delta_of_something_else_is_refused(teach, base, capsys, tmp_path):
     x, y = task(60, 5, gain=0.6, offset=0.7)
     code, found, _ = teach(x, y, "--no-apply", "--flag", "unguarded")
