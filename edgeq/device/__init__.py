@@ -169,5 +169,6 @@ def _transport(url: str) -> ModuleType:
 
 
 def _transports() -> dict[str, ModuleType]:
-    modules = {name: importlib.import_module(f"{__name__}.{name}") for _, name, _ in pkgutil.iter_modules(__path__)}
+    public = [name for _, name, _ in pkgutil.iter_modules(__path__) if not name.startswith("_")]
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in public}
     return {name: module for name, module in modules.items() if hasattr(module, "open_stream")}
