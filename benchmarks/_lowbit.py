@@ -139,6 +139,13 @@ def ggml(x: F32, weights: Weights, kinds: tuple[str, ...], threads: int) -> Iter
         yield Engine(f"ggml {kind}", call)
 
 
+def two_bit(x: F32, weights: Weights, threads: int) -> Iterator[Engine]:
+    """Every engine that has ternary or 2-bit weights."""
+    yield from ort(x, weights, threads)
+    yield from stock_litert(x, weights, threads)
+    yield from ggml(x, weights, ("TQ1_0", "TQ2_0"), threads)
+
+
 def packed(codes: npt.NDArray[np.generic], bits: int) -> npt.NDArray[np.uint8]:
     """(o, k) of unsigned codes -> (o, k * bits / 8), the first code in the lowest bits."""
     codes = np.ascontiguousarray(codes).astype(np.uint8)

@@ -1,7 +1,7 @@
 """Binary operators beside float and int8 engines: matrix products of transformers, convolutions of picture networks.
 
 linear      float activations in, float out, weights tiled ahead as a compiled program does it: packing is part of the
-            time, as quantising is in the int8 engines
+            time, as quantising is in the int8 engines; one row also stands beside engines with weights of 2 bits
 conv2d      bits in (the producer's epilogue packs), affine epilogue; out as bits, and as float
 Speed says nothing about accuracy: a binary layer does not replace an int8 layer one to one.
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgeq import _native
 
-from . import _conditions, _core, _peers, _probe, _team
+from . import _conditions, _core, _lowbit, _peers, _probe, _team
 from .harness import Engine, Options, Row, Session, WrongResultError, measure, row
 
 F32 = npt.NDArray[np.float32]
@@ -86,6 +86,8 @@ def _linear(shape: LinearShape, isas: tuple[str, ...], options: Options) -> Iter
     work = LinearWork(shape)
     ours = [work.engine(isa, options.threads) for isa in isas]
     peers = _peers.linear(shape.m, shape.k, shape.o, threads=options.threads) if options.peers else []
+    if options.peers and shape.m == 1:
+        peers += _lowbit.two_bit(work.x, _lowbit.drawn(2, shape.k, shape.o), options.threads)
     if options.peers and options.threads == 1 and (scalar := work.scalar()):
         peers.append(scalar)
     session = _measured(ours, peers, work.w, isas, options)

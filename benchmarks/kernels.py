@@ -178,12 +178,11 @@ def _row(
 def _beside(x: F32, weights: dict[str, _lowbit.Weights], threads: int) -> Iterator[Engine]:
     m, (o, k) = len(x), weights["2"].codes.shape
     yield from _peers.linear(m, k, o, threads=threads)
-    for name in ("2", "4"):
-        yield from _lowbit.ort(x, weights[name], threads)
-    for name in ("2", "4 channel", "8"):
+    yield from _lowbit.two_bit(x, weights["2"], threads)
+    yield from _lowbit.ort(x, weights["4"], threads)
+    for name in ("4 channel", "8"):
         yield from _lowbit.stock_litert(x, weights[name], threads)
     yield from _lowbit.xnnpack(x, weights["4"])
-    yield from _lowbit.ggml(x, weights["2"], ("TQ1_0", "TQ2_0"), threads)
     yield from _lowbit.ggml(x, weights["4"], ("Q4_0", "Q4_K"), threads)
     for name in ("4", "8"):
         yield from _wheels.openvino(x, weights[name], threads)
