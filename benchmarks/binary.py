@@ -86,6 +86,8 @@ def _linear(shape: LinearShape, isas: tuple[str, ...], options: Options) -> Iter
     work = LinearWork(shape)
     ours = [work.engine(isa, options.threads) for isa in isas]
     peers = _peers.linear(shape.m, shape.k, shape.o, threads=options.threads) if options.peers else []
+    if options.peers:
+        peers += _lowbit.stock_litert(work.x, _lowbit.drawn(8, shape.k, shape.o), options.threads)
     if options.peers and shape.m == 1:
         peers += _lowbit.two_bit(work.x, _lowbit.drawn(2, shape.k, shape.o), options.threads)
     if options.peers and options.threads == 1 and (scalar := work.scalar()):
