@@ -170,7 +170,7 @@ def _rows(learned: Learned) -> list[tuple[str, str, str]]:
     if learned.test_before is not None and learned.test_after is not None:
         label = "measured: on the device, samples that nothing was learned from"
         rows.append(("test", f"{learned.test_before:.1f} -> {learned.test_after:.1f} %", label))
-    rows.append(("passes", str(learned.passes), "samples through forward_tune"))
+    rows.append(("passes", str(learned.passes), "samples through the network"))
     rows.append(("time", f"{learned.seconds:.1f} s", "measured"))
     rows.append(("memory", size(learned.arena_bytes + learned.module_bytes), _memory(learned)))
     if learned.delta is not None:
@@ -181,7 +181,7 @@ def _rows(learned: Learned) -> list[tuple[str, str, str]]:
 
 
 def _memory(learned: Learned) -> str:
-    return f"planned: {size(learned.arena_bytes)} arena of forward_tune, {size(learned.module_bytes)} tuning module"
+    return f"planned: {size(learned.arena_bytes)} arena of the network, {size(learned.module_bytes)} tuning module"
 
 
 def _roll_back(run_id: int, *, json: bool) -> None:

@@ -115,7 +115,7 @@ class Learned:
     cost or score, as `measure` says.
 
     test_before, test_after  top-1 in percent on data that nothing was learned or decided on, where it was given
-    arena_bytes              memory that `forward_tune` plans on the device
+    arena_bytes              memory that the program in use (`forward_tune`, `_step` or `_pair`) plans on the device
     module_bytes             memory of the tuning module, exact
     """
 
@@ -488,7 +488,7 @@ def _stored(
     before, after = report.base.metric, report.best.metric
     values = [
         Value("seconds", learned.seconds, "s", "measured", "monotonic clock of the host"),
-        Value("passes", learned.passes, "1", "measured", "samples sent through forward_tune"),
+        Value("passes", learned.passes, "1", "measured", "samples sent through the network"),
         Value("ram_peak", learned.arena_bytes + learned.module_bytes, "B", "estimated", "arena plus tuning module"),
     ]
     if learned.test_before is not None and learned.test_after is not None:
