@@ -136,7 +136,7 @@ static void make_tile(const conv *c, uint32_t first, uint32_t outputs, unsigned 
     for (uint32_t t = 0; t < tap_count(c); t++) {
       int8_t *tap = rows + (size_t)o * c->steps * EQ_STEP + t * c->tap;
       c->kernels->decode(&c->weights, (size_t)(first + o) * tap_count(c) + t, c->group_channels, half, tap);
-      __builtin_memset(tap + c->group_channels, 0, c->tap - c->group_channels);
+      if (c->tap > c->group_channels) __builtin_memset(tap + c->group_channels, 0, c->tap - c->group_channels);
     }
   c->kernels->tile(rows, outputs, c->steps, (int8_t *)tile, start_of(c, tile));
 }

@@ -10,17 +10,23 @@ INLINE v16 weights(const uint8_t *row, uint32_t k, weight_kind kind) {
   return kind == OF_I4 ? v16_of_i4(row + k / 2) : v16_of_i8((const int8_t *)row + k);
 }
 
-/* The last, incomplete sixteen: what lies past k is read as weight 0 and adds nothing. */
-INLINE v16 last_weights(const uint8_t *row, uint32_t k, uint32_t end, weight_kind kind) {
+/* The last, incomplete sixteen. Past k x is 0, so that any weight adds nothing there; what is left of a row of 4 bits
+ * is a whole number of bytes, 1, 2, 4 or 8. */
+INLINE v16 last_weights(const uint8_t *row, size_t w_row, uint32_t k, uint32_t end, weight_kind kind) {
   if (kind == OF_F32) return v16_load_n((const float *)(const void *)row + k, end - k);
-  int8_t w[EQ_LANES] = {0};
-  for (uint32_t i = k; i < end; i++) {
-    if (kind == OF_I4)
-      w[i - k] = (int8_t)((row[i / 2] >> (4 * (i % 2)) & 15) - 8);
-    else
-      w[i - k] = (int8_t)row[i];
+  uint8_t w[EQ_LANES] = {0};
+  if (kind == OF_I8) {
+    for (uint32_t i = k; i < end; i++) w[i - k] = row[i];
+    return v16_of_i8((const int8_t *)w);
   }
-  return v16_of_i8(w);
+  const uint8_t *from = row + k / 2;
+  switch (w_row - k / 2) {
+  case 1: w[0] = *from; break;
+  case 2: __builtin_memcpy(w, from, 2); break;
+  case 4: __builtin_memcpy(w, from, 4); break;
+  default: return v16_of_i4(from);
+  }
+  return v16_of_i4(w);
 }
 
 INLINE void dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uint32_t rows, weight_kind kind,
@@ -34,7 +40,7 @@ INLINE void dots(const float *x, const uint8_t *w, size_t w_row, uint32_t k, uin
   }
   if (i < k)
     for (uint32_t r = 0; r < rows; r++)
-      sum[r] = v16_add(sum[r], v16_mul(v16_load(x + i), last_weights(w + r * w_row, i, k, kind)));
+      sum[r] = v16_add(sum[r], v16_mul(v16_load(x + i), last_weights(w + r * w_row, w_row, i, k, kind)));
   float folded[ROWS];
   v16_fold_four(sum, folded); /* as linear_i8f32 defines: 8, 4, 2, 1 */
   for (uint32_t r = 0; r < rows; r++) acc[r] = folded[r];
