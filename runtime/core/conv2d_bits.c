@@ -158,7 +158,7 @@ static void sum_taps(const conv *c, const uint8_t *w, const uint8_t *tile, uint3
 }
 
 /* k without the taps outside, for each place; a tap is the sum of its signs, negated. */
-static void sum_places(const conv *c, const int32_t *taps, uint32_t outputs, int32_t *totals) {
+static void sum_places(const conv *c, const int32_t *restrict taps, uint32_t outputs, int32_t *restrict totals) {
   const eq_conv2d *op = &c->op;
   const int32_t k = (int32_t)(tap_count(c) * (op->c / op->groups));
   for (uint32_t y = 0; y < place_count(c->vertical); y++) {

@@ -130,14 +130,33 @@ static int32_t *start_of(const conv *c, uint8_t *tile) {
   return (int32_t *)(void *)(tile + (size_t)EQ_BLOCK * c->steps * EQ_STEP);
 }
 
-static void make_tile(const conv *c, uint32_t first, uint32_t outputs, unsigned half, unsigned worker, uint8_t *tile) {
-  int8_t *rows = c->rows + worker * c->rows_bytes;
+/* All weights of `outputs` outputs as one long row, where nothing lies between their taps, neither in memory nor made
+ * ready: one call then decodes them all. */
+static bool dense(const conv *c, uint32_t outputs, eq_weights *all) {
+  const uint32_t bits = c->weights.type == EQ_I8 ? 8 : 1;
+  *all = c->weights;
+  all->row *= (size_t)outputs * tap_count(c);
+  return 8 * c->weights.row == c->tap * bits && c->group_channels == c->tap && all->row % sizeof(uint64_t) == 0;
+}
+
+static void decode_rows(const conv *c, uint32_t first, uint32_t outputs, unsigned half, int8_t *rows) {
+  eq_weights all;
+  if (dense(c, outputs, &all)) {
+    all.data = (const uint8_t *)all.data + (size_t)first * tap_count(c) * c->weights.row;
+    c->kernels->decode(&all, 0, outputs * c->steps * EQ_STEP, half, rows);
+    return;
+  }
   for (uint32_t o = 0; o < outputs; o++)
     for (uint32_t t = 0; t < tap_count(c); t++) {
       int8_t *tap = rows + (size_t)o * c->steps * EQ_STEP + t * c->tap;
       c->kernels->decode(&c->weights, (size_t)(first + o) * tap_count(c) + t, c->group_channels, half, tap);
       if (c->tap > c->group_channels) __builtin_memset(tap + c->group_channels, 0, c->tap - c->group_channels);
     }
+}
+
+static void make_tile(const conv *c, uint32_t first, uint32_t outputs, unsigned half, unsigned worker, uint8_t *tile) {
+  int8_t *rows = c->rows + worker * c->rows_bytes;
+  decode_rows(c, first, outputs, half, rows);
   c->kernels->tile(rows, outputs, c->steps, (int8_t *)tile, start_of(c, tile));
 }
 
