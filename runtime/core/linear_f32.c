@@ -1,8 +1,8 @@
 /* Linear layers over float activations: the same road with another dot product. */
 #include "check.h"
+#include "integer.h"
 #include "isa.h"
 #include "kernels/ref/ref.h"
-#include "kernels/ref/weights.h"
 #include "tiled.h"
 
 /* How weights reach the dot product: as they are, or from bits made into int8 first; s4's into floats, because 128 is
@@ -73,16 +73,37 @@ static void quantise(const linear *l, const eq_quant *q, const float *x) {
   }
 }
 
+enum { PIECE = 64 }; /* weights that are decoded beside their place, since more than k may be written */
+
+/* Weights [first, first + count) of a row, count at most PIECE and first a multiple of it. */
+static void decode_piece(const eq_integer_kernels *kernels, const eq_weights *w, size_t row, uint32_t first,
+                         uint32_t count, unsigned half, int8_t piece[PIECE]) {
+  eq_weights from = *w;
+  from.data = (const uint8_t *)w->data + first / 8;
+  kernels->decode(&from, row, count, half, piece);
+}
+
 static void decode(void *arg, size_t begin, size_t end, unsigned worker) {
   const linear *l = arg;
+  const eq_integer_kernels *kernels = eq_integer_current();
+  const uint32_t k = l->op.k, whole = k / PIECE * PIECE;
   (void)worker;
   for (size_t o = begin; o < end; o++) {
     uint8_t *row = l->decoded + o * l->w_row;
-    for (uint32_t i = 0; i < l->op.k; i++)
-      if (l->form == DECODED)
-        row[i] = (uint8_t)eq_weight(l->bits, o, i);
-      else
-        ((float *)(void *)row)[i] = eq_weight_value(l->bits, o, i);
+    int8_t piece[PIECE], other[PIECE];
+    if (l->form == DECODED) {
+      kernels->decode(l->bits, o, whole, 0, (int8_t *)row);
+      decode_piece(kernels, l->bits, o, whole, k - whole, 0, piece);
+      __builtin_memcpy(row + whole, piece, k - whole);
+      continue;
+    }
+    float *to = (float *)(void *)row;
+    for (uint32_t first = 0; first < k; first += PIECE) {
+      const uint32_t count = k - first < PIECE ? k - first : PIECE;
+      decode_piece(kernels, l->bits, o, first, count, 1, piece);
+      decode_piece(kernels, l->bits, o, first, count, 2, other);
+      for (uint32_t i = 0; i < count; i++) to[first + i] = (float)(piece[i] + other[i]);
+    }
   }
 }
 
