@@ -34,7 +34,7 @@ _OPS_A_STEP = {
     "dot": {"avx512": 8 * 64 * 2, "avx-vnni": 8 * 32 * 2, "avx2": 8 * 32 * 2},
 }
 _LOOPS = {("popcount", "avx-vnni"): "popcount_avx2"}  # bits are counted as AVX2 does
-READ = "probe: read"
+READ, EMPTY = "probe: read", "probe: empty call"
 
 
 @cache
@@ -117,6 +117,11 @@ def engines(
         address, size = weights.ctypes.data, weights.nbytes
         found.append(Engine(read, lambda: (lib.probe_read(address, size), weights)))
     return found
+
+
+def empty_call() -> Engine:
+    """A prepared call of nothing: what calling from Python costs, which every time of EdgeQ contains."""
+    return Engine(EMPTY, sequence())
 
 
 def floor_us(session: Session, isa: str, ops: int, kind: str = "popcount", read: str = READ) -> float | None:

@@ -107,7 +107,7 @@ def _conv(shape: ConvShape, isas: tuple[str, ...], options: Options) -> Iterator
 
 
 def _measured(ours: list[Engine], peers: list[Engine], weights: U8, isas: tuple[str, ...], options: Options) -> Session:
-    probes = _probe.engines(isas, weights) if options.threads == 1 else []
+    probes = [*_probe.engines(isas, weights), _probe.empty_call()] if options.threads == 1 else []
     return measure([*ours, *peers, *probes], rounds=options.count(5, 21), threads=options.threads, cold=options.cold)
 
 
@@ -126,6 +126,7 @@ def _row(
             "operations": shape.ops,
             "gops": shape.ops / session.timings[engine.name].min_us / 1e3,
             "ceiling_gops": _probe.ceiling_gops(session, isa),
+            "empty_call_us": session.timings[_probe.EMPTY].min_us if _probe.EMPTY in session.timings else None,
         },
         conditions=_conditions.conditions(),
     )

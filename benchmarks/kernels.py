@@ -97,7 +97,7 @@ def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> I
     team = _team.pool(options.threads)
     ours = {(kind, isa): _ours(kind, x, weights[kind.weights], isa, team) for kind in KINDS for isa in isas}
     peers = list(_beside(x, weights, options.threads)) if options.peers else []
-    probes = _floors(isas, weights) if options.threads == 1 else []
+    probes = [*_floors(isas, weights), _probe.empty_call()] if options.threads == 1 else []
     session = measure(
         [*ours.values(), *peers, *probes],
         rounds=options.count(5, 21 if m < 128 else 11),
@@ -169,6 +169,7 @@ def _row(
             "operations": ops,
             "gops": ops / mine.min_us / 1e3,
             "ceiling_gops": _probe.ceiling_gops(session, isa, "dot"),
+            "empty_call_us": session.timings[_probe.EMPTY].min_us if _probe.EMPTY in session.timings else None,
             "ratio_to_best_of_same_width": best / mine.median_us if best else None,
         },
         conditions=_conditions.conditions(),
