@@ -1,33 +1,43 @@
-/* Baseline NEON: bytes are counted for 31 steps, then widened. */
+/* Baseline NEON: bytes are counted for 31 steps, then widened. Of folded words they count carries alone: they begin at
+ * the 8 that each complement will be too much by, so that none falls below 0 or passes 8 * SAFE. */
 #include "v16.h"
 
-enum { PIXELS = 4, SAFE = 31 }; /* 31 * 8 <= 255 */
+enum { SAFE = 31 }; /* 31 * 8 <= 255 */
 
 typedef struct {
-  uint32x4_t total;
+  int32x4_t total;
   uint8x16_t bytes;
 } SUMS;
 
-INLINE void sums_begin(SUMS (*sum)[4], int pixels) {
-  for (int i = 0; i < pixels; i++)
-    for (int j = 0; j < 4; j++) sum[i][j].bytes = vdupq_n_u8(0);
+INLINE int32x4_t sums_start(int32x4_t total, uint32_t complements) {
+  (void)complements;
+  return total;
 }
-INLINE void sums_add(SUMS *s, uint8x16_t counts) { s->bytes = vaddq_u8(s->bytes, counts); }
-INLINE void sums_end(SUMS (*sum)[4], int pixels) {
+INLINE void sums_begin(SUMS (*sum)[4], int pixels, uint32_t complements) {
   for (int i = 0; i < pixels; i++)
-    for (int j = 0; j < 4; j++) sum[i][j].total = vpadalq_u16(sum[i][j].total, vpaddlq_u8(sum[i][j].bytes));
+    for (int j = 0; j < 4; j++) sum[i][j].bytes = vdupq_n_u8((uint8_t)(8 * complements));
+}
+INLINE void sums_add(SUMS *s, int times, uint8x16_t counts) {
+  s->bytes = times < 0 ? vaddq_u8(s->bytes, counts) : vsubq_u8(s->bytes, counts);
+}
+INLINE void sums_end(SUMS (*sum)[4], int pixels, int times) {
+  for (int i = 0; i < pixels; i++)
+    for (int j = 0; j < 4; j++) {
+      const uint32x4_t counted = vpaddlq_u16(vpaddlq_u8(sum[i][j].bytes));
+      sum[i][j].total = vmlaq_n_s32(sum[i][j].total, vreinterpretq_s32_u32(counted), times);
+    }
 }
 
 #include "conv2d_b1b1.h"
 
 void eq_accumulate_b1_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                            size_t pitch) {
-  accumulate(false, p, pixels, tile, outputs, acc, pitch);
+  accumulate_signs(p, pixels, tile, outputs, acc, pitch);
 }
 
 void eq_accumulate_t2_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                            size_t pitch) {
-  accumulate(true, p, pixels, tile, outputs, acc, pitch);
+  accumulate_ternary(p, pixels, tile, outputs, acc, pitch);
 }
 
 void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
@@ -44,6 +54,52 @@ void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t 
           __builtin_memcpy(to, w + o * bytes + at, left);
       }
     }
+}
+
+void eq_fold_tile_neon(void *tile, uint32_t steps) {
+  uint32_t *w = tile;
+  for (uint32_t panel = 0; panel < EQ_BLOCK / EQ_LANES; panel++) {
+    uint32x4_t parity[QUADS] = {0}, group[GROUP][QUADS];
+    for (uint32_t step = 0; step < steps % GROUP; step++)
+      for (int j = 0; j < QUADS; j++, w += 4) {
+        parity[j] = veorq_u32(parity[j], vld1q_u32(w));
+        vst1q_u32(w, parity[j]);
+      }
+    for (uint32_t g = 0; g < steps / GROUP; g++, w += GROUP * EQ_LANES) {
+      for (int k = 0; k < GROUP; k++)
+        for (int j = 0; j < QUADS; j++) {
+          parity[j] = veorq_u32(parity[j], vld1q_u32(w + k * EQ_LANES + 4 * j));
+          group[k][j] = k == 1 ? vmvnq_u32(parity[j]) : parity[j];
+        }
+      for (int j = 0; j < QUADS; j++)
+        for (int k = 0; k < GROUP; k++) vst1q_u32(w + j * GROUP * 4 + 4 * k, group[k][j]);
+    }
+  }
+}
+
+void eq_fold_patches_neon(const eq_bit_patches *p, uint32_t first, uint32_t pixels, uint32_t *to) {
+  const uint32x4_t zero = vdupq_n_u32(0);
+  to += (size_t)first * p->rows * p->words;
+  for (uint32_t i = 0; i < pixels; i++) {
+    const uint8_t *row = p->x + i * p->pixel;
+    uint32x4_t parity = zero; /* in every lane */
+    for (uint32_t r = 0; r < p->rows; r++, row += p->row) {
+      const uint8_t *x = row;
+      uint32_t left = p->words;
+      for (; left >= 4; left -= 4, x += 16, to += 4) {
+        uint32x4_t four = vreinterpretq_u32_u8(vld1q_u8(x));
+        four = veorq_u32(four, vextq_u32(zero, four, 3));
+        four = veorq_u32(four, vextq_u32(zero, four, 2));
+        four = veorq_u32(four, parity);
+        vst1q_u32(to, four);
+        parity = vdupq_laneq_u32(four, 3);
+      }
+      for (; left; left--, x += 4) {
+        parity = veorq_u32(parity, vreinterpretq_u32_u8(every_word(x)));
+        *to++ = vgetq_lane_u32(parity, 0);
+      }
+    }
+  }
 }
 
 /* acc = total - 2 * the ones of x ^ w, or of n & (x ^ w), of `outputs` rows of w. Bytes of a row: 1, 2, 4 or a multiple
