@@ -26,6 +26,13 @@ INLINE uint8x16_t every_word(const uint8_t *p) {
   return vreinterpretq_u8_u32(vdupq_n_u32(word));
 }
 
+INLINE uint8x16x4_t every_four(const uint8_t *p) {
+  const uint32x4x4_t words = vld4q_dup_u32((const uint32_t *)(const void *)p);
+  uint8x16x4_t r;
+  for (int k = 0; k < GROUP; k++) r.val[k] = vreinterpretq_u8_u32(words.val[k]);
+  return r;
+}
+
 INLINE void count_words(bool ternary, const eq_bit_patches *p, const uint8_t *x, int pixels, const uint32_t *w,
                         SUMS (*sum)[QUADS]) {
   for (uint32_t row = 0; row < p->rows; row++, x += p->row)
@@ -79,16 +86,16 @@ INLINE void count_folded(const eq_bit_patches *p, const uint8_t *x, int pixels, 
     some = SAFE && left > SAFE / 2 ? SAFE / 2 : left;
     sums_begin(sum, pixels, some);
     for (uint32_t g = 0; g < some; g++, x += GROUP * 4, w += GROUP * EQ_LANES) {
-      uint8x16_t words[FOLDED_PIXELS][GROUP];
-      for (int i = 0; i < pixels; i++)
-        for (int k = 0; k < GROUP; k++) words[i][k] = every_word(x + (size_t)i * p->pixel + 4 * k);
+      uint8x16x4_t words[FOLDED_PIXELS];
+      for (int i = 0; i < pixels; i++) words[i] = every_four(x + (size_t)i * p->pixel);
       for (int j = 0; j < QUADS; j++) {
         uint8x16_t weights[GROUP];
         for (int k = 0; k < GROUP; k++) weights[k] = vreinterpretq_u8_u32(vld1q_u32(w + GROUP * 4 * j + 4 * k));
         for (int i = 0; i < pixels; i++) {
-          const uint8x16_t first = veorq_u8(words[i][0], weights[0]), second = veorq_u8(words[i][1], weights[1]);
+          const uint8x16_t first = veorq_u8(words[i].val[0], weights[0]),
+                           second = veorq_u8(words[i].val[1], weights[1]);
           sums_add(&sum[i][j], -4, vcntq_u8(vbslq_u8(first, second, parity[i][j])));
-          const uint8x16_t third = veorq_u8(words[i][2], weights[2]), last = veorq_u8(words[i][3], weights[3]);
+          const uint8x16_t third = veorq_u8(words[i].val[2], weights[2]), last = veorq_u8(words[i].val[3], weights[3]);
           sums_add(&sum[i][j], 4, vcntq_u8(vbslq_u8(third, last, second)));
           parity[i][j] = last;
         }
