@@ -1,43 +1,52 @@
-/* Baseline NEON: bytes are counted for 31 steps, then widened. Of folded words they count carries alone: they begin at
- * the 8 that each complement will be too much by, so that none falls below 0 or passes 8 * SAFE. */
+/* Baseline NEON: bytes are counted for 31 steps, then widened. */
 #include "v16.h"
 
-enum { SAFE = 31 }; /* 31 * 8 <= 255 */
+enum { PIXELS = 4, SAFE = 31 }; /* 31 * 8 <= 255 */
 
 typedef struct {
-  int32x4_t total;
+  uint32x4_t total;
   uint8x16_t bytes;
 } SUMS;
 
-INLINE int32x4_t sums_start(int32x4_t total, uint32_t complements) {
-  (void)complements;
-  return total;
-}
-INLINE void sums_begin(SUMS (*sum)[4], int pixels, uint32_t complements) {
+INLINE void sums_begin(SUMS (*sum)[4], int pixels) {
   for (int i = 0; i < pixels; i++)
-    for (int j = 0; j < 4; j++) sum[i][j].bytes = vdupq_n_u8((uint8_t)(8 * complements));
+    for (int j = 0; j < 4; j++) sum[i][j].bytes = vdupq_n_u8(0);
 }
-INLINE void sums_add(SUMS *s, int times, uint8x16_t counts) {
-  s->bytes = times < 0 ? vaddq_u8(s->bytes, counts) : vsubq_u8(s->bytes, counts);
-}
-INLINE void sums_end(SUMS (*sum)[4], int pixels, int times) {
+INLINE void sums_add(SUMS *s, uint8x16_t counts) { s->bytes = vaddq_u8(s->bytes, counts); }
+INLINE void sums_end(SUMS (*sum)[4], int pixels) {
   for (int i = 0; i < pixels; i++)
-    for (int j = 0; j < 4; j++) {
-      const uint32x4_t counted = vpaddlq_u16(vpaddlq_u8(sum[i][j].bytes));
-      sum[i][j].total = vmlaq_n_s32(sum[i][j].total, vreinterpretq_s32_u32(counted), times);
-    }
+    for (int j = 0; j < 4; j++) sum[i][j].total = vpadalq_u16(sum[i][j].total, vpaddlq_u8(sum[i][j].bytes));
+}
+
+/* Of folded words each half of 32 bits gets between -16 and 16 from a group, and at last twice that and 16. */
+typedef struct {
+  int16x8_t sum;
+  uint8x16_t counts;
+} CARRIES;
+
+INLINE CARRIES carries_begin(int32x4_t total) {
+  (void)total;
+  return (CARRIES){.sum = vdupq_n_s16(0)};
+}
+INLINE void carries_add(CARRIES *c, uint8x16_t bits) { c->counts = vcntq_u8(bits); }
+INLINE void complements_take(CARRIES *c, uint8x16_t bits) {
+  c->sum = vpadalq_s8(c->sum, vreinterpretq_s8_u8(vsubq_u8(c->counts, vcntq_u8(bits))));
+}
+INLINE int32x4_t carries_result(CARRIES c, int32x4_t total, uint8x16_t parity) {
+  const int16x8_t differing = vpadalq_s8(vaddq_s16(c.sum, c.sum), vreinterpretq_s8_u8(vcntq_u8(parity)));
+  return vmlsq_s32(total, vpaddlq_s16(differing), vdupq_n_s32(2));
 }
 
 #include "conv2d_b1b1.h"
 
 void eq_accumulate_b1_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                            size_t pitch) {
-  accumulate_signs(p, pixels, tile, outputs, acc, pitch);
+  accumulate(false, p, pixels, tile, outputs, acc, pitch);
 }
 
 void eq_accumulate_t2_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
                            size_t pitch) {
-  accumulate_ternary(p, pixels, tile, outputs, acc, pitch);
+  accumulate(true, p, pixels, tile, outputs, acc, pitch);
 }
 
 void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t steps, void *tile) {
