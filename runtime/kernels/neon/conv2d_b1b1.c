@@ -18,7 +18,9 @@ INLINE void sums_end(SUMS (*sum)[4], int pixels) {
     for (int j = 0; j < 4; j++) sum[i][j].total = vpadalq_u16(sum[i][j].total, vpaddlq_u8(sum[i][j].bytes));
 }
 
-/* Of folded words each half of 32 bits gets between -16 and 16 from a group, and at last twice that and 16. */
+/* Halves of 32 bits: a group changes one by -16 to 16, a pair in front of groups by 16 at most. At the end it is
+ * doubled and gets 16 of the last parity: 2 * (1022 * 16 + 16) + 16 <= 32767, so FOLDED_STEPS are the most that are
+ * folded. */
 typedef struct {
   int16x8_t sum;
   uint8x16_t counts;

@@ -4,24 +4,24 @@
  * Folded: word j of a row is the exclusive or of its words 0 to j, on both sides, so that p[j] = x[j] ^ w[j] is the
  * parity of the differing bits up to there. What two words add to a parity carries where p[j] ? ~p[j + 1] : p[j - 1],
  * and differing bits = 2 * (carries of all pairs) + (ones of the last parity). BSL chooses, but inverts nothing. So of
- * each four words, counted from the end of a row, the tile holds the second inverted: the first pair then gives its
- * carries, and the second, which has an inverted parity before it, the complement of its own. Five instructions for two
- * words instead of six. Tile: [4][steps % 4][16] words, then [steps / 4] groups of [4 quads][4 steps][4].
+ * each group of four words, which end with the row, the tile holds the second inverted: its first pair gives carries,
+ * its second pair, between an inverted parity and one that is not, the complement of carries. Two words take five
+ * instructions instead of six. Tile: [4] times [steps % 4][16] words, then [steps / 4] groups of [4][4 steps][4].
  *
- * The including file says how counted bytes are gathered, for four outputs.
- * SUMS     of words as they are: sums_add() the counts of one step, total; up to SAFE between sums_begin(), sums_end()
- * CARRIES  of folded words: carries_add() the ones of the first pair, less those of the second
- *          carries_result() = total - 2 * (2 * carries + ones of the last parity), total that of carries_begin() */
+ * The including file says how counted bytes are gathered for four outputs:
+ * SUMS     sums_add() the counts of a step to its total, up to SAFE of them between sums_begin() and sums_end()
+ * CARRIES  carries_add() the ones of a pair's carries, then complements_take() those of the next pair's complement;
+ *          carries_result() = total - 4 * carries - 2 * ones of the last parity, total that of carries_begin() */
 #include "v16.h"
 
 #include "kernels/simd/declare.h"
 
-/* gcc would load and count early, which takes more than 32 registers. */
+/* Before it assigns registers, gcc would move loads and counts up, and need more than 32 of them. */
 #if defined __GNUC__ && !defined __clang__
 #pragma GCC optimize("no-schedule-insns")
 #endif
 
-enum { QUADS = EQ_LANES / 4, GROUP = 4 /* words */, PANEL = EQ_LANES * 4, FOLDED_PIXELS = 2 };
+enum { QUADS = EQ_LANES / 4, GROUP = 4 /* words */, FOLDED_PIXELS = 2, STEP = 4 * EQ_LANES /* bytes of a tile */ };
 
 INLINE uint8x16_t every_word(const uint8_t *p) {
   uint32_t word;
@@ -51,11 +51,10 @@ INLINE void count_words(bool ternary, const eq_bit_patches *p, const uint8_t *x,
     }
 }
 
-/* Some words of a pixel, each in all lanes. */
 INLINE uint8x16x4_t every_of_four(const uint8_t *p) {
-  const uint32x4x4_t word = vld4q_dup_u32((const uint32_t *)(const void *)p);
+  const uint32x4x4_t words = vld4q_dup_u32((const uint32_t *)(const void *)p);
   uint8x16x4_t r;
-  for (int k = 0; k < 4; k++) r.val[k] = vreinterpretq_u8_u32(word.val[k]);
+  for (int k = 0; k < GROUP; k++) r.val[k] = vreinterpretq_u8_u32(words.val[k]);
   return r;
 }
 
@@ -66,14 +65,14 @@ INLINE void count_first(const eq_bit_patches *p, const uint8_t *x, int pixels, c
   const uint8x16_t none = vdupq_n_u8(0);
   for (int i = 0; i < pixels; i++)
     for (int j = 0; j < QUADS; j++)
-      parity[i][j] = odd ? veorq_u8(every_word(x + i * p->pixel), vld1q_u8(w + 16 * j)) : none;
+      parity[i][j] = odd ? veorq_u8(every_word(x + (size_t)i * p->pixel), vld1q_u8(w + 16 * j)) : none;
   if (p->words % GROUP < 2) return;
   x += odd * 4;
-  w += odd * PANEL;
+  w += odd * STEP;
   for (int i = 0; i < pixels; i++, x += p->pixel)
     for (int j = 0; j < QUADS; j++) {
       const uint8x16_t middle = veorq_u8(every_word(x), vld1q_u8(w + 16 * j));
-      const uint8x16_t last = veorq_u8(every_word(x + 4), vld1q_u8(w + PANEL + 16 * j));
+      const uint8x16_t last = veorq_u8(every_word(x + 4), vld1q_u8(w + STEP + 16 * j));
       carries_add(&carries[i][j], vbslq_u8(middle, vmvnq_u8(last), parity[i][j]));
       complements_take(&carries[i][j], none);
       parity[i][j] = last;
@@ -85,7 +84,7 @@ INLINE void count_groups(const eq_bit_patches *p, const uint8_t *x, int pixels, 
   for (uint32_t g = 0; g < p->words / GROUP; g++, x += GROUP * 4) {
     uint8x16x4_t a[FOLDED_PIXELS];
     for (int i = 0; i < pixels; i++) a[i] = every_of_four(x + (size_t)i * p->pixel);
-    for (int j = 0; j < QUADS; j++, w += PANEL) {
+    for (int j = 0; j < QUADS; j++, w += STEP) {
       uint8x16_t b[GROUP];
       for (int k = 0; k < GROUP; k++) b[k] = vld1q_u8(w + 16 * k);
       for (int i = 0; i < pixels; i++) {
@@ -121,10 +120,10 @@ INLINE void block(bool ternary, bool places, const eq_bit_patches *p, uint32_t f
   }
 }
 
-INLINE void folded_block(bool places, const eq_bit_patches *p, uint32_t first, int pixels, uint32_t o,
-                         const uint32_t *w, int32_t *acc, size_t pitch) {
+INLINE void folded_block(bool places, const eq_bit_patches *p, uint32_t first, int pixels, uint32_t o, const uint8_t *w,
+                         int32_t *acc, size_t pitch) {
   const uint8_t *x = p->x + first * p->pixel;
-  const uint32_t before = p->words % GROUP;
+  const size_t before = p->words % GROUP;
   const int32x4_t complements = vdupq_n_s32((int32_t)(4 * 32 * (p->words / GROUP))); /* of 32 bits, 4 each */
   int32x4_t total[FOLDED_PIXELS][QUADS];
   CARRIES carries[FOLDED_PIXELS][QUADS];
@@ -136,8 +135,8 @@ INLINE void folded_block(bool places, const eq_bit_patches *p, uint32_t first, i
       carries[i][j] = carries_begin(total[i][j]);
     }
   }
-  count_first(p, x, pixels, (const uint8_t *)w, parity, carries);
-  count_groups(p, x + (size_t)before * 4, pixels, (const uint8_t *)(w + (size_t)before * EQ_LANES), parity, carries);
+  count_first(p, x, pixels, w, parity, carries);
+  count_groups(p, x + before * 4, pixels, w + before * STEP, parity, carries);
   int32_t *to = acc + first * pitch;
   for (int i = 0; i < pixels; i++, to += pitch)
     for (int j = 0; j < QUADS; j++) vst1q_s32(to + 4 * j, carries_result(carries[i][j], total[i][j], parity[i][j]));
@@ -155,10 +154,10 @@ INLINE void all_outputs(bool ternary, bool places, const eq_bit_patches *p, uint
   }
 }
 
-INLINE void all_outputs_folded(bool places, const eq_bit_patches *p, uint32_t pixels, const uint32_t *w,
+INLINE void all_outputs_folded(bool places, const eq_bit_patches *p, uint32_t pixels, const uint8_t *w,
                                uint32_t outputs, int32_t *restrict acc, size_t pitch) {
   eq_prefetch(p->hint, 0, pixels);
-  for (uint32_t o = 0; o < outputs; o += EQ_LANES, w += (size_t)p->steps * EQ_LANES) {
+  for (uint32_t o = 0; o < outputs; o += EQ_LANES, w += (size_t)p->steps * STEP) {
     uint32_t i = 0;
     for (; i + FOLDED_PIXELS <= pixels; i += FOLDED_PIXELS)
       folded_block(places, p, i, FOLDED_PIXELS, o, w, acc + o, pitch);

@@ -1,4 +1,4 @@
-/* NEON with the dot product extension: UDOT with ones adds four counted bytes to a 32-bit lane. */
+/* NEON with the dot product extension: UDOT with ones adds four counted bytes to a 32-bit lane, SDOT a multiple. */
 #include "kernels/neon/v16.h"
 
 enum { PIXELS = 4, SAFE = INT32_MAX }; /* 32-bit lanes never overflow: a patch has fewer than 2^31 bits */
@@ -11,17 +11,21 @@ INLINE void sums_begin(SUMS (*sum)[4], int pixels) { (void)sum, (void)pixels; }
 INLINE void sums_add(SUMS *s, uint8x16_t counts) { s->total = vdotq_u32(s->total, counts, vdupq_n_u8(1)); }
 INLINE void sums_end(SUMS (*sum)[4], int pixels) { (void)sum, (void)pixels; }
 
+/* The result itself: a total, from which all counts are taken at once. */
 typedef int32x4_t CARRIES;
 
+static const int8x16_t times = {-4, -4, -4, -4, 4, 4, 4, 4, -2, -2, -2, -2}; /* SDOT takes four of them by number */
+
 INLINE CARRIES carries_begin(int32x4_t total) { return total; }
-/* Lane l of `times` is what a count is multiplied with. */
-#define COUNT_TIMES(sum, bits, l) vdotq_laneq_s32(sum, vreinterpretq_s8_u8(vcntq_u8(bits)), times, l)
-static const int8x16_t times = {-2, -2, -2, -2, -4, -4, -4, -4, 4, 4, 4, 4};
-INLINE void carries_add(CARRIES *c, uint8x16_t bits) { *c = COUNT_TIMES(*c, bits, 1); }
-INLINE void complements_take(CARRIES *c, uint8x16_t bits) { *c = COUNT_TIMES(*c, bits, 2); }
+INLINE void carries_add(CARRIES *c, uint8x16_t bits) {
+  *c = vdotq_laneq_s32(*c, vreinterpretq_s8_u8(vcntq_u8(bits)), times, 0);
+}
+INLINE void complements_take(CARRIES *c, uint8x16_t bits) {
+  *c = vdotq_laneq_s32(*c, vreinterpretq_s8_u8(vcntq_u8(bits)), times, 1);
+}
 INLINE int32x4_t carries_result(CARRIES c, int32x4_t total, uint8x16_t parity) {
   (void)total;
-  return COUNT_TIMES(c, parity, 0);
+  return vdotq_laneq_s32(c, vreinterpretq_s8_u8(vcntq_u8(parity)), times, 2);
 }
 
 #include "kernels/neon/conv2d_b1b1.h"
