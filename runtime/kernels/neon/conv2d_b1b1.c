@@ -19,8 +19,9 @@ INLINE void sums_end(SUMS (*sum)[4], int pixels) {
 }
 
 /* Halves of 32 bits: a group changes one by -16 to 16, a pair in front of groups by 16 at most. At the end it is
- * doubled and gets 16 of the last parity: 2 * (1022 * 16 + 16) + 16 <= 32767, so FOLDED_STEPS are the most that are
- * folded. */
+ * doubled and gets 16 of the last parity: 2 * (1022 * 16 + 16) + 16 <= 32767, so rows of up to 4088 words are folded
+ * (table.c).
+ */
 typedef struct {
   int16x8_t sum;
   uint8x16_t counts;

@@ -44,4 +44,4 @@ static void accumulate_ternary_dotprod(const eq_bit_patches *p, uint32_t pixels,
 
 const eq_kernels eq_kernels_neon_dotprod =
     EQ_TABLE(accumulate_dotprod, accumulate_ternary_dotprod, .fold_tile = eq_fold_tile_neon,
-             .fold_patches = eq_fold_patches_neon, .fold = {1, 1, 1, 32, UINT32_MAX});
+             .fold_patches = eq_fold_patches_neon, .fold = {1, 1, 1, 64, UINT32_MAX});
