@@ -36,7 +36,7 @@ def checks(tmp_path_factory) -> Path:
     [("cortex-a57", "ref neon"), ("cortex-a76", "ref neon neon-dotprod"), ("max", "ref neon neon-dotprod neon-i8mm")],
 )
 def test_neon(checks, program, cpu, sets):
-    done = subprocess.run(["qemu-aarch64", "-cpu", cpu, checks / program, "60"], capture_output=True, text=True)
+    done = subprocess.run(["qemu-aarch64", "-cpu", cpu, checks / program, "200"], capture_output=True, text=True)
     assert done.stdout.splitlines()[0].strip() == sets
     result = re.search(r"(\d+) passed, (\d+) failed", done.stdout)
     assert result, done.stdout + done.stderr

@@ -47,8 +47,8 @@ def test_neon(tmp_path):
     """The program itself compares the results with plain loops. NAME_ROWS: a 256 x 256 matrix and so many rows."""
     now = counted(tmp_path)
     print("\n" + ", ".join(f"{name} {count}" for name, count in now.items()))
-    assert now["i8i8_dotprod_1"] >= 3.7 * now["b1b1_dotprod_1"]
-    assert now["i8i8_dotprod_24"] >= 3.4 * now["b1b1_dotprod_24"]
+    for rows in (1, 4, 24):
+        assert now[f"i8i8_dotprod_{rows}"] >= 3.7 * now[f"b1b1_dotprod_{rows}"]
     assert now["i8i8_neon_1"] >= 6 * now["b1b1_neon_1"]
     assert now["i8i8_dotprod_24"] >= 1.25 * now["i8i8_i8mm_24"]
     compare("aarch64", now, GCC)

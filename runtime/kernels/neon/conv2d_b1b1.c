@@ -18,6 +18,28 @@ INLINE void sums_end(SUMS (*sum)[4], int pixels) {
     for (int j = 0; j < 4; j++) sum[i][j].total = vpadalq_u16(sum[i][j].total, vpaddlq_u8(sum[i][j].bytes));
 }
 
+/* Halves of 32 bits: a group changes one by -16 to 16, a pair in front of groups by 16 at most. At the end it is
+ * doubled and gets 16 of the last parity: 2 * (1022 * 16 + 16) + 16 <= 32767, so rows of up to 4088 words are folded
+ * (table.c).
+ */
+typedef struct {
+  int16x8_t sum;
+  uint8x16_t counts;
+} CARRIES;
+
+INLINE CARRIES carries_begin(int32x4_t total) {
+  (void)total;
+  return (CARRIES){.sum = vdupq_n_s16(0)};
+}
+INLINE void carries_add(CARRIES *c, uint8x16_t bits) { c->counts = vcntq_u8(bits); }
+INLINE void complements_take(CARRIES *c, uint8x16_t bits) {
+  c->sum = vpadalq_s8(c->sum, vreinterpretq_s8_u8(vsubq_u8(c->counts, vcntq_u8(bits))));
+}
+INLINE int32x4_t carries_result(CARRIES c, int32x4_t total, uint8x16_t parity) {
+  const int16x8_t differing = vpadalq_s8(vaddq_s16(c.sum, c.sum), vreinterpretq_s8_u8(vcntq_u8(parity)));
+  return vmlsq_s32(total, vpaddlq_s16(differing), vdupq_n_s32(2));
+}
+
 #include "conv2d_b1b1.h"
 
 void eq_accumulate_b1_neon(const eq_bit_patches *p, uint32_t pixels, const void *tile, uint32_t outputs, int32_t *acc,
@@ -44,6 +66,52 @@ void eq_tile_b1_neon(const uint8_t *w, size_t bytes, uint32_t outputs, uint32_t 
           __builtin_memcpy(to, w + o * bytes + at, left);
       }
     }
+}
+
+void eq_fold_tile_neon(void *tile, uint32_t steps) {
+  uint32_t *w = tile;
+  for (uint32_t panel = 0; panel < EQ_BLOCK / EQ_LANES; panel++) {
+    uint32x4_t parity[QUADS] = {0}, group[GROUP][QUADS];
+    for (uint32_t step = 0; step < steps % GROUP; step++)
+      for (int j = 0; j < QUADS; j++, w += 4) {
+        parity[j] = veorq_u32(parity[j], vld1q_u32(w));
+        vst1q_u32(w, parity[j]);
+      }
+    for (uint32_t g = 0; g < steps / GROUP; g++, w += GROUP * EQ_LANES) {
+      for (int k = 0; k < GROUP; k++)
+        for (int j = 0; j < QUADS; j++) {
+          parity[j] = veorq_u32(parity[j], vld1q_u32(w + k * EQ_LANES + 4 * j));
+          group[k][j] = k == 1 ? vmvnq_u32(parity[j]) : parity[j];
+        }
+      for (int j = 0; j < QUADS; j++)
+        for (int k = 0; k < GROUP; k++) vst1q_u32(w + j * GROUP * 4 + 4 * k, group[k][j]);
+    }
+  }
+}
+
+void eq_fold_patches_neon(const eq_bit_patches *p, uint32_t first, uint32_t pixels, uint32_t *to) {
+  const uint32x4_t zero = vdupq_n_u32(0);
+  to += (size_t)first * p->rows * p->words;
+  for (uint32_t i = 0; i < pixels; i++) {
+    const uint8_t *row = p->x + i * p->pixel;
+    uint32x4_t parity = zero; /* in every lane */
+    for (uint32_t r = 0; r < p->rows; r++, row += p->row) {
+      const uint8_t *x = row;
+      uint32_t left = p->words;
+      for (; left >= 4; left -= 4, x += 16, to += 4) {
+        uint32x4_t four = vreinterpretq_u32_u8(vld1q_u8(x));
+        four = veorq_u32(four, vextq_u32(zero, four, 3));
+        four = veorq_u32(four, vextq_u32(zero, four, 2));
+        four = veorq_u32(four, parity);
+        vst1q_u32(to, four);
+        parity = vdupq_laneq_u32(four, 3);
+      }
+      for (; left; left--, x += 4) {
+        parity = veorq_u32(parity, vreinterpretq_u32_u8(every_word(x)));
+        *to++ = vgetq_lane_u32(parity, 0);
+      }
+    }
+  }
 }
 
 /* acc = total - 2 * the ones of x ^ w, or of n & (x ^ w), of `outputs` rows of w. Bytes of a row: 1, 2, 4 or a multiple

@@ -1,4 +1,4 @@
-/* Instructions of NEON's inner loops: a 256 x 256 matrix and 1, 4 or 24 rows, weights tiled ahead.
+/* Instructions of NEON's inner loops: a 256 x 256 matrix and 1, 4 or 24 rows, weights tiled and folded ahead.
  *   NAME_ROWS TICKS ROUNDS */
 #include "board.h"
 #include "core/integer.h"
@@ -14,7 +14,7 @@ static void fill(void *to, size_t bytes) {
   }
 }
 
-static _Alignas(64) uint8_t bits[N][N / 8], x_bits[MOST_ROWS][N / 8];
+static _Alignas(64) uint8_t bits[N][N / 8], x_bits[MOST_ROWS][N / 8], x_folded[MOST_ROWS][N / 8];
 static _Alignas(64) int8_t codes[N][N], tiles[N][N];
 static _Alignas(64) uint8_t x_codes[MOST_ROWS][N], bit_tiles[N / EQ_BLOCK][WORDS * EQ_BLOCK * 4];
 static _Alignas(64) int32_t start[N / EQ_BLOCK][EQ_BLOCK], got[MOST_ROWS][N];
@@ -51,10 +51,15 @@ static int codes_right(uint32_t rows) {
 typedef void products(const eq_bit_patches *, uint32_t, const void *, uint32_t, int32_t *, size_t);
 
 static int binary(const char *set, products *accumulate, uint32_t rows) {
-  const eq_bit_patches p = {.x = x_bits[0], .pixel = N / 8, .rows = 1, .words = WORDS, .steps = WORDS, .k = N};
+  const eq_bit_patches x = {.x = x_bits[0], .pixel = N / 8, .rows = 1, .words = WORDS, .steps = WORDS, .k = N};
+  eq_bit_patches p = x;
+  p.x = x_folded[0];
+  p.folded = true;
   const uint32_t begin = board_ticks();
-  for (int i = 0; i < ROUNDS; i++)
+  for (int i = 0; i < ROUNDS; i++) {
+    eq_fold_patches_neon(&x, 0, rows, (uint32_t *)(void *)x_folded);
     for (uint32_t b = 0; b < N / EQ_BLOCK; b++) accumulate(&p, rows, bit_tiles[b], EQ_BLOCK, got[0] + b * EQ_BLOCK, N);
+  }
   say("b1b1_", set, rows, board_ticks() - begin);
   return bits_right(rows);
 }
@@ -83,7 +88,10 @@ extern const eq_kernels eq_kernels_neon_dotprod;
 int main(void) {
   static const uint32_t counts[] = {1, 4, MOST_ROWS};
   fill(bits, sizeof bits), fill(x_bits, sizeof x_bits), fill(codes, sizeof codes), fill(x_codes, sizeof x_codes);
-  for (uint32_t b = 0; b < N / EQ_BLOCK; b++) eq_tile_b1_neon(bits[b * EQ_BLOCK], N / 8, EQ_BLOCK, WORDS, bit_tiles[b]);
+  for (uint32_t b = 0; b < N / EQ_BLOCK; b++) {
+    eq_tile_b1_neon(bits[b * EQ_BLOCK], N / 8, EQ_BLOCK, WORDS, bit_tiles[b]);
+    eq_fold_tile_neon(bit_tiles[b], WORDS);
+  }
   int right = canonical();
   for (int i = 0; i < 3; i++) {
     right &= binary("neon", eq_accumulate_b1_neon, counts[i]);
