@@ -77,7 +77,7 @@ def network(shape: Shape) -> nn.Sequential:
         return nn.Sequential(*(Layer(shape) for _ in range(shape.layers))).eval()
 
 
-def engines(shape: Shape, *, threads: int, say: Say, eight_da4w: bool = False) -> list[Engine]:
+def engines(shape: Shape, *, threads: int, say: Say, with_8da4w: bool = False) -> list[Engine]:
     """torch fp32; ONNX Runtime fp32 and int8 (dynamic, per channel); XNNPACK fp32 and, if asked for, 8da4w.
 
     raises  WrongResultError when the float engines disagree
@@ -91,7 +91,7 @@ def engines(shape: Shape, *, threads: int, say: Say, eight_da4w: bool = False) -
     onnx_float = _cached(shape, "fp32.onnx", lambda: _onnx(model, shape), say)
     onnx_int8 = _cached(shape, "int8.onnx", lambda: _onnx_int8(onnx_float), say)
     programs = {"xnnpack fp32": _cached(shape, "fp32.pte", lambda: program(model, x), say)}
-    if eight_da4w:
+    if with_8da4w:
         programs["xnnpack int8 8da4w"] = _cached(shape, "8da4w.pte", lambda: program(eight_da4w(model), x), say)
     calls: dict[str, Callable[[], Array]] = {
         "ort fp32": onnx_call(str(onnx_float), x.numpy(), threads),

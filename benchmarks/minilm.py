@@ -43,7 +43,7 @@ def _rows(config: minilm.MiniLMConfig, shape: _encoder.Shape, options: Options) 
     ours = [Engine(f"edgeq {isa}", lambda: method.execute(inputs), _selecting(isa)) for isa in isas]
     peers: list[Engine] = []
     if options.peers:
-        peers = _encoder.engines(shape, threads=options.threads, say=options.say, eight_da4w=True)
+        peers = _encoder.engines(shape, threads=options.threads, say=options.say, with_8da4w=True)
     options.say("timing")
     probes = _probe.engines(isas) if options.threads == 1 else []
     session = measure([*ours, *peers, *probes], rounds=options.count(3, 21), threads=options.threads, cold=options.cold)

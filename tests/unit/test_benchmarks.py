@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as entry
-from benchmarks import _conditions, _core, _lowbit, _plot, _probe, binary, harness, kernels
+from benchmarks import _conditions, _core, _encoder, _lowbit, _plot, _probe, binary, harness, kernels
 from benchmarks.harness import Engine, Row, Session, Timing
 
 ROOT = Path(__file__).parents[2]
@@ -203,6 +203,20 @@ def test_the_planar_avx2_loop_agrees_with_numpy() -> None:
         np.random.default_rng(5).standard_normal((6, 2304), np.float32), _lowbit.drawn(2, 2304, 3)
     )  # compared before it is given out; more blocks than 16 bits can add up at once
     assert engine is not None and engine.name == "i2s avx2"
+
+
+def test_every_engine_of_an_encoder_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEQ_HOME", str(tmp_path))
+    engines = _encoder.engines(_encoder.Shape(1, 64, 2, 64, 8), threads=1, say=lambda text: None, with_8da4w=True)
+    assert [engine.name for engine in engines] == [
+        "torch fp32",
+        "ort fp32",
+        "ort int8",
+        "xnnpack fp32",
+        "xnnpack int8 8da4w",
+    ]
+    for engine in engines:
+        engine.run()
 
 
 def test_ratios_are_drawn(tmp_path: Path) -> None:
