@@ -29,6 +29,7 @@ that the compiled program gives the same is tested (`tests/unit/test_tunable.py`
   programs  the runs of the bars through a `.pte` on the local agent beside eager: the same deltas, and accuracy; takes
             EDGEQ_LOSO and EDGEQ_NINE_FASHION; programs:digits, speech, fashion, tenth or text for one: _programs.py
   cost      one step of t0 and t1 (both signs, update included) against one inference of the same batch, and arenas
+  board     the same by instructions on a simulated Cortex-M4, where the agent learns by itself
 """
 
 from __future__ import annotations
@@ -43,7 +44,17 @@ from rich.table import Table
 from edgeq.compile.layout import METHOD, PAIR, STEP
 from edgeq.tune import Wishes
 
-from . import _digit_tables, _limits, _picture_cases, _programs, _risk, _speech_cases, _step_cost, _text_cases
+from . import (
+    _board_cost,
+    _digit_tables,
+    _limits,
+    _picture_cases,
+    _programs,
+    _risk,
+    _speech_cases,
+    _step_cost,
+    _text_cases,
+)
 from ._adaptation import Case, Setting, accuracy, learn, scores
 from ._best_head import best_head
 from ._cells import Cells, Figures, mean_and_error
@@ -83,6 +94,8 @@ def run(options: Options) -> list[Row]:
     cells, only = Cells(options.resume), options.only.split(":")[0]
     if only in ("", "cost"):
         console.print(_cost_table(list(_step_cost.measure(options))))
+    if only in ("", "board"):
+        console.print(_board_table(list(_board_cost.measure())))
     if only in ("", "digits"):
         for table in _digit_tables.tables(options, cells):
             console.print(table)
@@ -226,4 +239,15 @@ def _cost_table(costs: list[_step_cost.Cost]) -> Table:
         row(f"{tier}: module, us a step of {_step_cost.BATCH}", lambda cost, tier=tier: f"{cost.module_us[tier]:.0f}")
         row(f"{tier}: step, inferences of its batch", lambda cost, tier=tier: f"{cost.step(tier):.3f}")
         row("the same, each sign by itself", lambda cost, tier=tier: f"{cost.step(tier, pairs=False):.3f}")
+    return table
+
+
+def _board_table(costs: list[_board_cost.Cost]) -> Table:
+    title = f"cost of a step of {_board_cost.BATCH}, {_board_cost.MODEL} on {_board_cost.BOARD}, instructions"
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "forward", "a pass of the step", "beside passes, a sample", "step, inferences of its batch"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for cost in costs:
+        figures = (cost.forward, cost.a_pass, cost.beside)
+        table.add_row(cost.tier, *(f"{figure:,.0f}" for figure in figures), f"{cost.step:.3f}")
     return table
