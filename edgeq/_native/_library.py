@@ -6,6 +6,7 @@ import ctypes as ct
 import logging
 import os
 import platform
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -86,8 +87,7 @@ def library() -> ct.CDLL:
         _declare(lib)
     except (OSError, AttributeError) as error:
         raise UnsupportedError(f"{path}: not a usable EdgeQ core library: {error}") from error
-    if platform.machine() == "aarch64":
-        _allow(lib)
+    _allow(lib)
     _use_kernels_file(lib)
     wanted = os.environ.get("EDGEQ_ISA")
     if wanted:
@@ -123,16 +123,32 @@ def _use_kernels_file(lib: ct.CDLL) -> None:
 
 
 def _allow(lib: ct.CDLL) -> None:
-    """Tell the core which optional sets the operating system finds on this 64-bit Arm."""
-    getauxval = getattr(ct.CDLL(None), "getauxval", None)
+    """Tell the core which optional sets it may use, as runtime/ports/optional_isas.h does for the other libraries."""
+    libc = ct.CDLL(None)
+    for name in _optional_neon(libc) if platform.machine() == "aarch64" else _amx(libc):
+        lib.eq_isa_allow(_names(lib).index(name))
+
+
+def _optional_neon(libc: ct.CDLL) -> Iterator[str]:
+    getauxval = getattr(libc, "getauxval", None)
     if getauxval is None:
         return
     getauxval.restype, getauxval.argtypes = ct.c_ulong, [ct.c_ulong]
-    dot_product = getauxval(16) & (1 << 20)  # AT_HWCAP, HWCAP_ASIMDDP
-    if dot_product:
-        lib.eq_isa_allow(_names(lib).index("neon-dotprod"))
-    if dot_product and getauxval(26) & (1 << 13):  # AT_HWCAP2, HWCAP2_I8MM
-        lib.eq_isa_allow(_names(lib).index("neon-i8mm"))
+    if getauxval(16) & (1 << 20):  # AT_HWCAP, HWCAP_ASIMDDP
+        yield "neon-dotprod"
+        if getauxval(26) & (1 << 13):  # AT_HWCAP2, HWCAP2_I8MM
+            yield "neon-i8mm"
+
+
+def _amx(libc: ct.CDLL) -> Iterator[str]:
+    """A process asks Linux for the registers; sandboxes may refuse."""
+    cpu = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not cpu.exists() or "amx_int8" not in cpu.read_text().split():
+        return
+    syscall = libc.syscall
+    syscall.restype, syscall.argtypes = ct.c_long, [ct.c_long] * 3
+    if syscall(158, 0x1023, 18) == 0:  # arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA
+        yield "amx"
 
 
 def _names(lib: ct.CDLL) -> list[str]:

@@ -152,8 +152,8 @@ typedef struct {
   void (*codes_of_blocks)(const float *x, size_t blocks, float clip, int8_t *to, float *step);
 } eq_integer_kernels;
 
-extern const eq_integer_kernels eq_integer_avx2, eq_integer_avx_vnni, eq_integer_avx512, eq_integer_neon,
-    eq_integer_neon_dotprod, eq_integer_neon_i8mm;
+extern const eq_integer_kernels eq_integer_avx2, eq_integer_avx_vnni, eq_integer_avx512, eq_integer_amx,
+    eq_integer_neon, eq_integer_neon_dotprod, eq_integer_neon_i8mm;
 
 /* Those of the set in use; NULL: the reference. */
 const eq_integer_kernels *eq_integer_current(void);

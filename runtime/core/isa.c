@@ -1,6 +1,9 @@
 #include "isa.h"
 #include "integer.h"
 
+static bool allowed[EQ_ISA_COUNT]; /* by a port, which has asked the operating system */
+static inline bool is_allowed(eq_isa isa) { return __atomic_load_n(&allowed[isa], __ATOMIC_RELAXED); }
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -23,12 +26,14 @@ static bool cpu_has(eq_isa isa) {
   if (isa == EQ_ISA_AVX_VNNI)
     return (b & bit_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << AVX_VNNI_BIT);
   const uint32_t wide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  return isa == EQ_ISA_AVX512 && (b & wide) == wide && (c & bit_AVX512VPOPCNTDQ) && (c & bit_AVX512VNNI) &&
-         (c & bit_AVX512VBMI) && (state & OPMASK_ZMM) == OPMASK_ZMM;
+  const bool has_wide = (b & wide) == wide && (c & bit_AVX512VPOPCNTDQ) && (c & bit_AVX512VNNI) &&
+                        (c & bit_AVX512VBMI) && (state & OPMASK_ZMM) == OPMASK_ZMM;
+  return has_wide && (isa == EQ_ISA_AVX512 || (isa == EQ_ISA_AMX && is_allowed(isa)));
 }
 
 static const eq_kernels *built_in(eq_isa isa) {
   switch (isa) {
+  case EQ_ISA_AMX: /* differs in products of bytes only */
   case EQ_ISA_AVX512: return &eq_kernels_avx512;
   case EQ_ISA_AVX_VNNI: /* differs from AVX2 in products of bytes only */
   case EQ_ISA_AVX2: return &eq_kernels_avx2;
@@ -36,9 +41,7 @@ static const eq_kernels *built_in(eq_isa isa) {
   }
 }
 #elif defined(__aarch64__)
-static bool allowed[EQ_ISA_COUNT] = {[EQ_ISA_NEON] = true}; /* the others only the operating system can tell */
-
-static bool cpu_has(eq_isa isa) { return __atomic_load_n(&allowed[isa], __ATOMIC_RELAXED); }
+static bool cpu_has(eq_isa isa) { return isa == EQ_ISA_NEON || is_allowed(isa); }
 
 static const eq_kernels *built_in(eq_isa isa) {
   switch (isa) {
@@ -60,8 +63,8 @@ enum { UNDECIDED = -1 };
 static int selected = UNDECIDED;
 
 const char *eq_isa_name(eq_isa isa) {
-  static const char *const names[EQ_ISA_COUNT] = {"ref",  "avx2",         "avx-vnni", "avx512",
-                                                  "neon", "neon-dotprod", "neon-i8mm"};
+  static const char *const names[EQ_ISA_COUNT] = {"ref", "avx2", "avx-vnni",     "avx512",
+                                                  "amx", "neon", "neon-dotprod", "neon-i8mm"};
   return (unsigned)isa < EQ_ISA_COUNT ? names[isa] : "unknown";
 }
 
@@ -70,11 +73,7 @@ bool eq_isa_usable(eq_isa isa) {
 }
 
 void eq_isa_allow(eq_isa isa) {
-#if defined(__aarch64__)
   if ((unsigned)isa < EQ_ISA_COUNT && built_in(isa)) __atomic_store_n(&allowed[isa], true, __ATOMIC_RELAXED);
-#else
-  (void)isa;
-#endif
 }
 
 eq_isa eq_isa_current(void) {
@@ -97,6 +96,7 @@ const eq_kernels *eq_kernels_current(void) { return built_in(eq_isa_current()); 
 const eq_integer_kernels *eq_integer_current(void) {
   switch (eq_isa_current()) {
 #if defined(__x86_64__)
+  case EQ_ISA_AMX: return &eq_integer_amx;
   case EQ_ISA_AVX512: return &eq_integer_avx512;
   case EQ_ISA_AVX_VNNI: return &eq_integer_avx_vnni;
   case EQ_ISA_AVX2: return &eq_integer_avx2;

@@ -448,6 +448,7 @@ int main(int argc, char **argv) {
       }
     release_all();
   }
+  if (amx_emulated()) printf("AMX emulated: %lu instructions\n", amx_emulated());
   printf("%ld passed, %ld failed\n", passed, failed);
   return failed != 0;
 }

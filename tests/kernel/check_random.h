@@ -3,14 +3,15 @@
 #ifndef EQ_CHECK_RANDOM_H
 #define EQ_CHECK_RANDOM_H
 
+#define _GNU_SOURCE /* the registers in a signal's context */
 #include <edgeq/ops.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
-#endif
+
+#include "../../runtime/ports/optional_isas.h"
+#include "amx_emulator.h"
 
 /* ---- random values ---- */
 
@@ -112,13 +113,10 @@ static inline void random_choices(void) {
     }
 }
 
-/* Lets the core use what this processor has, and prints the sets. */
+/* Lets the core use what this processor has, or what is emulated here, and prints the sets. */
 static inline void announce_sets(void) {
-#if defined(__aarch64__) && defined(__linux__)
-  const bool dotprod = getauxval(AT_HWCAP) & (1u << 20), i8mm = getauxval(AT_HWCAP2) & (1u << 13);
-  if (dotprod) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
-  if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
-#endif
+  eq_allow_optional_isas();
+  if (!eq_isa_usable(EQ_ISA_AMX)) emulate_amx();
   for (int isa = 0; isa < EQ_ISA_COUNT; isa++)
     if (eq_isa_usable((eq_isa)isa)) printf("%s ", eq_isa_name((eq_isa)isa));
   printf("\n");

@@ -69,7 +69,7 @@ typedef struct {
 uint32_t eq_version(void);
 /* One line of English, never NULL. */
 const char *eq_model_status_text(eq_model_status status);
-/* The instruction set in use: "ref", "avx2", "avx-vnni", "avx512", "neon", "neon-dotprod", "neon-i8mm". */
+/* The instruction set in use: "ref", "avx2", "avx-vnni", "avx512", "amx", "neon", "neon-dotprod", "neon-i8mm". */
 const char *eq_model_isa(void);
 /* On 64-bit Arm only the operating system knows whether the dot product is there, and whether the products of int8
  * matrices are there too: say so before the first model. */

@@ -1,7 +1,9 @@
 /* int8 activations with VNNI: 16 outputs of four inputs in a register, four activations broadcast to all of them. */
 #include "v16.h"
 
+#include "integer.h"
 #include "kernels/simd/integer.h"
+#include "kernels/x86_amx/integer.h"
 #include "linear_i4i8.h"
 #include "packed_shift.h"
 #include "packed_t2.h"
@@ -139,8 +141,8 @@ INLINE void all_pixels(const eq_byte_patches *p, uint32_t pixels, int most, int 
   for (; i < pixels; i++) block(p, p->x + i * p->pixel, 1, panels, w, panel, start, more, acc + i * pitch, pitch);
 }
 
-static void accumulate(const eq_byte_patches *p, uint32_t pixels, const int8_t *w, const int32_t *start, bool more,
-                       uint32_t outputs, int32_t *acc, size_t pitch) {
+void eq_accumulate_avx512(const eq_byte_patches *p, uint32_t pixels, const int8_t *w, const int32_t *start, bool more,
+                          uint32_t outputs, int32_t *acc, size_t pitch) {
   switch ((outputs + EQ_LANES - 1) / EQ_LANES) {
   case 1: all_pixels(p, pixels, 12, 1, w, start, more, acc, pitch); break;
   case 2: all_pixels(p, pixels, 12, 2, w, start, more, acc, pitch); break;
@@ -227,28 +229,30 @@ static void dot(const int8_t *x, size_t x_pitch, const int32_t *sums, uint32_t m
   }
 }
 
-const eq_integer_kernels eq_integer_avx512 = {
-    .offset = OFFSET,
-    .shift = shift,
-    .split = split,
-    .sums = sums_of,
-    .decode = decode_avx512,
-    .tile = tile,
-    .accumulate = accumulate,
-    .depthwise = depthwise,
-    .dot = dot,
-    .tile_i4 = eq_tile_i4_avx512,
-    .accumulate_i4 = eq_accumulate_i4_avx512,
-    .dot_i4 = eq_dot_i4i8_avx512,
-    .expand_i4 = eq_expand_i4_avx512,
-    .dot_packed_i4 = eq_dot_packed_i4_avx512,
-    .expand_t2 = expand_t2_plain,
-    .dot_packed_t2 = eq_dot_packed_t2_avx512,
-    .expand_shift = eq_expand_shift_avx512,
-    .dot_packed_shift = eq_dot_packed_shift_avx512,
-    .add_ones = eq_add_ones_avx512,
-    .range = range,
-    .codes = codes,
-    .codes_between = codes_between,
-    .codes_of_blocks = codes_of_blocks,
-};
+/* AMX differs in products of many rows only. */
+#define TABLE(product, product_i4)                                                                                     \
+  {.offset = OFFSET,                                                                                                   \
+   .shift = shift,                                                                                                     \
+   .split = split,                                                                                                     \
+   .sums = sums_of,                                                                                                    \
+   .decode = decode_avx512,                                                                                            \
+   .tile = tile,                                                                                                       \
+   .accumulate = product,                                                                                              \
+   .depthwise = depthwise,                                                                                             \
+   .dot = dot,                                                                                                         \
+   .tile_i4 = eq_tile_i4_avx512,                                                                                       \
+   .accumulate_i4 = product_i4,                                                                                        \
+   .dot_i4 = eq_dot_i4i8_avx512,                                                                                       \
+   .expand_i4 = eq_expand_i4_avx512,                                                                                   \
+   .dot_packed_i4 = eq_dot_packed_i4_avx512,                                                                           \
+   .expand_t2 = expand_t2_plain,                                                                                       \
+   .dot_packed_t2 = eq_dot_packed_t2_avx512,                                                                           \
+   .expand_shift = eq_expand_shift_avx512,                                                                             \
+   .dot_packed_shift = eq_dot_packed_shift_avx512,                                                                     \
+   .add_ones = eq_add_ones_avx512,                                                                                     \
+   .range = range,                                                                                                     \
+   .codes = codes,                                                                                                     \
+   .codes_between = codes_between,                                                                                     \
+   .codes_of_blocks = codes_of_blocks}
+const eq_integer_kernels eq_integer_avx512 = TABLE(eq_accumulate_avx512, eq_accumulate_i4_avx512);
+const eq_integer_kernels eq_integer_amx = TABLE(eq_accumulate_amx, eq_accumulate_i4_amx);

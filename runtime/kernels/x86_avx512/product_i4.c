@@ -152,3 +152,13 @@ void eq_accumulate_i4_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i
   else
     all_panels(x, rows, t, panels, SEPARATE, acc, pitch, &next);
 }
+
+void eq_scale_sums_avx512(const eq_rows_i4 *x, uint32_t rows, const eq_tile_i4 *t, uint32_t outputs, float *acc,
+                          size_t pitch) {
+  for (uint32_t i = 0; i < rows; i++)
+    for (uint32_t o = 0; o < outputs; o += EQ_LANES) {
+      float *at = acc + i * pitch + o;
+      const __m512 part = separate(x, i, t, o, _mm512_loadu_si512(at));
+      _mm512_storeu_ps(at, _mm512_add_ps(_mm512_setzero_ps(), part)); /* -0 becomes 0, as in a sum of groups */
+    }
+}

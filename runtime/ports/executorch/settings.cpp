@@ -9,12 +9,8 @@
 #include <system_error>
 
 #include "../kernels_file.h"
+#include "../optional_isas.h"
 #include "edgeq_executorch.h"
-
-#if defined(__aarch64__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-#endif
 
 // ExecuTorch exports its pool, but the wheel has no header for it.
 namespace executorch::extension::threadpool {
@@ -48,11 +44,7 @@ struct Settings {
   Settings() {
     threads.context = &threads;
     if (const char *text = std::getenv("EDGEQ_THREADS")) count(text);
-#if defined(__aarch64__)
-    const bool dotprod = ::getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = ::getauxval(AT_HWCAP2) & HWCAP2_I8MM;
-    if (dotprod) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
-    if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
-#endif
+    eq_allow_optional_isas();
     if (const char *text = std::getenv("EDGEQ_ISA")) select(text);
     eq_use_kernels_file();
   }

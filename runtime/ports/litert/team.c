@@ -7,12 +7,7 @@
 #include <string.h>
 
 #include "../kernels_file.h"
-#include "edgeq/isa.h"
-
-#if defined(__aarch64__) && defined(__linux__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-#endif
+#include "../optional_isas.h"
 
 /* How often a thread looks before it sleeps: some 100 us. Waking one that sleeps takes as long in a virtual machine,
    and the next operator of a network comes sooner. */
@@ -129,11 +124,7 @@ void eql_team_close(eq_threads *face) {
 }
 
 const char *eql_use_environment(void) {
-#if defined(__aarch64__) && defined(__linux__)
-  const int dotprod = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = getauxval(AT_HWCAP2) & HWCAP2_I8MM;
-  if (dotprod) eq_isa_allow(EQ_ISA_NEON_DOTPROD);
-  if (dotprod && i8mm) eq_isa_allow(EQ_ISA_NEON_I8MM);
-#endif
+  eq_allow_optional_isas();
   eq_use_kernels_file();
   const char *wanted = getenv("EDGEQ_ISA"), *threads = getenv("EDGEQ_THREADS");
   if (threads && !eql_thread_count(threads)) return "EDGEQ_THREADS is not a number from 1 to 256";
