@@ -23,8 +23,10 @@ from edgeq._native.prepared import (
     pack_b1,
     quant,
     quantise_i8,
+    tiled_conv2d_b1b1,
     tiled_linear,
     tiles,
+    tiles_conv2d_b1b1,
 )
 
 __all__ = [
@@ -41,8 +43,10 @@ __all__ = [
     "pack_b1",
     "quant",
     "quantise_i8",
+    "tiled_conv2d_b1b1",
     "tiled_linear",
     "tiles",
+    "tiles_conv2d_b1b1",
 ]
 
 

@@ -208,10 +208,11 @@ class ConvWork:
             else _core.aligned((*wide, shape.o), np.float32)
         )
         target = "out_bits" if out == "bits" else "out"
-        call = _core.operator(
-            "conv2d_b1b1",
-            _core.conv2d(1, shape.size, shape.size, shape.c, shape.o, (shape.kernel, shape.kernel), 1),
-            (self.x, self.w),
+        op = _core.conv2d(1, shape.size, shape.size, shape.c, shape.o, (shape.kernel, shape.kernel), 1)
+        call = _core.tiled_conv2d_b1b1(
+            op,
+            self.x,
+            _core.tiles_conv2d_b1b1(op, self.w),
             _core.epilogue({"scale": self.scale, "bias": self.bias, target: result}),
             threads=_team.pool(threads),
         )

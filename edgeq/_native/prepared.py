@@ -107,6 +107,27 @@ def tiles(name: str, o: int, k: int, weights: Array | ct.Structure) -> Array:
     return made
 
 
+def tiles_conv2d_b1b1(op: ct.Structure, weights: Array) -> Array:
+    """`eq_tiles_conv2d_b1b1` of weights, for the instruction set in use and images of the size that `op` says."""
+    size_of, make = library().eq_tiles_conv2d_b1b1_bytes, library().eq_tiles_conv2d_b1b1
+    size_of.restype, size_of.argtypes, make.argtypes = ct.c_size_t, [ct.c_void_p], [ct.c_void_p] * 3
+    made = _aligned(size_of(ct.byref(op)))
+    if status := make(ct.byref(op), weights.ctypes.data, made.ctypes.data):
+        raise UsageError(f"tiles_conv2d_b1b1: the core refused its arguments (status {status})")
+    return made
+
+
+def tiled_conv2d_b1b1(op: ct.Structure, x: Array, made: Array, e: ct.Structure, *, threads: int | CThreads = 1) -> Call:
+    """A ready call of `eq_conv2d_b1b1_tiled`."""
+    workers = _workers(threads)
+    shared = ct.byref(workers) if workers else None
+    library().eq_conv2d_b1b1_tiled.argtypes = [*[ct.c_void_p] * 6, ct.c_size_t]
+    size = library().eq_conv2d_b1b1_scratch(ct.byref(op), ct.byref(e), shared)
+    scratch = _aligned(size)
+    arguments = (ct.byref(op), x.ctypes.data, made.ctypes.data, ct.byref(e), shared, scratch.ctypes.data, size)
+    return Call("conv2d_b1b1_tiled", arguments, (scratch, x, made, workers, op, e))
+
+
 def tiled_linear(
     name: str,
     op: ct.Structure,

@@ -11,6 +11,9 @@ from typing import Any
 
 BACKEND = "EdgeqBackend"
 WEIGHTS = {  # operator: which arguments must be constants
+    "edgeq::conv2d_b1b1": (1,),
+    "edgeq::conv2d_b1b1_fused": (1,),
+    "edgeq::conv2d_b1b1_tuned": (4,),
     "edgeq::linear_b1b1": (1,),
     "edgeq::linear_b1t2": (1,),
     "edgeq::linear_b1u1": (1,),

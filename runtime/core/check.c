@@ -100,10 +100,14 @@ bool eq_grid_ok(const eq_grid *grid) { return grid->low >= -128 && grid->low <= 
 
 bool eq_threads_ok(const eq_threads *threads) { return !threads || threads->workers <= 1 || threads->run; }
 
-eq_status eq_check_bit_conv2d(const eq_conv2d *op, const eq_epilogue *e) {
+eq_status eq_check_bit_shape(const eq_conv2d *op) {
   const eq_status status = eq_check_conv2d(op);
   if (status != EQ_OK) return status;
   const uint32_t cg = op->c / op->groups;
-  if (op->groups > 1 && cg > 1 && cg % 8) return EQ_BAD_SHAPE;
-  return eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, true);
+  return op->groups > 1 && cg > 1 && cg % 8 ? EQ_BAD_SHAPE : EQ_OK;
+}
+
+eq_status eq_check_bit_conv2d(const eq_conv2d *op, const eq_epilogue *e) {
+  const eq_status status = eq_check_bit_shape(op);
+  return status == EQ_OK ? eq_check_epilogue(e, op->n, op->out_h, op->out_w, op->o, true) : status;
 }

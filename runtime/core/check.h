@@ -11,7 +11,8 @@ eq_status eq_check_conv2d(const eq_conv2d *op);
 eq_status eq_check_linear(const eq_linear *op);
 /* e against an output of n images of h x w pixels with o channels; integer: is there an int32 accumulator to store? */
 eq_status eq_check_epilogue(const eq_epilogue *e, uint32_t n, uint32_t h, uint32_t w, uint32_t o, bool integer);
-/* Convolutions of bits: op, groups of whole bytes unless depthwise, and e. */
+/* Convolutions of bits: op, groups of whole bytes unless depthwise; and e. */
+eq_status eq_check_bit_shape(const eq_conv2d *op);
 eq_status eq_check_bit_conv2d(const eq_conv2d *op, const eq_epilogue *e);
 /* What describes k inputs of an output: the group and the kind of zeros. */
 eq_status eq_check_weights_i4(const eq_weights_i4 *w, uint32_t k);

@@ -84,49 +84,79 @@ static bool is_plain(const eq_epilogue *e) {
          !e->out_i8 && !e->out_mean && !e->tuning;
 }
 
-/* Everything about the call but its data; with a measuring arena this is the scratch formula. */
-static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation kind, const eq_conv2d *op,
-                 const void *tiles, const eq_epilogue *e, const eq_threads *threads) {
-  const uint32_t cg = op->c / op->groups;
+/* What is the same for every call with these weights. */
+static void describe(conv *c, const eq_kernels *kernels, activation kind, const eq_conv2d *op) {
   *c = (conv){.kernels = kernels, .kind = kind, .op = *op};
-  c->tap_bytes = eq_row_bytes(cg);
+  c->tap_bytes = eq_row_bytes(op->c / op->groups);
   c->narrow = c->tap_bytes < sizeof(uint32_t);
   c->borders = kind == SIGNS && !eq_windows_inside(op);
-  c->copied = c->narrow || !eq_windows_inside(op) || op->groups > 1;
-  c->pixel_bytes = c->tap_bytes;
-  c->line_bytes = (size_t)(c->copied ? padded_w(c) : op->w) * c->pixel_bytes;
-  c->plane_bytes = (size_t)(c->copied ? padded_h(c) : op->h) * c->line_bytes;
-  if (kind == TERNARY) c->nonzero = (c->copied ? op->groups : 1) * (op->n * c->plane_bytes);
   c->rows = c->narrow ? 1 : op->kh;
   const size_t run = (c->narrow ? op->kh : 1) * op->kw * c->tap_bytes;
   c->words = (uint32_t)(eq_round_up(run, sizeof(uint32_t)) / sizeof(uint32_t));
   c->steps = c->rows * c->words;
   c->group_outputs = op->o / op->groups;
   c->group_blocks = (c->group_outputs - 1) / EQ_BLOCK + 1;
+  c->folded = !c->narrow && folds(kernels, kind, c->steps, c->group_outputs);
+  if (!c->borders) return;
+  c->vertical = border_of(op->out_h, op->stride_h, op->kh, op->pad_top, op->h);
+  c->horizontal = border_of(op->out_w, op->stride_w, op->kw, op->pad_left, op->w);
+}
+
+/* Memory for what prepare_block() makes of the weights, and for its own use. */
+static void take_weights(conv *c, eq_arena *arena, unsigned workers) {
+  const uint64_t blocks = (uint64_t)c->op.groups * c->group_blocks;
+  c->own_tiles = eq_take(arena, blocks * tile_bytes(c));
+  c->tiles = c->own_tiles;
+  if (!c->borders) return;
+  c->totals = eq_take(arena, blocks * places(c) * EQ_BLOCK * sizeof(int32_t));
+  c->taps = eq_take(arena, (uint64_t)workers * tap_count(c) * EQ_BLOCK * sizeof(int32_t));
+  c->zeros = eq_take(arena, c->tap_bytes);
+}
+
+/* Tiles made ahead of time: a header that says for what, then what take_weights() takes. */
+typedef struct {
+  uint32_t isa, signs; /* signs: for activations that are signs, too */
+  eq_conv2d op;        /* n 0: any number of images */
+} tiles_header;
+
+static tiles_header header_for(activation kind, const eq_conv2d *op) {
+  tiles_header h = {(uint32_t)eq_isa_current(), kind == SIGNS, *op};
+  h.op.n = 0;
+  return h;
+}
+
+static void find_weights(conv *c, const void *tiles) {
+  eq_arena made = {.base = (uint8_t *)(uintptr_t)tiles};
+  eq_take(&made, sizeof(tiles_header));
+  take_weights(c, &made, 1);
+  c->own_tiles = (uint8_t *)0;
+}
+
+/* Everything about the call but its data; with a measuring arena this is the scratch formula. */
+static void plan(conv *c, eq_arena *arena, const eq_kernels *kernels, activation kind, const eq_conv2d *op,
+                 const void *tiles, const eq_epilogue *e, const eq_threads *threads) {
+  describe(c, kernels, kind, op);
+  c->copied = c->narrow || !eq_windows_inside(op) || op->groups > 1;
+  c->pixel_bytes = c->tap_bytes;
+  c->line_bytes = (size_t)(c->copied ? padded_w(c) : op->w) * c->pixel_bytes;
+  c->plane_bytes = (size_t)(c->copied ? padded_h(c) : op->h) * c->line_bytes;
+  if (kind == TERNARY) c->nonzero = (c->copied ? op->groups : 1) * (op->n * c->plane_bytes);
   c->direct =
       !tiles && !c->copied && op->kh == 1 && (uint64_t)op->n * op->out_h * op->out_w <= eq_choice(EQ_CHOICE_B1_ROWS);
 
   const bool linear = op->out_h == 1 && op->out_w == 1;
-  c->folded = !c->narrow && folds(kernels, kind, c->steps, c->group_outputs);
   c->tiled.finished = kernels && kernels->output_b1 && c->steps >= kernels->output_steps && !c->direct &&
-                      op->groups == 1 && is_plain(e) && (uint64_t)tap_count(c) * cg < EQ_MOST_OUTPUT_BITS;
+                      op->groups == 1 && is_plain(e) &&
+                      (uint64_t)tap_count(c) * (op->c / op->groups) < EQ_MOST_OUTPUT_BITS;
   const bool whole = !linear || (c->tiled.finished && eq_workers(threads) == 1);
   const uint32_t channels = op->groups > 1 ? op->o : whole ? EQ_CHANNELS : eq_choice(EQ_CHOICE_B1_UNIT);
   const uint32_t spill = op->groups > 1 ? EQ_BLOCK : 0;
-  const uint64_t blocks = (uint64_t)op->groups * c->group_blocks;
   eq_tiled_plan(&c->tiled, arena, kernels, e, op->n, op->out_h, op->out_w, op->o, channels, spill, threads);
   if (c->copied) c->planes = eq_take(arena, (uint64_t)plane_count(c) * op->groups * op->n * c->plane_bytes);
   if (tiles)
-    c->tiles = (const uint8_t *)tiles + EQ_ALIGN; /* behind the header */
+    find_weights(c, tiles);
   else if (!c->direct)
-    c->tiles = c->own_tiles = eq_take(arena, blocks * tile_bytes(c));
-  if (c->borders) {
-    c->vertical = border_of(op->out_h, op->stride_h, op->kh, op->pad_top, op->h);
-    c->horizontal = border_of(op->out_w, op->stride_w, op->kw, op->pad_left, op->w);
-    c->totals = eq_take(arena, blocks * places(c) * EQ_BLOCK * sizeof(int32_t));
-    c->taps = eq_take(arena, (uint64_t)eq_workers(threads) * tap_count(c) * EQ_BLOCK * sizeof(int32_t));
-    c->zeros = eq_take(arena, c->tap_bytes);
-  }
+    take_weights(c, arena, eq_workers(threads));
   if (c->narrow || c->folded) {
     const uint64_t all = (uint64_t)op->n * op->out_h * op->out_w,
                    pixels = all < c->tiled.pixels ? all : c->tiled.pixels;
@@ -421,13 +451,14 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
 
 /* ---- the operators ---- */
 
-static size_t scratch_size(activation kind, const eq_conv2d *op, const void *tiles, const eq_epilogue *e,
-                           const eq_threads *threads) {
+/* With tiles and without. */
+static size_t scratch_size(activation kind, const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {
   if (eq_check_bit_conv2d(op, e) != EQ_OK) return 0;
   conv c;
-  eq_arena arena = {0};
-  plan(&c, &arena, eq_kernels_current(), kind, op, tiles, e, threads);
-  return eq_arena_bytes(&arena);
+  eq_arena here = {0}, ahead = {0};
+  plan(&c, &here, eq_kernels_current(), kind, op, (void *)0, e, threads);
+  plan(&c, &ahead, eq_kernels_current(), kind, op, op /* some tiles */, e, threads);
+  return here.used > ahead.used ? eq_arena_bytes(&here) : eq_arena_bytes(&ahead);
 }
 
 /* Checks a call and plans it. Of w and tiles the second is used where it is given. */
@@ -449,7 +480,7 @@ static void run(conv *c, const eq_threads *threads) {
   c->tiled.integer = true;
   c->tiled.operands = c;
   c->tiled.accumulate = accumulate;
-  if (c->zeros) __builtin_memset(c->zeros, 0, c->tap_bytes);
+  if (c->own_tiles && c->zeros) __builtin_memset(c->zeros, 0, c->tap_bytes);
   if (!c->tiled.finished) eq_output_begin(&c->tiled.output);
   const size_t blocks = c->own_tiles ? (size_t)op->groups * c->group_blocks : 0;
   const size_t lines = c->copied ? (size_t)plane_count(c) * op->groups * op->n * padded_h(c) : 0;
@@ -459,7 +490,7 @@ static void run(conv *c, const eq_threads *threads) {
 
 #define CONVOLUTION(name, kind)                                                                                        \
   size_t eq_##name##_scratch(const eq_conv2d *op, const eq_epilogue *e, const eq_threads *threads) {                   \
-    return scratch_size(kind, op, (void *)0, e, threads);                                                              \
+    return scratch_size(kind, op, e, threads);                                                                         \
   }                                                                                                                    \
   eq_status eq_##name(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,                   \
                       const eq_threads *threads, void *scratch, size_t scratch_bytes) {                                \
@@ -493,9 +524,7 @@ static eq_conv2d as_conv2d(const eq_linear *op) {
   size_t eq_##name##_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads) {                   \
     if (!op) return 0;                                                                                                 \
     const eq_conv2d conv2d = as_conv2d(op);                                                                            \
-    const size_t here = scratch_size(kind, &conv2d, (void *)0, e, threads);                                            \
-    const size_t ahead = scratch_size(kind, &conv2d, &conv2d, e, threads); /* some tiles */                            \
-    return here > ahead ? here : ahead;                                                                                \
+    return scratch_size(kind, &conv2d, e, threads);                                                                    \
   }                                                                                                                    \
   eq_status eq_##name(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,                   \
                       const eq_threads *threads, void *scratch, size_t scratch_bytes) {                                \
@@ -518,64 +547,93 @@ LINEAR(linear_b1b1, SIGNS)
 LINEAR(linear_b1t2, TERNARY)
 LINEAR(linear_b1u1, ONES)
 
-/* ---- tiles made ahead of time: a header that says for what, then what prepare_block() makes ---- */
+/* ---- tiles made ahead of time ---- */
 
-typedef struct {
-  uint32_t isa, o, k, signs; /* signs: for activations that are signs, too */
-} tiles_header;
-
-static bool tiles_fit(const tiles_header *h, const eq_linear *op, activation kind) {
-  return h->isa == (uint32_t)eq_isa_current() && h->o == op->o && h->k == op->k && h->signs == (kind == SIGNS);
+static size_t tiles_bytes(activation kind, const eq_conv2d *op) {
+  conv c;
+  eq_arena arena = {0};
+  describe(&c, eq_kernels_current(), kind, op);
+  eq_take(&arena, sizeof(tiles_header));
+  take_weights(&c, &arena, 1);
+  return arena.used > SIZE_MAX ? 0 : (size_t)arena.used;
 }
 
-static conv tiled_layer(uint32_t o, uint32_t k) {
-  const eq_linear op = {.m = 1, .k = k, .o = o};
-  const eq_conv2d conv2d = as_conv2d(&op);
-  const size_t row = eq_row_bytes(k);
-  const uint32_t steps = (uint32_t)(eq_round_up(row, sizeof(uint32_t)) / sizeof(uint32_t));
-  return (conv){.op = conv2d,
-                .tap_bytes = row,
-                .steps = steps,
-                .group_outputs = o,
-                .group_blocks = (o - 1) / EQ_BLOCK + 1,
-                .kernels = eq_kernels_current()};
-}
-
-size_t eq_tiles_b1_bytes(uint32_t o, uint32_t k) {
-  if (!eq_extent_ok(o, k, 1, 1)) return 0;
-  const conv c = tiled_layer(o, k);
-  const uint64_t bytes = EQ_ALIGN + (uint64_t)c.group_blocks * tile_bytes(&c);
-  return bytes > SIZE_MAX ? 0 : (size_t)bytes;
-}
-
-static eq_status make_tiles(uint32_t o, uint32_t k, const uint8_t *w, activation kind, void *tiles) {
+static eq_status make_tiles(activation kind, const eq_conv2d *op, const uint8_t *w, void *tiles) {
   if (!w || !tiles || (uintptr_t)tiles % EQ_ALIGN) return EQ_BAD_ARGUMENT;
-  if (eq_tiles_b1_bytes(o, k) == 0) return EQ_BAD_SHAPE;
-  conv c = tiled_layer(o, k);
-  __builtin_memset(tiles, 0, EQ_ALIGN);
-  *(tiles_header *)tiles = (tiles_header){(uint32_t)eq_isa_current(), o, k, kind == SIGNS};
+  conv c;
+  describe(&c, eq_kernels_current(), kind, op);
+  find_weights(&c, tiles);
+  *(tiles_header *)tiles = header_for(kind, op);
   c.w = w;
-  c.own_tiles = (uint8_t *)tiles + EQ_ALIGN;
-  c.folded = c.tap_bytes >= sizeof(uint32_t) && folds(c.kernels, kind, c.steps, o);
-  for (uint32_t i = 0; i < c.group_blocks; i++) {
-    if (c.kernels) {
-      prepare_block(&c, i, 0);
-      continue;
-    }
-    const uint32_t first = i * EQ_BLOCK, outputs = o - first < EQ_BLOCK ? o - first : EQ_BLOCK;
-    __builtin_memcpy(c.own_tiles + first * c.tap_bytes, w + first * c.tap_bytes, outputs * c.tap_bytes); /* as it is */
+  c.own_tiles = (uint8_t *)(uintptr_t)c.tiles;
+  if (!c.kernels) { /* the reference takes weights as they are */
+    __builtin_memcpy(c.own_tiles, w, (size_t)op->o * tap_count(&c) * c.tap_bytes);
+    return EQ_OK;
   }
+  if (c.borders) __builtin_memset(c.zeros, 0, c.tap_bytes);
+  prepare(&c, 0, (size_t)op->groups * c.group_blocks, 0);
   return EQ_OK;
 }
 
-eq_status eq_tiles_b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
-  return make_tiles(o, k, w, TERNARY, tiles);
+static bool same(const void *a, const void *b, size_t bytes) {
+  const uint8_t *p = a, *q = b;
+  while (bytes && *p == *q) p++, q++, bytes--;
+  return bytes == 0;
 }
 
-size_t eq_tiles_b1b1_bytes(uint32_t o, uint32_t k) { return eq_tiles_b1_bytes(o, k); }
+/* EQ_OK: run it; *weights is what the reference takes. */
+static eq_status admit_tiled(conv *c, activation kind, const eq_conv2d *op, const uint8_t *x, const void *tiles,
+                             const eq_epilogue *e, const eq_threads *threads, void *scratch, size_t scratch_bytes,
+                             const uint8_t **weights) {
+  if (!op || !tiles || (uintptr_t)tiles % EQ_ALIGN) return EQ_BAD_ARGUMENT;
+  const eq_status status = admit(c, kind, op, x, (uint8_t *)0, tiles, e, threads, scratch, scratch_bytes);
+  if (status != EQ_OK) return status;
+  const tiles_header wanted = header_for(kind, op);
+  *weights = c->tiles;
+  return same(tiles, &wanted, sizeof wanted) ? EQ_OK : EQ_BAD_ARGUMENT;
+}
 
+size_t eq_tiles_conv2d_b1b1_bytes(const eq_conv2d *op) {
+  return eq_check_bit_shape(op) == EQ_OK ? tiles_bytes(SIGNS, op) : 0;
+}
+
+eq_status eq_tiles_conv2d_b1b1(const eq_conv2d *op, const uint8_t *w, void *tiles) {
+  return eq_tiles_conv2d_b1b1_bytes(op) ? make_tiles(SIGNS, op, w, tiles) : EQ_BAD_SHAPE;
+}
+
+eq_status eq_conv2d_b1b1_tiled(const eq_conv2d *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
+                               const eq_threads *threads, void *scratch, size_t scratch_bytes) {
+  conv c;
+  const uint8_t *w;
+  const eq_status status = admit_tiled(&c, SIGNS, op, x, tiles, e, threads, scratch, scratch_bytes, &w);
+  if (status != EQ_OK) return status;
+  if (c.kernels)
+    run(&c, threads);
+  else
+    eq_conv2d_b1b1_ref(op, x, w, e, scratch);
+  return EQ_OK;
+}
+
+static size_t linear_tiles_bytes(activation kind, uint32_t o, uint32_t k) {
+  if (!eq_extent_ok(o, k, 1, 1)) return 0;
+  const eq_conv2d op = as_conv2d(&(eq_linear){.m = 1, .k = k, .o = o});
+  return tiles_bytes(kind, &op);
+}
+
+static eq_status make_linear_tiles(activation kind, uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
+  if (linear_tiles_bytes(kind, o, k) == 0) return EQ_BAD_SHAPE;
+  const eq_conv2d op = as_conv2d(&(eq_linear){.m = 1, .k = k, .o = o});
+  return make_tiles(kind, &op, w, tiles);
+}
+
+size_t eq_tiles_b1_bytes(uint32_t o, uint32_t k) { return linear_tiles_bytes(TERNARY, o, k); }
+size_t eq_tiles_b1b1_bytes(uint32_t o, uint32_t k) { return linear_tiles_bytes(SIGNS, o, k); }
+
+eq_status eq_tiles_b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
+  return make_linear_tiles(TERNARY, o, k, w, tiles);
+}
 eq_status eq_tiles_b1b1(uint32_t o, uint32_t k, const uint8_t *w, void *tiles) {
-  return make_tiles(o, k, w, SIGNS, tiles);
+  return make_linear_tiles(SIGNS, o, k, w, tiles);
 }
 
 static eq_status run_tiled(activation kind,
@@ -583,16 +641,16 @@ static eq_status run_tiled(activation kind,
                                        float *),
                            const eq_linear *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
                            const eq_threads *threads, void *scratch, size_t scratch_bytes) {
-  if (!op || !tiles || (uintptr_t)tiles % EQ_ALIGN) return EQ_BAD_ARGUMENT;
+  if (!op) return EQ_BAD_ARGUMENT;
   const eq_conv2d conv2d = as_conv2d(op);
   conv c;
-  const eq_status status = admit(&c, kind, &conv2d, x, (uint8_t *)0, tiles, e, threads, scratch, scratch_bytes);
+  const uint8_t *w;
+  const eq_status status = admit_tiled(&c, kind, &conv2d, x, tiles, e, threads, scratch, scratch_bytes, &w);
   if (status != EQ_OK) return status;
-  if (!tiles_fit(tiles, op, kind)) return EQ_BAD_ARGUMENT;
   if (c.kernels)
     run(&c, threads);
   else
-    ref(op, x, (const uint8_t *)tiles + EQ_ALIGN, e, scratch);
+    ref(op, x, w, e, scratch);
   return EQ_OK;
 }
 

@@ -274,6 +274,7 @@ static problem random_problem(void) {
   const bool binary = p.kind == CONV_B1B1 || p.kind == LINEAR_B1B1;
   if (p.kind == CONV_B1B1 || p.kind == CONV_I8F32) {
     p.conv = random_conv(binary);
+    p.tiled = binary && chance(50);
     const eq_conv2d *c = &p.conv;
     const size_t in = (size_t)c->n * c->h * c->w, taps = (size_t)c->o * c->kh * c->kw;
     p.x = binary ? (const void *)packed(in, c->c) : floats(in * c->c);
@@ -317,7 +318,11 @@ static eq_status solve(const problem *p, const eq_threads *t) {
   switch (p->kind) {
   case CONV_B1B1: {
     const size_t size = eq_conv2d_b1b1_scratch(&p->conv, &p->e, t);
-    return eq_conv2d_b1b1(&p->conv, p->x, p->weights, &p->e, t, take(size), size);
+    if (!p->tiled) return eq_conv2d_b1b1(&p->conv, p->x, p->weights, &p->e, t, take(size), size);
+    void *tiles = take(eq_tiles_conv2d_b1b1_bytes(&p->conv));
+    const eq_status status = eq_tiles_conv2d_b1b1(&p->conv, p->weights, tiles);
+    if (status != EQ_OK) return status;
+    return eq_conv2d_b1b1_tiled(&p->conv, p->x, tiles, &p->e, t, take(size), size);
   }
   case LINEAR_B1B1: {
     const size_t size = eq_linear_b1b1_scratch(&p->linear, &p->e, t);

@@ -10,7 +10,7 @@ import pytest
 
 from edgeq import _native as native
 from edgeq._errors import UnsupportedError, UsageError
-from edgeq._native import Conv2d, Epilogue, Residual
+from edgeq._native import Conv2d, Epilogue, Residual, prepared
 from edgeq._native._arrays import scratch_memory
 from edgeq._native._library import library
 from edgeq._native._structures import CConv2d, CEpilogue
@@ -131,6 +131,20 @@ def test_statuses_of_c(change, status):
 
 def test_no_output_asked_for():
     assert c_call(out=None) == BAD_ARGUMENT
+
+
+@pytest.mark.parametrize("change", [{"h": 8}, {"o": 9}, {"pad_top": 0}, {"groups": 2}])
+def test_tiles_of_another_convolution(change):
+    op, x = prepared.conv2d(2, 7, 7, 16, 8, (3, 3), 1), np.zeros((2, 8, 8, 2), np.uint8)
+    e = prepared.epilogue({"out": np.empty((2, 8, 8, 9), np.float32)})
+    made = prepared.tiles_conv2d_b1b1(op, np.zeros((9, 3, 3, 2), np.uint8))
+    prepared.tiled_conv2d_b1b1(op, x, made, e)()
+    op.n = 1
+    prepared.tiled_conv2d_b1b1(op, x, made, e)()
+    for name, value in change.items():
+        setattr(op, name, value)
+    with pytest.raises(UsageError, match=f"status {BAD_ARGUMENT}"):
+        prepared.tiled_conv2d_b1b1(op, x, made, e)()
 
 
 def test_status_texts():

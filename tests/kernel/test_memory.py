@@ -61,6 +61,7 @@ def conv2d(size: int, c: int, o: int) -> dict[str, int]:
     fours, scale = np.zeros((o, 3, 3, c // 2), np.uint8), np.ones((o, 9 * c // GROUP), np.float16)
     i4 = CWeightsI4(fours.ctypes.data, scale.ctypes.data, 0, None, GROUP)
     return {
+        "tiles_conv2d_b1b1": prepared.tiles_conv2d_b1b1(op, planes[0]).nbytes,
         "conv2d_b1b1": scratch(prepared.operator("conv2d_b1b1", op, (bits, np.zeros((o, 3, 3, row), np.uint8)), e)),
         "conv2d_t2b1": scratch(prepared.operator("conv2d_t2b1", op, (bits, planes), e)),
         "conv2d_i4i8": scratch(prepared.i4i8(op, codes, i4, e)),

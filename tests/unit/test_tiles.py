@@ -39,6 +39,10 @@ class Products(nn.Module):
         self.register_buffer("grid", torch.tensor([20.0, -127.0, 127.0]))
         self.register_buffer("params70", ops.stack_params(torch.ones(70), torch.zeros(70)))
         self.register_buffer("w", ops.pack_sign(torch.randn(8, K, generator=random), None))
+        for channels in (K, 8):  # of a word and more, and less
+            kernel = torch.randn(12, 3, 3, channels, generator=random)
+            self.register_buffer(f"kernel{channels}", ops.pack_sign(kernel, None))
+        self.register_buffer("params12", ops.stack_params(torch.ones(12), torch.full((12,), 0.5)))
         self.register_buffer("params", ops.stack_params(torch.ones(8), torch.zeros(8)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -46,9 +50,14 @@ class Products(nn.Module):
             x = layer(x)
         signs, planes, want = ops.pack_sign(x, None), ops.pack_t2(x, None), int(Want.MAP)
         codes = ops.quantise_i8(x, self.grid)
+        image, narrow = signs.view(1, 1, 5, -1), ops.pack_sign(x.reshape(1, 5, 12, 8), None)
         return (
             x,
             ops.linear_b1b1(signs[0], self.w, K),
+            ops.conv2d_b1b1(image, self.kernel96, K, 1, 1),
+            ops.conv2d_b1b1_fused(narrow, self.kernel8, 8, 2, 1, 0, self.params12, None, None, None, want | Want.BITS)[
+                1
+            ],
             ops.linear_b1t2(planes, self.w, K, Act.NONE, self.params, None, None, want)[0],
             ops.linear_b1u1(signs, self.w, K, Act.NONE, self.params, None, None, want)[0],
             ops.linear_t2i8(codes, self.ternary, None, Act.NONE, self.params70, None, None, None, want)[0],
@@ -64,8 +73,9 @@ def test_programs_of_one_shape_keep_their_own_weights():
     models = [Products(seed).eval() for seed in range(2)]
     programs = [executorch.lower(model, inputs) for model in models]
     assert all(program.count(b"edgeq::linear_i4i8.out") == 1 for program in programs)  # one name for both places
-    for weights in ("t2", "i8", "s2", "s3", "s4"):
-        assert all(f"edgeq::linear_{weights}i8.out".encode() in program for program in programs)
+    kept = ["conv2d_b1b1", "conv2d_b1b1_fused", *(f"linear_{weights}i8" for weights in ("t2", "i8", "s2", "s3", "s4"))]
+    for name in kept:
+        assert all(f"edgeq::{name}.out".encode() in program for program in programs)
     for _ in range(2):  # memory of the one is soon the other's
         for program, model in zip(programs, models, strict=True):
             for got, wanted in zip(host.run(program, inputs), model(*inputs), strict=True):

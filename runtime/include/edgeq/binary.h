@@ -23,6 +23,15 @@ size_t eq_conv2d_b1b1_scratch(const eq_conv2d *op, const eq_epilogue *e, const e
 eq_status eq_conv2d_b1b1(const eq_conv2d *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,
                          const eq_threads *threads, void *scratch, size_t scratch_bytes);
 
+/* The same over weights that were tiled once, when they were loaded, instead of in every call: `tiles` is
+ * eq_tiles_conv2d_b1b1_bytes(op) bytes (0: refused), 64-byte aligned, made for the instruction set in use and this
+ * shape, but any number of images. Scratch as without tiles. Tiles of another set or shape are refused with
+ * EQ_BAD_ARGUMENT. */
+size_t eq_tiles_conv2d_b1b1_bytes(const eq_conv2d *op);
+eq_status eq_tiles_conv2d_b1b1(const eq_conv2d *op, const uint8_t *w, void *tiles);
+eq_status eq_conv2d_b1b1_tiled(const eq_conv2d *op, const uint8_t *x, const void *tiles, const eq_epilogue *e,
+                               const eq_threads *threads, void *scratch, size_t scratch_bytes);
+
 /* x [m][row(k)], w [o][row(k)]. The epilogue sees n = m images of one pixel. */
 size_t eq_linear_b1b1_scratch(const eq_linear *op, const eq_epilogue *e, const eq_threads *threads);
 eq_status eq_linear_b1b1(const eq_linear *op, const uint8_t *x, const uint8_t *w, const eq_epilogue *e,

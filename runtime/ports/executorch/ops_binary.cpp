@@ -58,7 +58,11 @@ struct Conv {
     const eq_threads *threads = threads_for(uint64_t{op.n} * op.out_h * op.out_w * op.o * op.kh * op.kw * op.c / 64);
     const size_t bytes = eq_conv2d_b1b1_scratch(&op, &e, threads);
     void *scratch = call.scratch(bytes);
-    if (call.good()) call.finish(eq_conv2d_b1b1(&op, data<uint8_t>(x), data<uint8_t>(w), &e, threads, scratch, bytes));
+    const void *tiles = call.tiles(eq_tiles_conv2d_b1b1_bytes(&op),
+                                   [&](void *to) { return eq_tiles_conv2d_b1b1(&op, data<uint8_t>(w), to); });
+    if (call.good())
+      call.finish(tiles ? eq_conv2d_b1b1_tiled(&op, data<uint8_t>(x), tiles, &e, threads, scratch, bytes)
+                        : eq_conv2d_b1b1(&op, data<uint8_t>(x), data<uint8_t>(w), &e, threads, scratch, bytes));
   }
 };
 

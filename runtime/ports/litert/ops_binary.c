@@ -39,8 +39,11 @@ static void run_conv(eql_call *c, const eql_bit_conv *v, const eq_epilogue *e) {
   if (c->fault) return;
   const eq_threads *threads = eql_threads(c, eql_taps(op) * op->c / 64);
   const size_t bytes = eq_conv2d_b1b1_scratch(op, e, threads);
-  if (eql_ready(c, bytes))
-    eql_finish(c, eq_conv2d_b1b1(op, eql_data(v->x), eql_data(v->w), e, threads, c->scratch, bytes));
+  void *tiles = eql_tiles_to_make(c, v->w, eq_tiles_conv2d_b1b1_bytes(op));
+  if (tiles) eql_finish(c, eq_tiles_conv2d_b1b1(op, eql_data(v->w), tiles));
+  if (!eql_ready(c, bytes)) return;
+  eql_finish(c, c->tiles ? eq_conv2d_b1b1_tiled(op, eql_data(v->x), c->tiles, e, threads, c->scratch, bytes)
+                         : eq_conv2d_b1b1(op, eql_data(v->x), eql_data(v->w), e, threads, c->scratch, bytes));
 }
 
 /* conv2d_b1b1(Tensor x, Tensor w, int channels, int stride, int groups): int32 accumulators */
