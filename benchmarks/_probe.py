@@ -31,7 +31,7 @@ _FLAGS = ("-O3", "-shared", "-fPIC")
 _STEPS = 20_000
 _OPS_A_STEP = {
     "popcount": {"avx512": 8 * 512 * 2, "avx2": 8 * 256 * 2, "avx-vnni": 8 * 256 * 2},
-    "dot": {"avx512": 8 * 64 * 2, "avx-vnni": 8 * 32 * 2, "avx2": 8 * 32 * 2},
+    "dot": {"avx512": 12 * 64 * 2, "avx-vnni": 12 * 32 * 2, "avx2": 8 * 32 * 2},
 }
 _LOOPS = {("popcount", "avx-vnni"): "popcount_avx2"}  # bits are counted as AVX2 does
 READ, EMPTY = "probe: read", "probe: empty call"

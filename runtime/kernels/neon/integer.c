@@ -28,4 +28,4 @@ INLINE void sum16_store(const sum16 *s, int32_t *to) {
 
 #include "kernels/simd/product_i8.h"
 
-const eq_integer_kernels eq_integer_neon = EQ_INTEGER_TABLE(false, );
+const eq_integer_kernels eq_integer_neon = EQ_INTEGER_TABLE(false, .expand_t2 = expand_t2_plain);

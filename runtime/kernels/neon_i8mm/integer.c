@@ -220,4 +220,4 @@ static void expand_i4(const eq_packed_i4 *from, const eq_tile_i4 *to) {
   }
 }
 
-const eq_integer_kernels eq_integer_neon_i8mm = EQ_INTEGER_TABLE(false, );
+const eq_integer_kernels eq_integer_neon_i8mm = EQ_INTEGER_TABLE(false, .expand_t2 = expand_t2);

@@ -144,14 +144,14 @@ __attribute__((unused)) static void expand_t2_plain(const eq_packed_t2 *from, in
   enum { PANEL = EQ_LANES * EQ_STEP, STEPS = 4 };
   const size_t steps = (size_t)from->words * STEPS, panel_bytes = steps * PANEL;
   const uint8_t *restrict codes = from->codes;
-  int8_t *restrict to = tile;
-  for (size_t step = 0; step < steps; step++, codes += PANEL, to += PANEL)
-    for (size_t i = 0; i < PANEL; i++) {
-      to[i] = (int8_t)((codes[i] & 3) - 1);
-      to[panel_bytes + i] = (int8_t)((codes[i] >> 2 & 3) - 1);
-      to[2 * panel_bytes + i] = (int8_t)((codes[i] >> 4 & 3) - 1);
-      to[3 * panel_bytes + i] = (int8_t)((codes[i] >> 6) - 1);
-    }
+  int8_t *restrict first = tile, *restrict second = tile + panel_bytes, *restrict third = tile + 2 * panel_bytes,
+                   *restrict fourth = tile + 3 * panel_bytes;
+  for (size_t i = 0; i < panel_bytes; i++) {
+    first[i] = (int8_t)((codes[i] & 3) - 1);
+    second[i] = (int8_t)((codes[i] >> 2 & 3) - 1);
+    third[i] = (int8_t)((codes[i] >> 4 & 3) - 1);
+    fourth[i] = (int8_t)((codes[i] >> 6) - 1);
+  }
 }
 
 /* ---- 4-bit weights ---- */
@@ -338,7 +338,6 @@ static void codes_between(const float *x, size_t count, float clip, float least,
    .tile_i4 = tile_i4,                                                                                                 \
    .accumulate_i4 = product_i4,                                                                                        \
    .expand_i4 = expand_i4,                                                                                             \
-   .expand_t2 = expand_t2,                                                                                             \
    .range = range,                                                                                                     \
    .codes = codes,                                                                                                     \
    .codes_between = codes_between,                                                                                     \

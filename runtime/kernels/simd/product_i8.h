@@ -79,8 +79,6 @@ static void tile_i4(const eq_weights_i4 *w, uint32_t k, uint32_t first, uint32_t
   tile_i4_plain(w, k, first, outputs, OFFSET, to);
 }
 
-static void expand_t2(const eq_packed_t2 *from, int8_t *tile) { expand_t2_plain(from, tile); }
-
 /* Packed codes -> two panels of a tile and their starts. */
 INLINE void expand_pair(const eq_packed_i4 *from, const eq_tile_i4 *to, uint32_t o) {
   static const uint8_t offsets[EQ_STEP] = {OFFSET, OFFSET, OFFSET, OFFSET};

@@ -35,5 +35,5 @@ INLINE void sum16_store(const sum16 *s, int32_t *to) {
 
 const eq_integer_kernels eq_integer_avx2 =
     EQ_INTEGER_TABLE(true, .accumulate_ones = eq_accumulate_ones_avx2, .dot_packed_i4 = eq_dot_packed_i4_avx2,
-                     .dot_packed_t2 = eq_dot_packed_t2_avx2, .expand_shift = eq_expand_shift_avx2,
-                     .dot_packed_shift = eq_dot_packed_shift_avx2);
+                     .expand_t2 = eq_expand_t2_avx2, .dot_packed_t2 = eq_dot_packed_t2_avx2,
+                     .expand_shift = eq_expand_shift_avx2, .dot_packed_shift = eq_dot_packed_shift_avx2);

@@ -39,6 +39,7 @@ INLINE void block(const eq_byte_patches *p, const uint8_t *x, int pixels, const 
       const uint8_t *from = x + row * p->row + tap * p->tap;
       for (uint32_t left = p->steps; left;) {
         const uint32_t steps = left < room ? left : room;
+#pragma GCC unroll 4
         for (uint32_t s = 0; s < steps; s++, from += EQ_STEP, w += PANEL_STEP) {
           const __m256i lo = load(w), hi = load(w + 32);
           for (int i = 0; i < pixels; i++) {
@@ -66,6 +67,24 @@ void eq_accumulate_ones_avx2(const eq_byte_patches *p, uint32_t pixels, const in
       block(p, p->x + i * p->pixel, PIXELS, w, start + o, more, acc + i * pitch + o, pitch);
     for (; i + 2 <= pixels; i += 2) block(p, p->x + i * p->pixel, 2, w, start + o, more, acc + i * pitch + o, pitch);
     if (i < pixels) block(p, p->x + i * p->pixel, 1, w, start + o, more, acc + i * pitch + o, pitch);
+  }
+}
+
+/* ---- packed codes to int8 tiles: a nibble has the codes of two panels, w + 1 each ---- */
+
+void eq_expand_t2_avx2(const eq_packed_t2 *from, int8_t *tile) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const __m256i first =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(-1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2)); /* of n & 3 */
+  const __m256i second =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(-1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2)); /* of n >> 2 */
+  const size_t panel = (size_t)from->words * EQ_T2_WORD_STEPS * PANEL_STEP;
+  for (size_t i = 0; i < panel; i += sizeof nibble) {
+    const __m256i codes = load(from->codes + i), low = _mm256_and_si256(codes, nibble),
+                  high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+    const __m256i w[] = {_mm256_shuffle_epi8(first, low), _mm256_shuffle_epi8(second, low),
+                         _mm256_shuffle_epi8(first, high), _mm256_shuffle_epi8(second, high)};
+    for (int p = 0; p < EQ_BLOCK / EQ_LANES; p++) _mm256_store_si256((void *)(tile + (size_t)p * panel + i), w[p]);
   }
 }
 

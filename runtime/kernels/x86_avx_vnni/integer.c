@@ -24,10 +24,12 @@ INLINE void sum16_store(const sum16 *s, int32_t *to) {
 
 #include "kernels/simd/product_i8.h"
 #include "kernels/x86_avx2/packed_shift.h"
+#include "kernels/x86_avx2/ternary.h"
 #include "packed_i4.h"
 #include "packed_shift.h"
 #include "packed_t2.h"
 
 const eq_integer_kernels eq_integer_avx_vnni =
-    EQ_INTEGER_TABLE(false, .dot_packed_i4 = eq_dot_packed_i4_avx_vnni, .dot_packed_t2 = eq_dot_packed_t2_avx_vnni,
-                     .expand_shift = eq_expand_shift_avx2, .dot_packed_shift = eq_dot_packed_shift_avx_vnni);
+    EQ_INTEGER_TABLE(false, .expand_t2 = eq_expand_t2_avx2, .dot_packed_i4 = eq_dot_packed_i4_avx_vnni,
+                     .dot_packed_t2 = eq_dot_packed_t2_avx_vnni, .expand_shift = eq_expand_shift_avx2,
+                     .dot_packed_shift = eq_dot_packed_shift_avx_vnni);
