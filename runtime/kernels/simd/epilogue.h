@@ -139,28 +139,40 @@ INLINE bool is_plain(const eq_stage *s, unsigned residuals, eq_act act) {
          !s->out_t2[0] && !s->out_i8 && !s->row_sum && !s->first;
 }
 
-/* The same as stage_part() for whole vectors of such a pixel, without its questions at each of them. */
-INLINE void plain_pixel(const eq_stage *s, uint32_t p, uint32_t channels, bool integer) {
-  const v16 row = v16_set(s->row_scale ? s->row_scale[p * s->row_pitch] : 1.0f);
-  const float *scale = s->scale, *bias = s->bias;
-  float *to = s->out + p * s->out_pitch;
-  const size_t at = p * s->acc_pitch;
+/* The same as stage_part() for whole vectors of such pixels, without its questions at each of them. */
+INLINE void plain_part(const eq_stage *s, uint32_t p, uint32_t pixels, uint32_t channels, bool integer) {
+  v16 row[V16_PIXELS];
+  for (uint32_t i = 0; i < pixels; i++) row[i] = v16_set(s->row_scale ? s->row_scale[(p + i) * s->row_pitch] : 1.0f);
+  const size_t acc_pitch = s->acc_pitch, out_pitch = s->out_pitch;
+  const int32_t *whole = s->acc_i32 + p * acc_pitch;
+  const float *real = s->acc_f32 + p * acc_pitch, *scales = s->scale, *biases = s->bias;
+  float *out = s->out + p * out_pitch;
   for (uint32_t c = 0; c < channels; c += EQ_LANES) {
-    const v16 acc = integer ? v16_of_i32(s->acc_i32 + at + c) : v16_load(s->acc_f32 + at + c);
-    v16_store(to + c, v16_add(v16_mul(acc, v16_mul(row, v16_load(scale + c))), v16_load(bias + c)));
+    const v16 scale = v16_load(scales + c), bias = v16_load(biases + c);
+    for (uint32_t i = 0; i < pixels; i++) {
+      const v16 acc = integer ? v16_of_i32(whole + i * acc_pitch + c) : v16_load(real + i * acc_pitch + c);
+      float *to = out + i * out_pitch + c;
+      /* the line that the next pixels' store will need */
+      if (pixels > 1) __builtin_prefetch((const void *)((uintptr_t)to + pixels * out_pitch * sizeof *to), 1);
+      v16_store(to, v16_add(v16_mul(acc, v16_mul(row[i], scale)), bias));
+    }
   }
 }
 
 INLINE void stage_all(const eq_stage *s, bool integer, unsigned residuals, eq_act act) {
   const uint32_t whole = s->channels / EQ_LANES * EQ_LANES, rest = s->channels - whole;
+  const bool plain = is_plain(s, residuals, act);
   uint32_t p = 0;
   for (; p + V16_PIXELS <= s->pixels; p += V16_PIXELS) {
-    for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, V16_PIXELS, EQ_LANES, integer, residuals, act);
+    if (plain)
+      plain_part(s, p, V16_PIXELS, whole, integer);
+    else
+      for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, V16_PIXELS, EQ_LANES, integer, residuals, act);
     for (uint32_t i = 0; rest && i < V16_PIXELS; i++) stage_rest(s, p + i, whole, rest);
   }
   for (; p < s->pixels; p++) {
-    if (is_plain(s, residuals, act))
-      plain_pixel(s, p, whole, integer);
+    if (plain)
+      plain_part(s, p, 1, whole, integer);
     else
       for (uint32_t c = 0; c < whole; c += EQ_LANES) stage_part(s, p, c, 1, EQ_LANES, integer, residuals, act);
     if (rest) stage_rest(s, p, whole, rest);

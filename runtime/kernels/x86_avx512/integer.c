@@ -11,6 +11,25 @@
 
 enum { PANELS = EQ_BLOCK / EQ_LANES, OFFSET = 128, PANEL_STEP = EQ_LANES * EQ_STEP };
 
+/* ---- sums of activations: products with ones ---- */
+
+INLINE __mmask64 first_bytes(size_t n) { return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1; }
+
+static void sums(const int8_t *x, size_t count, size_t piece, int32_t *to) {
+  if (piece < 64) {
+    sums_of(x, count, piece, to);
+    return;
+  }
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (size_t n; count; count -= n, x += n) {
+    n = count < piece ? count : piece;
+    __m512i sum = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += 64)
+      sum = _mm512_dpbusd_epi32(sum, ones, _mm512_maskz_loadu_epi8(first_bytes(n - i), x + i));
+    *to++ = _mm512_reduce_add_epi32(sum);
+  }
+}
+
 /* ---- decoding: bits as masks ---- */
 
 /* Rows are whole 64-bit words, or one of 8, 16 or 32 bits. */
@@ -68,8 +87,7 @@ static void tile(const int8_t *rows, uint32_t outputs, uint32_t steps, int8_t *t
     const uint32_t first = panel * EQ_LANES, left = outputs > first ? outputs - first : 0;
     __m512i sum = _mm512_setzero_si512();
     for (uint32_t step = 0; step < steps; step += 16) {
-      const size_t rest = bytes - (size_t)step * EQ_STEP;
-      const __mmask64 mask = rest >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << rest) - 1;
+      const __mmask64 mask = first_bytes(bytes - (size_t)step * EQ_STEP);
       __m512i r[16];
       for (uint32_t i = 0; i < 16; i++)
         r[i] = i < left ? _mm512_maskz_loadu_epi8(mask, rows + i * bytes + (size_t)step * EQ_STEP)
@@ -157,8 +175,7 @@ void eq_accumulate_avx512(const eq_byte_patches *p, uint32_t pixels, const int8_
 INLINE __m512i unsigned64(const uint8_t *const plane[4], const eq_weights *w, eq_weight_type type, uint32_t i,
                           uint32_t k, unsigned half) {
   if (type == EQ_I8) {
-    const __mmask64 mask = k - i >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (k - i)) - 1;
-    return _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, plane[0] + i), _mm512_set1_epi8((char)128));
+    return _mm512_xor_si512(_mm512_maskz_loadu_epi8(first_bytes(k - i), plane[0] + i), _mm512_set1_epi8((char)128));
   }
   const size_t at = i / 8;
   const __mmask64 sign = mask_of(plane[0], at, w->row);
@@ -234,7 +251,7 @@ static void dot(const int8_t *x, size_t x_pitch, const int32_t *sums, uint32_t m
   {.offset = OFFSET,                                                                                                   \
    .shift = shift,                                                                                                     \
    .split = split,                                                                                                     \
-   .sums = sums_of,                                                                                                    \
+   .sums = sums,                                                                                                       \
    .decode = decode_avx512,                                                                                            \
    .tile = tile,                                                                                                       \
    .accumulate = product,                                                                                              \
