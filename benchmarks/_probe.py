@@ -55,7 +55,6 @@ def library() -> ct.CDLL | None:
     for kind, isas in _OPS_A_STEP.items():
         for isa in isas:
             _loop(lib, kind, isa).argtypes = [ct.c_uint64]
-    lib.probe_read.argtypes, lib.probe_read.restype = [ct.c_void_p, ct.c_size_t], ct.c_uint64
     lib.scalar_4x2.argtypes = [*[ct.c_void_p] * 3, *[ct.c_uint32] * 3, ct.c_void_p]
     lib.probe_sequence.argtypes = [ct.c_void_p, ct.c_size_t]
     lib.i2s_avx2.argtypes = [*[ct.c_void_p] * 5, *[ct.c_uint32] * 3, ct.c_void_p]
@@ -114,8 +113,7 @@ def engines(
         return []
     found = [Engine(_name(kind, isa), _steps(lib, kind, isa)) for isa in isas if isa in _OPS_A_STEP[kind]]
     if weights is not None and weights.nbytes >= 128:
-        address, size = weights.ctypes.data, weights.nbytes
-        found.append(Engine(read, lambda: (lib.probe_read(address, size), weights)))
+        found.append(Engine(read, sequence(Step(lib.probe_read, (weights.ctypes.data, weights.nbytes), weights))))
     return found
 
 

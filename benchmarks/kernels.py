@@ -279,7 +279,8 @@ def _floors(isas: tuple[str, ...], weights: dict[str, _lowbit.Weights]) -> list[
     """The ceiling of each instruction set, and reading the weights of each width once."""
     found = _probe.engines(isas, kind="dot")
     for each in {of.bits: of for of in weights.values()}.values():
-        bytes_needed = np.zeros(each.codes.size * each.bits // 8, np.uint8)
+        bytes_needed = _core.aligned(each.codes.size * each.bits // 8, np.uint8)
+        bytes_needed[:] = 1  # memory that nobody has written is one page
         found += _probe.engines((), bytes_needed, "dot", _read(each.bits))
     return found
 
