@@ -33,6 +33,7 @@ _OPS_A_STEP = {
     "popcount": {"avx512": 8 * 512 * 2, "avx2": 8 * 256 * 2, "avx-vnni": 8 * 256 * 2},
     "dot": {"avx512": 12 * 64 * 2, "avx-vnni": 12 * 32 * 2, "avx2": 8 * 32 * 2},
 }
+_INSTRUCTIONS_A_STEP = {"popcount": 8 * 3, "dot": 12}  # of 512 bits
 _LOOPS = {("popcount", "avx-vnni"): "popcount_avx2"}  # bits are counted as AVX2 does
 READ, EMPTY = "probe: read", "probe: empty call"
 
@@ -132,6 +133,21 @@ def floor_us(session: Session, isa: str, ops: int, kind: str = "popcount", read:
     needed = compute.min_us * ops / (_STEPS * _OPS_A_STEP[kind][isa])
     reading = session.timings.get(read)
     return max(needed, reading.min_us) if reading else needed
+
+
+def kernel_floor_us(
+    session: Session, isa: str, instructions: float, kind: str = "popcount", read: str = READ
+) -> float | None:
+    """What a kernel of so many instructions of 512 bits needs at least, with the call; None for other sets.
+
+    Two ports: as many a microsecond as the loop of the probe of the same session passed.
+    """
+    compute, empty = session.timings.get(_name(kind, isa)), session.timings.get(EMPTY)
+    if isa != "avx512" or compute is None or empty is None:
+        return None
+    needed = compute.min_us * instructions / (_STEPS * _INSTRUCTIONS_A_STEP[kind])
+    reading = session.timings.get(read)
+    return empty.min_us + (max(needed, reading.min_us) if reading else needed)
 
 
 def ceiling_gops(session: Session, isa: str, kind: str = "popcount") -> float | None:

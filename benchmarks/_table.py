@@ -45,7 +45,7 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     peers = list(dict.fromkeys(name for row in rows for name in row.peers))
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.ratios))
     table = Table(title=title, title_justify="left")
-    for heading in ("shape", "isa", "EdgeQ", *peers, *(f"vs {kind}" for kind in kinds), "of ceiling"):
+    for heading in ("shape", "isa", "EdgeQ", *peers, *(f"vs {kind}" for kind in kinds), "of ceiling", "of kernel"):
         table.add_column(heading, justify="left" if heading in ("shape", "isa") else "right")
     for row in rows:
         cells = [_pair(row.peers_min.get(name), row.peers.get(name)) for name in peers]
@@ -56,8 +56,14 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
             *cells,
             *(f"{row.ratios[kind]:.2f}x" if kind in row.ratios else "" for kind in kinds),
             _percent(row.roofline_share),
+            _percent(_kernel_share(row)),
         )
     return table
+
+
+def _kernel_share(row: Row) -> float | None:
+    floor = row.extra.get("kernel_floor_us")
+    return floor / row.ours_min_us if isinstance(floor, float) else None
 
 
 def _pair(minimum: float | None, median: float | None) -> str:

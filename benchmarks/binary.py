@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgeq import _native
 
-from . import _conditions, _core, _lowbit, _peers, _probe, _team
+from . import _conditions, _core, _instructions, _lowbit, _peers, _probe, _team
 from .harness import Engine, Options, Row, Session, WrongResultError, measure, row
 
 F32 = npt.NDArray[np.float32]
@@ -32,6 +32,9 @@ class LinearShape:
     @property
     def ops(self) -> int:
         return 2 * self.m * self.k * self.o
+
+    def instructions(self, *, floats: bool) -> float:
+        return _instructions.bits(self.m, self.k, self.o, floats=floats)
 
     def __str__(self) -> str:
         return f"{self.m}x{self.k}x{self.o}"
@@ -49,6 +52,10 @@ class ConvShape:
         """Inside the image: taps in the padding are not computed."""
         inside = sum(min(self.size, y + self.kernel // 2 + 1) - max(0, y - self.kernel // 2) for y in range(self.size))
         return 2 * inside * inside * self.c * self.o
+
+    def instructions(self, *, floats: bool) -> float:
+        """Taps in the padding are computed."""
+        return _instructions.bits(self.size**2, self.kernel**2 * self.c, self.o, floats=floats)
 
     def __str__(self) -> str:
         return f"{self.size}x{self.size}x{self.c}->{self.o} k{self.kernel}"
@@ -126,6 +133,9 @@ def _row(
             "operations": shape.ops,
             "gops": shape.ops / session.timings[engine.name].min_us / 1e3,
             "ceiling_gops": _probe.ceiling_gops(session, isa),
+            "kernel_floor_us": _probe.kernel_floor_us(
+                session, isa, shape.instructions(floats="f32" in work.split("->")[-1])
+            ),
             "empty_call_us": session.timings[_probe.EMPTY].min_us if _probe.EMPTY in session.timings else None,
         },
         conditions=_conditions.conditions(),

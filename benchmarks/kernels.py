@@ -14,6 +14,7 @@ All engines of a shape run in one session. Speed says nothing about accuracy.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from edgeq import _native
 from edgeq._errors import EdgeQError
 from edgeq._native._structures import CThreads, CWeightsI4
 
-from . import _conditions, _core, _executorch, _lowbit, _peers, _probe, _team, _wheels
+from . import _conditions, _core, _executorch, _instructions, _lowbit, _peers, _probe, _team, _wheels
 from .harness import Engine, Options, Row, Session, WrongResultError, measure, row
 
 F32 = npt.NDArray[np.float32]
@@ -108,7 +109,7 @@ def _shape(m: int, k: int, o: int, isas: tuple[str, ...], options: Options) -> I
     for (kind, isa), engine in ours.items():
         own = [f"{name} {isa}" if name.startswith("edgeq ") else name for name in kind.peers]
         beside = [name for name in dict.fromkeys((*_EVERYWHERE, *own)) if name in present]
-        yield _row(session, kind, f"{m}x{k}x{o}", isa, engine, beside, own, 2 * m * k * o)
+        yield _row(session, kind, (m, k, o), isa, engine, beside, own)
 
 
 def _drawn(m: int, k: int, o: int) -> tuple[F32, dict[str, _lowbit.Weights]]:
@@ -153,22 +154,30 @@ def _larq(options: Options) -> list[Row]:
 
 
 def _row(
-    session: Session, kind: Kind, shape: str, isa: str, engine: Engine, beside: list[str], own: list[str], ops: int
+    session: Session,
+    kind: Kind,
+    shape: tuple[int, int, int],
+    isa: str,
+    engine: Engine,
+    beside: list[str],
+    own: list[str],
 ) -> Row:
+    ops, read = 2 * math.prod(shape), _read(_BITS.get(kind.weights, 4))
     best = min((session.timings[name].median_us for name in beside if name in own), default=None)
     mine = session.timings[engine.name]
     return row(
         session,
         work=kind.name,
-        shape=shape,
+        shape="x".join(map(str, shape)),
         isa=isa,
         ours=engine.name,
         peers=beside,
-        floor_us=_probe.floor_us(session, isa, ops, "dot", _read(_BITS.get(kind.weights, 4))),
+        floor_us=_probe.floor_us(session, isa, ops, "dot", read),
         extra={
             "operations": ops,
             "gops": ops / mine.min_us / 1e3,
             "ceiling_gops": _probe.ceiling_gops(session, isa, "dot"),
+            "kernel_floor_us": _probe.kernel_floor_us(session, isa, _instructions.int8(kind.name, *shape), "dot", read),
             "empty_call_us": session.timings[_probe.EMPTY].min_us if _probe.EMPTY in session.timings else None,
             "ratio_to_best_of_same_width": best / mine.median_us if best else None,
         },

@@ -5,6 +5,13 @@
 
 static bool dots(const eq_linear_tiled *l) { return l->op.m <= eq_choice(EQ_CHOICE_SHIFT_ROWS); }
 
+/* Is one row held up by reading its weights rather than by products? Then two halves of codes are cheaper than one and
+ * the places of its +128. */
+static bool reads(const eq_linear_tiled *l) {
+  enum { CACHED = 3 << 19 }; /* bytes of codes; with their places more than a second-level cache of 2 MiB */
+  return l->op.m == 1 && (uint64_t)l->op.o * l->pitch / 2 > CACHED;
+}
+
 static size_t half_bytes(const eq_linear_tiled *l) { return EQ_BLOCK * l->pitch; }
 
 /* int8 weights by halves, then starts of the first and of the second. */
@@ -37,7 +44,8 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
   int32_t *acc = acc_memory;
   if (l->dots) {
     for (uint32_t done = 0; done < tile->outputs; done += EQ_BLOCK) {
-      const eq_packed_shift w = eq_tiles_shift_block(l->packed, (tile->first + done) / EQ_BLOCK);
+      eq_packed_shift w = eq_tiles_shift_block(l->packed, (tile->first + done) / EQ_BLOCK);
+      if (reads(l)) w.halves = 2;
       l->kernels->dot_packed_shift(x, l->pitch, l->sums + tile->line, tile->lines, &w, acc + done, pitch);
       add_ones(l, &w, x, tile->lines, acc + done, pitch);
     }

@@ -173,6 +173,24 @@ def test_steps_of_any_size(rows, power, isa):
         np.testing.assert_array_equal(out, groups_in_order(x, w, step))
 
 
+@pytest.mark.parametrize("isa", [isa for isa in ISAS if "neon" not in isa and isa != "ref"])  # NEON has no such tiles
+@pytest.mark.parametrize("rows", [1, 2])
+def test_powers_of_two_beyond_the_cache(rows, isa):
+    """So many weights that one row takes s4 in two halves; +128 and -128 are among them."""
+    native.select_isa(isa)
+    rng, k, o = np.random.default_rng(rows), 2056, 1600
+    weights = (rng.choice([-1, 1], (o, k)) << rng.integers(0, 8, (o, k))).astype(np.int16)
+    size = np.abs(weights).astype(F).view(np.uint32) >> 23
+    bits = (weights > 0, *((size - 127) >> bit & 1 for bit in range(3)))
+    planes = np.zeros((4, o, native.row_bytes(k)), np.uint8)
+    for plane, each in zip(planes, bits, strict=True):
+        plane[:, : k // 8] = np.packbits(each, axis=1, bitorder="little")
+    x, out = rng.integers(-128, 128, (rows, k), dtype=np.int8), np.empty((rows, o), F)
+    made = prepared.tiles("s4", o, k, planes)
+    prepared.tiled_linear("s4i8", prepared.linear(rows, k, o), (x,), made, prepared.epilogue({"out": out}))()
+    np.testing.assert_array_equal(out, x.astype(np.int64) @ weights.T.astype(np.int64))
+
+
 def rows_of_windows(x: np.ndarray, op: Conv2d) -> np.ndarray:
     """(n, h, w, c) -> (n * out_h * out_w, kh * kw * c), zeros outside the image."""
     rows = np.zeros((op.n, op.out_h, op.out_w, op.kh, op.kw, op.c), x.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as entry
-from benchmarks import _conditions, _core, _encoder, _lowbit, _plot, _probe, binary, harness, kernels
+from benchmarks import _conditions, _core, _encoder, _instructions, _lowbit, _plot, _probe, binary, harness, kernels
 from benchmarks.harness import Engine, Row, Session, Timing
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +176,46 @@ def test_the_floor_is_the_larger_of_counting_and_reading() -> None:
     assert _probe.floor_us(session, "avx2", 4096) == 5.0
     assert _probe.floor_us(session, "ref", 4096) is None
     assert _probe.floor_us(session, "avx2", 4096, "dot") is None  # was not measured
+
+
+def test_the_floor_of_a_kernel_holds_its_instructions_and_the_call() -> None:
+    if _probe.library() is None:
+        pytest.skip("no compiler for the probes")
+    timings = {
+        "probe: dot avx512": Timing((1e6,), (1e6,), 1),  # 1 ms for 20000 steps of 12 instructions
+        "probe: dot avx2": Timing((1e6,), (1e6,), 1),
+        "probe: empty call": Timing((500.0,), (500.0,), 1),
+        "probe: read": Timing((5e3,), (5e3,), 1),
+    }
+    session = Session(timings, {})
+    assert _probe.kernel_floor_us(session, "avx512", 240_000, "dot") == pytest.approx(1000.5)
+    assert _probe.kernel_floor_us(session, "avx512", 240, "dot") == pytest.approx(5.5)
+    assert _probe.kernel_floor_us(session, "avx2", 240_000, "dot") is None
+    assert _probe.kernel_floor_us(session, "avx512", 240_000) is None  # was not measured
+
+
+@pytest.mark.parametrize(
+    ("work", "m", "instructions"),
+    [
+        ("linear_t2i8", 1, 7 * 8),  # 2048 products of a row: 8 registers of codes, three masks and four products
+        ("linear_t2i8", 16, 16 * 2 * 18),  # eight rows and 1024 products: two masks, sixteen products
+        ("linear_t2i8", 128, 128 * 32 + 8 * 11),
+        ("linear_i8i8", 128, 128 * 32),
+        ("linear_i4i8 channel", 1, 16 * 3),
+        ("linear_i4i8 row", 1, 16 * 3 + 22),  # one group of 64 outputs
+        ("linear_i4i8 block", 16, 2 * (16 * 17 + 2 * 68)),  # eight rows: 32 outputs a group
+        ("linear_i4i8 row", 128, 128 * (32 + 4 * 2) + 16 * 5),  # a row: four registers of outputs
+        ("linear_s3i8", 1, 16 * 4),
+        ("linear_s4i8", 1, 16 * 5 + 6 * 2048 / 1008),
+    ],
+)
+def test_instructions_of_a_group_of_64_outputs(work: str, m: int, instructions: float) -> None:
+    assert _instructions.int8(work, m, 32, 64) == pytest.approx(instructions)
+
+
+def test_instructions_of_bits() -> None:
+    assert _instructions.bits(3, 1024, 128, floats=True) == pytest.approx(3 * (128 * 5 + 8 * 6))
+    assert _instructions.bits(3, 576, 64, floats=False) == pytest.approx(3 * (4 * 18 * 3 + 4 * 2))  # not folded
 
 
 @pytest.mark.parametrize("name", kernels._BITS)
