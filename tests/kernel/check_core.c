@@ -383,7 +383,7 @@ static eq_status solve(const problem *p, const eq_threads *t) {
     const size_t size = eq_linear_i4i8_scratch(&p->linear, &p->groups, &p->e, t);
     return eq_linear_i4i8(&p->linear, p->x, p->block_step, &p->groups, &p->e, t, take(size), size);
   }
-  case QUANTISE_I8: return eq_quantise_i8(&p->codes, p->x, p->n, p->o, p->e.out_i8, p->step, p->shift);
+  case QUANTISE_I8: return eq_quantise_i8(&p->codes, p->x, p->n, p->o, p->e.out_i8, p->step, p->shift, t);
   default: {
     const eq_status status = eq_pack_b1(p->x, rows, p->o, p->weights, p->e.out_bits);
     if (status != EQ_OK) return status;
