@@ -219,7 +219,7 @@ def _ours(kind: Kind, x: F32, weights: _lowbit.Weights, isa: str, threads: int |
     (m, k), o = x.shape, len(weights.codes)
     codes, out = _core.aligned((m, k), np.int8), _core.aligned((m, o), np.float32)
     steps = np.empty((m, k // _lowbit.GROUP) if kind.blocks else m, np.float32)
-    quantise = _core.quantise_i8(x, codes, steps, blocks=kind.blocks)
+    quantise = _core.quantise_i8(x, codes, steps, blocks=kind.blocks, threads=threads)
     given: dict[str, npt.NDArray[np.generic]] = {"out": out}
     if not kind.blocks:
         given["row_scale"] = steps

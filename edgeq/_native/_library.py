@@ -57,7 +57,7 @@ def _declare(lib: ct.CDLL) -> None:
         signatures[f"eq_{name}"] = (ct.c_int, [_POINTER] * (inputs + 4) + [_SIZE])
     signatures["eq_latent_codes"] = (ct.c_int, [ct.c_int, _U32, _POINTER, _SIZE, _POINTER])
     signatures["eq_mean_patches"] = (ct.c_int, [_POINTER] * 3)
-    signatures["eq_quantise_i8"] = (ct.c_int, [*[_POINTER] * 2, _SIZE, _U32, *[_POINTER] * 3])
+    signatures["eq_quantise_i8"] = (ct.c_int, [*[_POINTER] * 2, _SIZE, _U32, *[_POINTER] * 4])
     signatures["eq_linear_i4i8_scratch"] = (_SIZE, [_POINTER] * 4)
     signatures["eq_linear_i4i8"] = (ct.c_int, [_POINTER] * 7 + [_SIZE])
     signatures["eq_conv2d_i4i8_scratch"] = (_SIZE, [_POINTER] * 4)

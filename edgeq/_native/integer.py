@@ -13,7 +13,7 @@ from edgeq._errors import UsageError
 
 from ._arrays import F32, I8, U8, address, check, code, floats, matrix, row_bytes
 from ._library import call
-from ._operator import convolution, grid_of, linear
+from ._operator import convolution, grid_of, linear, team
 from ._structures import CCodes, CWeightsI4
 from .types import Conv2d, Epilogue, Grid, Outputs
 
@@ -37,7 +37,7 @@ class WeightsI4:
 
 
 def quantise_i8(
-    x: F32, kind: CodesKind, *, grid: Grid | None = None, clip: float = 0.0
+    x: F32, kind: CodesKind, *, grid: Grid | None = None, clip: float = 0.0, threads: int = 1
 ) -> tuple[I8, F32 | None, F32 | None]:
     """x (rows, k) float32 -> codes (rows, k), step and shift (rows,) where the kind gives them (integer.h).
 
@@ -51,7 +51,9 @@ def quantise_i8(
     codes = np.empty((rows, k), np.int8)
     step = np.empty((rows, -(-k // BLOCK)) if kind == "block32-sym" else (rows,), np.float32)
     shift = np.empty(rows, np.float32) if kind.endswith("-asym") else None
-    call("quantise_i8", ct.byref(c), floats("x", x), rows, k, address(codes), address(step), address(shift))
+    workers = team(threads)
+    shared = ct.byref(workers) if workers else None
+    call("quantise_i8", ct.byref(c), floats("x", x), rows, k, address(codes), address(step), address(shift), shared)
     return codes, None if kind == "static" else step, shift
 
 

@@ -166,13 +166,15 @@ def i4i8(op: ct.Structure, x: Array, weights: ct.Structure, e: ct.Structure, *, 
     return Call(name, arguments, (scratch, x, weights, e, op, workers))
 
 
-def quantise_i8(x: Array, codes: Array, step: Array, *, blocks: bool = False) -> Call:
+def quantise_i8(x: Array, codes: Array, step: Array, *, blocks: bool = False, threads: int | CThreads = 1) -> Call:
     """x (rows, k) float32 -> codes of the same shape and the step of each row, or of each 32 inputs."""
     kind = CODES_KINDS.index("block32-sym" if blocks else "row-sym")
     q = CCodes(kind)
+    workers = _workers(threads)
+    shared = ct.byref(workers) if workers else None
     rows, k = x.shape
-    arguments = (ct.byref(q), x.ctypes.data, rows, k, codes.ctypes.data, step.ctypes.data, None)
-    return Call("quantise_i8", arguments, (q, x, codes, step))
+    arguments = (ct.byref(q), x.ctypes.data, rows, k, codes.ctypes.data, step.ctypes.data, None, shared)
+    return Call("quantise_i8", arguments, (q, x, codes, step, workers))
 
 
 def pack_b1(x: Array, out: Array) -> Call:

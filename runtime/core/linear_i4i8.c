@@ -23,12 +23,13 @@ typedef struct {
   const int8_t *x;
   const float *block_step;
   eq_rows_i4 rows; /* prepared activations */
-  uint8_t *bytes;  /* rows.x, to be written */
-  float *ones;     /* rows.ones, to be written */
+  size_t own;      /* rows from one worker's to the next's; 0: all workers share them */
+  uint8_t *bytes;  /* [workers or 1][m] rows.x, to be written */
+  float *ones;     /* [workers or 1][m][pieces] rows.ones, to be written */
   uint32_t steps, pieces, piece_steps;
   bool dots;        /* few rows against canonical codes */
   bool packed_dots; /* few rows against packed ones */
-  int32_t *sums;    /* [m][pieces] of the activations, dots only */
+  int32_t *sums;    /* [workers or 1][m][pieces] of the activations, dots only */
   uint8_t *tiles;   /* [workers] of tile_bytes: int8 weights, starts, scales, zeros */
   size_t tile_bytes;
   uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what its tile holds */
@@ -62,9 +63,12 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
                 l->packed_dots && op->m <= EQ_FEW_ROWS ? EQ_CHANNELS : EQ_BLOCK, 0, threads);
   l->tiled.lines_first = true;
   l->tiled.lines_per_unit = together(l->tiled.lines_per_unit, l->tiled.pixels);
-  l->bytes = eq_take(arena, (uint64_t)op->m * x_pitch);
-  if (l->dots || l->packed_dots) l->sums = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(int32_t));
-  if (w->zero_kind == EQ_ZERO_F16) l->ones = eq_take(arena, (uint64_t)op->m * l->pieces * sizeof(float));
+  l->tiled.own = workers > 1 && op->m * x_pitch <= EQ_OWN_BYTES;
+  l->own = l->tiled.own ? op->m : 0;
+  const uint64_t rows = (uint64_t)op->m * (l->tiled.own ? workers : 1);
+  l->bytes = eq_take(arena, rows * x_pitch);
+  if (l->dots || l->packed_dots) l->sums = eq_take(arena, rows * l->pieces * sizeof(int32_t));
+  if (w->zero_kind == EQ_ZERO_F16) l->ones = eq_take(arena, rows * l->pieces * sizeof(float));
   const size_t arrays = w->zero_kind == EQ_ZERO_F16 ? 3 : 2;
   l->tile_bytes = (size_t)EQ_BLOCK * (l->rows.pitch + arrays * l->pieces * sizeof(float));
   if (!l->packed_dots) l->tiles = eq_take(arena, (uint64_t)workers * l->tile_bytes);
@@ -72,42 +76,42 @@ static void plan(linear *l, eq_arena *arena, const eq_integer_kernels *kernels, 
 }
 
 /* Each 128 inputs: 64 even ones, 64 odd ones. */
-static void prepare_dots(const linear *l, size_t row) {
+static void prepare_dots(const linear *l, size_t row, size_t own) {
   const uint32_t k = l->op.k;
   const int8_t *x = l->x + row * k;
-  int8_t *to = (int8_t *)l->bytes + row * (size_t)eq_round_up(k, EQ_CHUNK);
+  int8_t *to = (int8_t *)l->bytes + (own + row) * (size_t)eq_round_up(k, EQ_CHUNK);
   __builtin_memset(to, 0, (size_t)eq_round_up(k, EQ_CHUNK));
   for (uint32_t i = 0; i < k; i++) to[i / EQ_CHUNK * EQ_CHUNK + i % 2 * (EQ_CHUNK / 2) + i % EQ_CHUNK / 2] = x[i];
 }
 
 /* Of the activations of each piece. */
-static void sum_up(const linear *l, size_t row) {
+static void sum_up(const linear *l, size_t row, size_t own) {
   enum { MOST = 64 }; /* pieces at once */
   const uint32_t k = l->op.k, piece = l->piece_steps * EQ_STEP;
   for (uint32_t p = 0; p < l->pieces; p += MOST) {
     const uint32_t begin = p * piece, count = l->pieces - p < MOST ? l->pieces - p : MOST;
     int32_t sums[MOST];
     l->kernels->sums(l->x + row * k + begin, count < MOST ? k - begin : MOST * piece, piece, sums);
-    const size_t at = row * l->pieces + p;
+    const size_t at = (own + row) * l->pieces + p;
     if (l->sums) __builtin_memcpy(l->sums + at, sums, count * sizeof *sums);
     for (uint32_t i = 0; l->ones && i < count; i++) l->ones[at + i] = (float)sums[i];
   }
 }
 
 /* The bytes of eight inputs in the order of a tile's steps: even ones, odd ones. */
-static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
-  const linear *l = arg;
+static void prepare(const void *operands, size_t begin, size_t end, unsigned worker) {
+  const linear *l = operands;
   const uint32_t k = l->op.k;
   const uint8_t offset = l->packed_dots ? 0 : l->kernels->offset;
-  (void)worker;
+  const size_t own = worker * l->own;
   for (size_t row = begin; row < end; row++) {
-    if (l->sums || l->ones) sum_up(l, row);
+    if (l->sums || l->ones) sum_up(l, row, own);
     if (l->dots) {
-      prepare_dots(l, row);
+      prepare_dots(l, row, own);
       continue;
     }
     const int8_t *x = l->x + row * k;
-    uint8_t *to = l->bytes + row * l->rows.pitch;
+    uint8_t *to = l->bytes + (own + row) * l->rows.pitch;
     const uint32_t whole = k / 8 * 8;
     l->kernels->split(x, whole, offset, to);
     if (whole < k) {
@@ -141,12 +145,13 @@ static eq_tile_i4 tile_for(const linear *l, const eq_tile *tile) {
 
 static void accumulate(const void *operands, const eq_tile *tile, void *acc, size_t pitch) {
   const linear *l = operands;
-  const size_t of = (size_t)tile->line * l->pieces;
+  const size_t row = tile->worker * l->own + tile->line, prepared = row * l->pieces,
+               of = (size_t)tile->line * l->pieces;
   if (l->packed_dots) {
-    const eq_rows_i4 rows = {.x = l->bytes + tile->line * l->rows.pitch,
+    const eq_rows_i4 rows = {.x = l->bytes + row * l->rows.pitch,
                              .pitch = l->rows.pitch,
                              .step = l->block_step ? l->block_step + of : (const float *)0,
-                             .sums = l->sums + of};
+                             .sums = l->sums + prepared};
     for (uint32_t done = 0; done < tile->outputs; done += EQ_BLOCK) {
       const eq_packed_i4 weights = eq_tiles_i4_block(l->packed, (tile->first + done) / EQ_BLOCK);
       l->kernels->dot_packed_i4(&rows, tile->lines, &weights, l->pieces, l->piece_steps, (float *)acc + done, pitch);
@@ -155,16 +160,16 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc, siz
   }
   const eq_tile_i4 t = tile_for(l, tile);
   for (uint32_t i = 0; l->dots && i < tile->lines; i++)
-    l->kernels->dot_i4((const int8_t *)l->bytes + (tile->line + i) * (size_t)eq_round_up(l->op.k, EQ_CHUNK),
+    l->kernels->dot_i4((const int8_t *)l->bytes + (row + i) * (size_t)eq_round_up(l->op.k, EQ_CHUNK),
                        l->block_step ? l->block_step + of + (size_t)i * l->pieces : (const float *)0,
-                       l->sums + of + (size_t)i * l->pieces, l->w, l->op.k, tile->first, tile->outputs, &t,
+                       l->sums + prepared + (size_t)i * l->pieces, l->w, l->op.k, tile->first, tile->outputs, &t,
                        (float *)acc + i * pitch);
   if (l->dots) return;
   const float *out = l->tiled.output.e->out;
-  eq_rows_i4 rows = {.x = l->bytes + tile->line * l->rows.pitch,
+  eq_rows_i4 rows = {.x = l->bytes + row * l->rows.pitch,
                      .pitch = l->rows.pitch,
                      .step = l->block_step ? l->block_step + of : (const float *)0,
-                     .ones = l->ones ? l->ones + of : (const float *)0,
+                     .ones = l->ones ? l->ones + prepared : (const float *)0,
                      .out = out ? out + (size_t)tile->line * l->op.o + tile->first : (const float *)0,
                      .out_pitch = l->op.o};
   if (l->packed && l->op.o - tile->first > EQ_BLOCK) {
@@ -206,10 +211,10 @@ static eq_status run(const eq_linear *op, const int8_t *x, const float *block_st
   l.x = x;
   l.block_step = block_step;
   l.tiled.operands = &l;
+  l.tiled.prepare = prepare;
   l.tiled.accumulate = accumulate;
   __builtin_memset(l.made, 0, eq_workers(threads) * EQ_ALIGN);
   eq_output_begin(&l.tiled.output);
-  eq_share(threads, prepare, &l, op->m);
   eq_tiled_run(&l.tiled, threads);
   return EQ_OK;
 }

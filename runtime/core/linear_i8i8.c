@@ -9,7 +9,7 @@ static void accumulate(const void *operands, const eq_tile *tile, void *acc_memo
     const eq_packed_i8 w = eq_tiles_i8_block(l->packed, (tile->first + done) / EQ_BLOCK);
     const uint32_t left = tile->outputs - done;
     const eq_byte_patches rows = {
-        .x = l->bytes + tile->line * l->pitch, .pixel = l->pitch, .rows = 1, .taps = 1, .steps = w.steps};
+        .x = l->bytes + eq_linear_row(l, tile) * l->pitch, .pixel = l->pitch, .rows = 1, .taps = 1, .steps = w.steps};
     const int8_t *at = w.tile;
     for (uint32_t half = 0; half < w.halves; half++, at += eq_tile_i8_bytes(w.steps)) {
       const int32_t *start = (const int32_t *)(const void *)(at + (size_t)EQ_BLOCK * w.steps * EQ_STEP);

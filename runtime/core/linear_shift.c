@@ -40,13 +40,14 @@ static void add_ones(const eq_linear_tiled *l, const eq_packed_shift *w, const u
 
 static void accumulate(const void *operands, const eq_tile *tile, void *acc_memory, size_t pitch) {
   const eq_linear_tiled *l = operands;
-  const uint8_t *x = l->bytes + tile->line * l->pitch;
+  const size_t row = eq_linear_row(l, tile);
+  const uint8_t *x = l->bytes + row * l->pitch;
   int32_t *acc = acc_memory;
   if (l->dots) {
     for (uint32_t done = 0; done < tile->outputs; done += EQ_BLOCK) {
       eq_packed_shift w = eq_tiles_shift_block(l->packed, (tile->first + done) / EQ_BLOCK);
       if (reads(l)) w.halves = 2;
-      l->kernels->dot_packed_shift(x, l->pitch, l->sums + tile->line, tile->lines, &w, acc + done, pitch);
+      l->kernels->dot_packed_shift(x, l->pitch, l->sums + row, tile->lines, &w, acc + done, pitch);
       add_ones(l, &w, x, tile->lines, acc + done, pitch);
     }
     return;

@@ -37,12 +37,13 @@ static int8_t *expanded(const eq_linear_tiled *l, const eq_tile *tile, uint32_t 
 
 static void accumulate(const void *operands, const eq_tile *tile, void *acc_memory, size_t pitch) {
   const eq_linear_tiled *l = operands;
-  const uint8_t *x = l->bytes + tile->line * l->pitch;
+  const size_t row = eq_linear_row(l, tile);
+  const uint8_t *x = l->bytes + row * l->pitch;
   int32_t *acc = acc_memory;
   if (l->dots) {
     for (uint32_t done = 0; done < tile->outputs; done += EQ_BLOCK) {
       const eq_packed_t2 w = eq_tiles_t2_block(l->packed, (tile->first + done) / EQ_BLOCK);
-      l->kernels->dot_packed_t2(x, l->pitch, l->sums + tile->line, tile->lines, &w, acc + done, pitch);
+      l->kernels->dot_packed_t2(x, l->pitch, l->sums + row, tile->lines, &w, acc + done, pitch);
     }
     return;
   }

@@ -18,25 +18,28 @@ static void plan(eq_linear_tiled *l, eq_arena *arena, const eq_linear_format *fo
                 as_they_are && op->m <= EQ_FEW_ROWS ? EQ_CHANNELS : EQ_BLOCK, 0, threads);
   l->tiled.lines_first = true;
   if (l->tiled.lines_per_unit > format->unit_rows) l->tiled.lines_per_unit = format->unit_rows;
-  l->bytes = eq_take(arena, (uint64_t)op->m * l->pitch);
-  if (l->dots) l->sums = eq_take(arena, op->m * sizeof(int32_t));
+  l->tiled.own = workers > 1 && op->m * l->pitch <= EQ_OWN_BYTES;
+  l->own = l->tiled.own ? op->m : 0;
+  const uint64_t rows = (uint64_t)op->m * (l->tiled.own ? workers : 1);
+  l->bytes = eq_take(arena, rows * l->pitch);
+  if (l->dots) l->sums = eq_take(arena, rows * sizeof(int32_t));
   if (as_they_are || !kernels) return;
   l->room = format->room(l);
   l->memory = eq_take(arena, (uint64_t)workers * l->room);
   l->made = eq_take(arena, workers * EQ_ALIGN);
 }
 
-static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
-  const eq_linear_tiled *l = arg;
+static void prepare(const void *operands, size_t begin, size_t end, unsigned worker) {
+  const eq_linear_tiled *l = operands;
   const uint32_t k = l->op.k;
   const uint8_t offset = l->dots ? 0 : l->kernels->offset;
-  (void)worker;
+  const size_t own = worker * l->own;
   for (size_t row = begin; row < end; row++) {
     const int8_t *x = l->x + row * k;
-    uint8_t *to = l->bytes + row * l->pitch;
+    uint8_t *to = l->bytes + (own + row) * l->pitch;
     l->kernels->shift(x, k, offset, to);
     __builtin_memset(to + k, offset, l->pitch - k);
-    if (l->dots) l->kernels->sums(x, k, k, &l->sums[row]);
+    if (l->dots) l->kernels->sums(x, k, k, &l->sums[own + row]);
   }
 }
 
@@ -80,10 +83,10 @@ eq_status eq_linear_tiled_run(const eq_linear_format *format, const eq_linear *o
   l.x = x;
   l.tiled.integer = true;
   l.tiled.operands = &l;
+  l.tiled.prepare = prepare;
   l.tiled.accumulate = format->accumulate;
   if (l.made) __builtin_memset(l.made, 0, eq_workers(threads) * EQ_ALIGN);
   eq_output_begin(&l.tiled.output);
-  eq_share(threads, prepare, &l, op->m);
   eq_tiled_run(&l.tiled, threads);
   return EQ_OK;
 }

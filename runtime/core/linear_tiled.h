@@ -15,9 +15,10 @@ typedef struct {
   const void *packed; /* the tiles */
   const int8_t *x;
   size_t pitch;    /* of the activations, whole words of the format */
-  uint8_t *bytes;  /* [m][pitch], offset unless dots */
+  size_t own;      /* rows from one worker's activations to the next's; 0: all workers share them */
+  uint8_t *bytes;  /* [workers or 1][m][pitch], offset unless dots */
   bool dots;       /* few rows: codes are multiplied as they are, no int8 tile */
-  int32_t *sums;   /* [m] of the activations, dots only */
+  int32_t *sums;   /* [workers or 1][m] of the activations, dots only */
   uint8_t *memory; /* [workers] of room, int8 weights and their starts; NULL: never made */
   size_t room;
   uint32_t *made; /* [workers][EQ_ALIGN / 4] first output + 1 of what a worker's room holds */
@@ -33,6 +34,11 @@ struct eq_linear_format {
   void (*accumulate)(const void *operands, const eq_tile *tile, void *acc,
                      size_t pitch); /* operands: eq_linear_tiled */
 };
+
+/* The first row of a tile in `bytes` and `sums`. */
+static inline size_t eq_linear_row(const eq_linear_tiled *l, const eq_tile *tile) {
+  return tile->worker * l->own + tile->line;
+}
 
 /* A worker's memory; *made is what it holds, 0 at first. */
 static inline uint8_t *eq_linear_room(const eq_linear_tiled *l, unsigned worker, uint32_t **made) {

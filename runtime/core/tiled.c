@@ -53,6 +53,7 @@ static void work(void *arg, size_t begin, size_t end, unsigned worker) {
   const uint32_t o = t->output.o, blocks = divide_up(o, t->block), units = divide_up(t->lines, t->lines_per_unit);
   void *acc = t->finished ? (void *)0 : (uint8_t *)t->acc + (size_t)worker * t->pixels * t->pitch * sizeof(int32_t);
   const size_t per_block = (size_t)units * t->images;
+  if (t->own) t->prepare(t->operands, 0, t->lines, worker);
   for (size_t i = begin; i < end; i++) {
     const size_t block = t->lines_first ? i / per_block : i % blocks,
                  place = t->lines_first ? i % per_block : i / blocks;
@@ -77,8 +78,14 @@ static void work(void *arg, size_t begin, size_t end, unsigned worker) {
   }
 }
 
+static void prepare(void *arg, size_t begin, size_t end, unsigned worker) {
+  const eq_tiled *t = arg;
+  t->prepare(t->operands, begin, end, worker);
+}
+
 void eq_tiled_run(eq_tiled *t, const eq_threads *threads) {
   const size_t blocks = divide_up(t->output.o, t->block), units = divide_up(t->lines, t->lines_per_unit);
+  if (t->prepare && !t->own) eq_share(threads, prepare, t, t->lines);
   eq_share(threads, work, t, blocks * units * t->images);
   if (!t->finished) eq_output_end(&t->output);
 }

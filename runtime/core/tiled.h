@@ -25,7 +25,11 @@ typedef struct {
   bool lines_first; /* a worker goes through all lines of a block of channels before the next: for blocks made on the
                        way */
   bool finished;    /* before eq_tiled_plan(): accumulate() writes the outputs itself, and has no acc */
+  bool own; /* each worker prepares all lines for itself: they fit its cache, and lines that another core has just
+               written take longer to read than to write again */
   const void *operands;
+  /* Before lines are accumulated; NULL: nothing is to be done. */
+  void (*prepare)(const void *operands, size_t begin, size_t end, unsigned worker);
   /* Fills acc [lines * pixels][pitch], of which `outputs` columns and whatever lies behind them may be written. */
   void (*accumulate)(const void *operands, const eq_tile *tile, void *acc, size_t pitch);
 } eq_tiled;
@@ -33,6 +37,8 @@ typedef struct {
 static inline unsigned eq_workers(const eq_threads *threads) {
   return threads && threads->workers > 1 ? threads->workers : 1;
 }
+/* Of the lines that each of several workers prepares for itself: half of a second-level cache. */
+enum { EQ_OWN_BYTES = 1 << 19 };
 /* task over [0, count), by the caller's threads or here. */
 void eq_share(const eq_threads *threads, eq_task task, void *arg, size_t count);
 

@@ -180,7 +180,11 @@ static void ones(uint8_t *planes, size_t rows, uint32_t k, unsigned type) {
           (uint8_t)((planes[i * row + j / 8] & ~(1u << j % 8)) | (uint32_t)(i >= rows || !minus) << j % 8);
 }
 
-static uint32_t few_or_many(void) { return chance(50) ? 1 + below(5) : 1 + below(140); }
+/* Few rows, many, or so many that workers share what is prepared of them. */
+static eq_linear random_linear(uint32_t most_k, uint32_t most_o) {
+  if (chance(10)) return (eq_linear){.m = 950 + below(100), .k = 560 + below(40), .o = 1 + below(20)};
+  return (eq_linear){.m = chance(50) ? 1 + below(5) : 1 + below(140), .k = 1 + below(most_k), .o = 1 + below(most_o)};
+}
 
 static void random_int8(problem *p) {
   p->type = below(sizeof int8_products / sizeof *int8_products);
@@ -194,7 +198,7 @@ static void random_int8(problem *p) {
         over_outputs ? int8_weights(p->type, taps, c->o) : int8_weights(p->type, c->o * taps, c->c / c->groups);
     p->n = c->n, p->h = c->out_h, p->w = c->out_w, p->o = c->o;
   } else {
-    p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(600), .o = 1 + below(200)};
+    p->linear = random_linear(600, 200);
     p->x = bytes((size_t)p->linear.m * p->linear.k);
     p->weights = int8_weights(p->type, p->linear.o, p->linear.k);
     if (chance(10))
@@ -229,7 +233,7 @@ static void random_weights_i4(problem *p) {
 }
 
 static void random_groups(problem *p) {
-  p->linear = (eq_linear){.m = few_or_many(), .k = 1 + below(700), .o = 1 + below(150)};
+  p->linear = random_linear(700, 150);
   const eq_linear *l = &p->linear;
   random_weights_i4(p);
   p->tiled = chance(60);
@@ -383,7 +387,7 @@ static eq_status solve(const problem *p, const eq_threads *t) {
     const size_t size = eq_linear_i4i8_scratch(&p->linear, &p->groups, &p->e, t);
     return eq_linear_i4i8(&p->linear, p->x, p->block_step, &p->groups, &p->e, t, take(size), size);
   }
-  case QUANTISE_I8: return eq_quantise_i8(&p->codes, p->x, p->n, p->o, p->e.out_i8, p->step, p->shift);
+  case QUANTISE_I8: return eq_quantise_i8(&p->codes, p->x, p->n, p->o, p->e.out_i8, p->step, p->shift, t);
   default: {
     const eq_status status = eq_pack_b1(p->x, rows, p->o, p->weights, p->e.out_bits);
     if (status != EQ_OK) return status;

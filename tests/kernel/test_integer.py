@@ -243,7 +243,7 @@ def test_quantiser(kind, seed, isa):
     x, clip = floats(rng, rows, k) * F(rng.choice([1, 1e-3, 1e4])), float(rng.choice([0, 0, 2.5]))
     x[0] = 0 if seed % 3 == 0 else x[0]
     x[-1] = F(1e-40) if seed % 3 == 1 else x[-1]
-    codes, step, shift = native.quantise_i8(x, kind, clip=clip)
+    codes, step, shift = native.quantise_i8(x, kind, clip=clip, threads=1 + 2 * (seed % 2))
     whole = [x] if kind.startswith("tensor") else list(x)
     if kind == "block32-sym":
         whole = [row[begin : begin + 32] for row in x for begin in range(0, k, 32)]
@@ -262,8 +262,8 @@ def test_static_quantiser(isa):
     assert codes[0].tolist() == [0, 2, 2, 0, -2, -127, 127, -127, 127, 0, 126, 127]
     assert step is None
     assert shift is None
-    codes, _, _ = native.quantise_i8(x, "static", grid=Grid(2.0, 0, 3))
-    assert codes[1].tolist() == [1, 3, 3, 0, 0, 0, 3, 0, 3, 0, 3, 3]
+    codes, _, _ = native.quantise_i8(x, "static", grid=Grid(2.0, 0, 3), threads=2)
+    assert codes.tolist() == [[1, 3, 3, 0, 0, 0, 3, 0, 3, 0, 3, 3]] * 3
 
 
 def test_refused():

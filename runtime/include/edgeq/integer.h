@@ -32,9 +32,13 @@ typedef struct {
   float clip;   /* the others; 0: none */
 } eq_codes;
 
-/* x [rows][k] -> codes [rows][k]; step, shift [rows] where the kind gives them. */
+/* Multiply-adds of a product that take about as long as one code: what is weighed against EQ_CHOICE_SHARED. */
+enum { EQ_CODES_COST = 32 };
+
+/* x [rows][k] -> codes [rows][k]; step, shift [rows] where the kind gives them. Threads share rows; the one range of a
+ * TENSOR kind is the caller's. */
 eq_status eq_quantise_i8(const eq_codes *q, const float *x, size_t rows, uint32_t k, int8_t *codes, float *step,
-                         float *shift);
+                         float *shift, const eq_threads *threads);
 
 /* Products with int32 accumulators, exact: acc = sum of x * w; taps outside the image contribute nothing. At most 2^17
  * - 1 inputs an output for i8 and s4, 2^20 - 1 for the others. Weights in their canonical form, planes outermost:

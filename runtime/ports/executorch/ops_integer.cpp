@@ -21,7 +21,8 @@ void quantise(KernelRuntimeContext &context, Span<EValue *> stack) {
   if (!call.require(x && x->dim() >= 1, "x must have at least one dimension")) return;
   const uint32_t k = extent(*x, x->dim() - 1);
   auto *out = static_cast<int8_t *>(call.out_like(Char, *x, k, "out must be int8, extents as x"));
-  if (call.good()) call.finish(eq_quantise_i8(&q, data<float>(x), rows(*x), k, out, nullptr, nullptr));
+  const eq_threads *threads = threads_for(uint64_t{rows(*x)} * k * EQ_CODES_COST);
+  if (call.good()) call.finish(eq_quantise_i8(&q, data<float>(x), rows(*x), k, out, nullptr, nullptr, threads));
 }
 
 // quantise_rows_i8.out(Tensor x, int kind, float clip, *, Tensor(a!) out, Tensor(b!) rows)
@@ -43,8 +44,9 @@ void quantise_rows(KernelRuntimeContext &context, Span<EValue *> stack) {
                                                block ? blocks : m},
                                               "rows must be float [1 or 2][rows], or [rows][blocks]"));
   const eq_codes q{static_cast<eq_codes_kind>(kind), {}, clip};
+  const eq_threads *threads = threads_for(m * k * EQ_CODES_COST);
   if (call.good())
-    call.finish(eq_quantise_i8(&q, data<float>(x), rows(*x), k, out, steps, asymmetric ? steps + m : nullptr));
+    call.finish(eq_quantise_i8(&q, data<float>(x), m, k, out, steps, asymmetric ? steps + m : nullptr, threads));
 }
 
 // An operator of one weight and one activation type; planes 0: weights are int8 or float.

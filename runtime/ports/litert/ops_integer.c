@@ -7,7 +7,8 @@ static void quantise_i8(eql_call *c) {
   const eq_codes q = {.kind = EQ_CODES_STATIC, .grid = eql_grid(c, eql_take(c, EQL_F32, "grid must be float"))};
   const uint32_t k = eql_last(x);
   int8_t *out = eql_out_like(c, EQL_I8, 0, x, 0, k);
-  if (eql_ready_plain(c)) eql_finish(c, eq_quantise_i8(&q, eql_floats(x), eql_rows(x), k, out, NULL, NULL));
+  const eq_threads *threads = eql_threads(c, (uint64_t)eql_rows(x) * k * EQ_CODES_COST);
+  if (eql_ready_plain(c)) eql_finish(c, eq_quantise_i8(&q, eql_floats(x), eql_rows(x), k, out, NULL, NULL, threads));
 }
 
 /* quantise_rows_i8(Tensor x, int kind, float clip): codes, and rows float [1 or 2][rows], BLOCK32 [rows][blocks] */
@@ -22,8 +23,9 @@ static void quantise_rows_i8(eql_call *c) {
   int8_t *out = eql_out_like(c, EQL_I8, 0, x, 0, k);
   const uint32_t extents[] = {block ? m : asymmetric ? 2 : 1, block ? blocks : m};
   float *steps = eql_out(c, EQL_F32, 2, extents);
+  const eq_threads *threads = eql_threads(c, (uint64_t)m * k * EQ_CODES_COST);
   if (eql_ready_plain(c))
-    eql_finish(c, eq_quantise_i8(&q, eql_floats(x), m, k, out, steps, asymmetric ? steps + m : NULL));
+    eql_finish(c, eq_quantise_i8(&q, eql_floats(x), m, k, out, steps, asymmetric ? steps + m : NULL, threads));
 }
 
 /* An operator of one weight and one activation type; planes 0: weights are int8 or float; tiled: how constant ones
