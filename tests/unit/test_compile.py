@@ -70,7 +70,7 @@ def test_program_gives_the_bits_of_eager(network, picture, program):
 
 def test_program_is_little_more_than_its_weights(network, program):
     content = sum(b.numel() * b.element_size() for b in network.buffers())
-    assert len(program) - content < 11_000  # twelve blocks' worth of description
+    assert len(program) - content < 11_800  # twelve blocks of description, each with a place for its tiles
 
 
 def test_float_layers_go_to_xnnpack_and_mix_with_ours(picture):
