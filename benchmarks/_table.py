@@ -45,7 +45,8 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     peers = list(dict.fromkeys(name for row in rows for name in row.peers))
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.ratios))
     table = Table(title=title, title_justify="left")
-    for heading in ("shape", "isa", "EdgeQ", *peers, *(f"vs {kind}" for kind in kinds), "of ceiling", "of kernel"):
+    floors = ["of ceiling", *(["of kernel"] if any(map(_kernel_share, rows)) else [])]
+    for heading in ("shape", "isa", "EdgeQ", *peers, *(f"vs {kind}" for kind in kinds), *floors):
         table.add_column(heading, justify="left" if heading in ("shape", "isa") else "right")
     for row in rows:
         cells = [_pair(row.peers_min.get(name), row.peers.get(name)) for name in peers]
@@ -55,8 +56,7 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
             _pair(row.ours_min_us, row.ours_us),
             *cells,
             *(f"{row.ratios[kind]:.2f}x" if kind in row.ratios else "" for kind in kinds),
-            _percent(row.roofline_share),
-            _percent(_kernel_share(row)),
+            *[_percent(row.roofline_share), _percent(_kernel_share(row))][: len(floors)],
         )
     return table
 
